@@ -1,0 +1,270 @@
+"""The ganport command: parse, call one function, print.
+
+Heavy packages are imported inside the commands, so that `ganport --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from converters.errors import GanportError, ParityError
+
+if TYPE_CHECKING:
+    from converters.pipeline import Conversion
+
+TARGET_NAMES = ("onnx",)
+Size = tuple[int, int]
+
+
+def read_size(text: str) -> Size:
+    """HxW, two whole numbers."""
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdecimal() and width.isdecimal()):
+        raise click.BadParameter(f"'{text}' is no size. Write HEIGHTxWIDTH, as in 256x320.")
+    return int(height), int(width)
+
+
+def read_targets(text: str) -> tuple[str, ...]:
+    """Comma-separated target names."""
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in TARGET_NAMES:
+            raise click.BadParameter(f"'{name}' is no target. Targets are {', '.join(TARGET_NAMES)}.")
+    return names
+
+
+class Group(click.Group):
+    """Turns our errors into one line on stderr and their exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GanportError as error:
+            click.echo(f"ganport: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+PATH = click.Path(path_type=Path)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ganport")
+def main() -> None:
+    """Port image-inpainting generators out of PyTorch, and prove that nothing changed."""
+
+
+@main.command()
+@click.argument("checkpoints", nargs=-1, type=PATH)
+@click.option(
+    "--to",
+    "targets",
+    type=read_targets,
+    multiple=True,
+    required=True,
+    metavar="|".join(TARGET_NAMES),
+    help="Repeatable, or comma separated.",
+)
+@click.option("-o", "--out", type=PATH, default=Path("artifacts"), show_default=True, help="Where bundles go.")
+@click.option("--name", help="The bundle's name, instead of its architecture's; for one checkpoint.")
+@click.option("--raw", is_flag=True, help="The bare generator, without masking and compositing.")
+@click.option("--size", type=read_size, metavar="HxW", help="Static shapes, N = 1; some C++ runtimes need them.")
+@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+@json_option
+def convert(
+    checkpoints: tuple[Path, ...],
+    targets: tuple[tuple[str, ...], ...],
+    out: Path,
+    name: str | None,
+    raw: bool,
+    size: Size | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Convert CHECKPOINTS (the shipped pair if none is named) and prove every file."""
+    import reference
+    from converters.pipeline import Settings
+    from converters.pipeline import convert as convert_all
+
+    sources = checkpoints or reference.shipped_checkpoints()
+    if name is not None and len(sources) > 1:
+        raise click.UsageError("--name names one bundle: give it with one checkpoint.")
+    if name is not None and (name != Path(name).name or name in ("", ".", "..")):
+        raise click.UsageError(f"--name '{name}' is no folder name. Give one without slashes.")
+    chosen = tuple(target for target in TARGET_NAMES if any(target in group for group in targets))
+    settings = Settings(chosen, out, name, raw, size, overwrite)
+    with progress() as say:
+        conversions = list(convert_all(sources, settings, say))
+    if as_json:
+        click.echo(json.dumps({"bundles": [_describe(conversion) for conversion in conversions]}, indent=2))
+    else:
+        _print_conversions(conversions)
+
+
+def _describe(conversion: Conversion) -> dict[str, Any]:
+    manifest = conversion.bundle.manifest
+    keys = ("name", "architecture", "hyperparameters", "artifacts", "not_verified")
+    return {"folder": str(conversion.bundle.folder), **{key: manifest[key] for key in keys}}
+
+
+def _print_conversions(conversions: list[Conversion]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for column in ("model", "target", "parity", "max abs", "PSNR, dB", "excess", "MiB"):
+        table.add_column(column, justify="left" if column in ("model", "target", "parity") else "right")
+    for conversion in conversions:
+        manifest = conversion.bundle.manifest
+        for artifact in conversion.artifacts:
+            size = sum(manifest["files"][file]["size"] for file in artifact.files) / 2**20
+            table.add_row(manifest["name"], artifact.target, *_parity_cells(conversion, artifact.target), f"{size:.1f}")
+    Console().print(table)
+    for conversion in conversions:
+        click.echo(f"{conversion.bundle.folder}{'/'}")
+
+
+def _parity_cells(conversion: Conversion, target: str) -> tuple[str, str, str, str]:
+    report = next((report for report in conversion.reports if report.rung == target), None)
+    if report is None:
+        return conversion.unverified[target], "", "", ""
+    if report.worst is None or report.worst.metrics is None:
+        return "passed", "", "", ""
+    worst = report.worst.metrics
+    excess = "" if worst.excess is None else f"{worst.excess:.2f}"
+    return "passed", f"{worst.max_abs:.1e}", f"{worst.psnr_db:.1f}", excess
+
+
+@main.command()
+@click.argument("bundle", type=PATH)
+@json_option
+def verify(bundle: Path, as_json: bool) -> None:
+    """Check BUNDLE's hashes, then replay its golden case on every runtime present."""
+    from converters.verify import verify as verify_bundle
+
+    with progress() as say:
+        say(f"verifying {bundle}")
+        replays = verify_bundle(bundle)
+    if as_json:
+        rows = [{"target": r.target, "max_abs": r.metrics and r.metrics.max_abs, "skipped": r.skipped} for r in replays]
+        click.echo(json.dumps({"bundle": str(bundle), "hashes": "verified", "replays": rows}, indent=2))
+        return
+    click.echo("hashes verified")
+    for replay in replays:
+        said = replay.skipped or (
+            replay.metrics and f"golden case reproduced, max abs error {replay.metrics.max_abs:.1e}"
+        )
+        click.echo(f"{replay.target}: {said}")
+
+
+@main.command()
+@click.argument("source", type=PATH)
+@click.option("--checkpoint", type=PATH, help="The checkpoint that BUNDLE was made from.")
+@click.option("--images", type=PATH, help="Folder of photos, instead of the long set; with --masks.")
+@click.option("--masks", type=PATH, help="Folder of masks, any value above 0 is the hole; with --images.")
+@json_option
+def parity(source: Path, checkpoint: Path | None, images: Path | None, masks: Path | None, as_json: bool) -> None:
+    """Prove SOURCE on many inputs: a bundle with --checkpoint FILE, or a checkpoint, converted first."""
+    from converters.parity_inputs import long_inputs, user_inputs
+
+    if (images is None) != (masks is None):
+        raise click.UsageError("--images and --masks go together.")
+    if source.is_dir() and checkpoint is None:
+        raise click.UsageError("A bundle is proven against its checkpoint: add --checkpoint FILE.")
+    if not source.is_dir() and checkpoint is not None:
+        raise click.UsageError(f"'{source}' is no bundle folder: leave out --checkpoint, or name a bundle.")
+    with progress() as say, tempfile.TemporaryDirectory() as scratch:
+        inputs = long_inputs() if images is None or masks is None else user_inputs(images, masks)
+        if checkpoint is None:
+            folder, checkpoint = _convert_for_parity(source, Path(scratch), say), source
+        else:
+            folder = source
+        from converters.prove import prove
+
+        reports, unverified = prove(folder, checkpoint, inputs, say)
+    if as_json:
+        reports_json = [report.to_json() for report in reports]
+        click.echo(json.dumps({"reports": reports_json, "not_verified": unverified}, indent=2))
+    else:
+        from converters.parity_report import format_parity
+
+        click.echo(format_parity(reports, inputs, unverified))
+    missed = [report.rung for report in reports if not report.passed]
+    if missed:
+        raise ParityError(folder, f"rung {', '.join(missed)} misses its gate", "Do not ship it: convert again")
+
+
+def _convert_for_parity(checkpoint: Path, scratch: Path, say: Callable[[str], None]) -> Path:
+    from converters.pipeline import Settings
+    from converters.pipeline import convert as convert_all
+    from converters.targets import TARGETS
+
+    here = tuple(name for name in TARGET_NAMES if TARGETS[name].missing_builder() is None)
+    (conversion,) = convert_all([checkpoint], Settings(here, scratch), say)
+    return conversion.bundle.folder
+
+
+@main.command()
+@click.argument("path", type=PATH)
+@json_option
+def inspect(path: Path, as_json: bool) -> None:
+    """Say what is inside PATH: a checkpoint, an ONNX file or a bundle."""
+    from converters.inspect_file import inspect_file
+
+    facts = inspect_file(path)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for key, value in facts.items():
+        click.echo(f"{key}: {value if isinstance(value, str | int) else json.dumps(value)}")
+
+
+@main.command()
+@json_option
+def formats(as_json: bool) -> None:
+    """List the targets, what each needs, and what is missing here."""
+    from converters.targets import TARGETS
+
+    rows = [
+        {
+            "target": target.name,
+            "files": list(target.formats),
+            "needs": target.needs,
+            "missing_to_build": target.missing_builder(),
+            "missing_to_verify": target.missing_verifier(),
+        }
+        for target in TARGETS.values()
+    ]
+    if as_json:
+        click.echo(json.dumps({"targets": rows}, indent=2))
+        return
+    for row, target in zip(rows, TARGETS.values(), strict=True):
+        click.echo(f"{target.name}: {', '.join(target.formats)}; needs {target.needs}")
+        for what in ("missing_to_build", "missing_to_verify"):
+            if row[what]:
+                click.echo(f"  here: {row[what]}")
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Show the current step on a terminal's last line; print it once per line elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not sys.stderr.isatty():
+        yield lambda step: click.echo(step, err=True)
+        return
+    with console.status("starting") as status:
+        yield status.update
+
+
+if __name__ == "__main__":
+    main()

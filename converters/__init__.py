@@ -1,0 +1,1 @@
+"""From a PyTorch checkpoint to files that run without PyTorch, each with its proof."""

@@ -1,0 +1,142 @@
+"""Read a checkpoint file: tensors by name, nothing in the file is run."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import struct
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converters.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUFFIXES = (".pth", ".pt", ".safetensors")
+DATA_PARALLEL_PREFIX = "module."
+GENERATOR_KEY = "generator"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes:
+        path: The file.
+        format: "torch zip", "torch legacy" or "safetensors".
+        tensors: By key, without DataParallel's prefix; floating tensors are float32 and finite.
+        settings: What stood beside the tensors, such as the iteration.
+        sha256: Of the file's bytes, in hex.
+    """
+
+    path: Path
+    format: str
+    tensors: Mapping[str, Tensor]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read `path`, a .pth, .pt or .safetensors file.
+
+    Accepts a bare state dict or one wrapped as {"iteration": ..., "generator": ...}, with or without
+    DataParallel's "module." prefix.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, unsafe, or holds something else.
+    """
+    if not path.exists():
+        raise CheckpointError(path, "there is no such file", "Check the path")
+    if not path.is_file():
+        raise CheckpointError(path, "it is a folder, not a file", "Name the checkpoint file")
+    if path.suffix not in SUFFIXES:
+        raise CheckpointError(path, f"its suffix is '{path.suffix}'", f"Checkpoints end in {', '.join(SUFFIXES)}")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(path, f"it cannot be read ({error.strerror})", "Check its permissions") from error
+    if not data:
+        raise CheckpointError(path, "it is empty", "Download or copy it again")
+    if path.suffix == ".safetensors":
+        kind, content = "safetensors", _read_safetensors(path, data)
+    else:
+        kind = "torch zip" if data[:2] == b"PK" else "torch legacy"
+        content = _read_torch(path, kind)
+    tensors, settings = _unwrap(path, content)
+    return Checkpoint(path, kind, _clean(path, tensors), settings, hashlib.sha256(data).hexdigest())
+
+
+def _read_safetensors(path: Path, data: bytes) -> object:
+    import safetensors
+    import safetensors.torch
+
+    try:
+        return safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(
+            path, "it is no safetensors file, or a damaged one", "Download or copy it again"
+        ) from error
+
+
+def _read_torch(path: Path, kind: str) -> object:
+    import torch
+
+    damaged = "it is damaged or cut short" if kind == "torch zip" else "it is no PyTorch checkpoint, or a damaged one"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error) or "global" in str(error):
+            raise CheckpointError(
+                path,
+                "it asks for Python code to be run or for a class that is no tensor; nothing in it was run",
+                "Save the generator's state dict alone: torch.save(generator.state_dict(), ...)",
+            ) from None
+        raise CheckpointError(path, damaged, "Download or copy it again") from None
+    except (EOFError, KeyError, RuntimeError, ValueError, IndexError, AttributeError, TypeError) as error:
+        raise CheckpointError(path, damaged, "Download or copy it again") from error
+    except (OSError, struct.error, UnicodeDecodeError, zipfile.BadZipFile, AssertionError, MemoryError) as error:
+        raise CheckpointError(path, damaged, "Download or copy it again") from error
+
+
+def _unwrap(path: Path, content: object) -> tuple[dict[str, Any], dict[str, Any]]:
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            path, f"it holds a {type(content).__name__}, not a state dict", "Save the generator's state dict"
+        )
+    state: Mapping[Any, Any] = content
+    settings: dict[str, Any] = {}
+    if "discriminator" in content and GENERATOR_KEY not in content:
+        raise CheckpointError(path, "it holds a discriminator", "Give the generator's file, the one named ..._gen.pth")
+    if isinstance(state.get(GENERATOR_KEY), Mapping):
+        settings = {str(key): value for key, value in content.items() if isinstance(value, int | float | str)}
+        state = state[GENERATOR_KEY]
+    tensors = {str(key): value for key, value in state.items()}
+    if tensors and all(key.startswith(DATA_PARALLEL_PREFIX) for key in tensors):
+        tensors = {key.removeprefix(DATA_PARALLEL_PREFIX): value for key, value in tensors.items()}
+    return tensors, settings
+
+
+def _clean(path: Path, tensors: dict[str, Any]) -> dict[str, Tensor]:
+    import torch
+
+    if not tensors:
+        raise CheckpointError(path, "it holds no tensors", "Give the generator's checkpoint")
+    for key, value in tensors.items():
+        if not isinstance(value, torch.Tensor):
+            raise CheckpointError(
+                path, f"'{key}' is a {type(value).__name__}, not a tensor", "Save the generator's state dict alone"
+            )
+        if value.is_sparse or value.is_quantized:
+            raise CheckpointError(path, f"'{key}' is sparse or quantized", "Save plain tensors")
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(
+                path, f"'{key}' holds NaN or infinity", "Take an earlier checkpoint: this net has diverged"
+            )
+    return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}

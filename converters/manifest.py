@@ -1,0 +1,219 @@
+"""What a bundle says about itself: manifest.json and README.md."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converters.bundle import GOLDEN, MANIFEST, SCHEMA_VERSION, describe_files, write_json
+from converters.parity import ParityReport
+from converters.targets import TARGETS, Artifact
+from converters.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from converters.checkpoint import Checkpoint
+    from reference import Architecture, ReferenceModel
+
+FORMATS = {
+    ".onnx": "ONNX",
+    ".engine": "TensorRT engine",
+    ".params": "MXNet NDArray list",
+    ".npy": "NumPy array",
+    ".md": "Markdown",
+}
+PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "onnxscript", "numpy")
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that a bundle's manifest and README are written from."""
+
+    name: str
+    checkpoint: Checkpoint
+    architecture: Architecture
+    model: ReferenceModel
+    raw: bool
+    size: tuple[int, int] | None
+    artifacts: Sequence[Artifact]
+    reports: Sequence[ParityReport]
+    unverified: Mapping[str, str]
+
+
+def write_manifest(folder: Path, record: Record) -> None:
+    """Write README.md and then manifest.json, which hashes every other file in `folder`."""
+    (folder / "README.md").write_text(format_readme(record), encoding="utf-8")
+    files = describe_files(folder)
+    for file, facts in files.items():
+        facts["format"] = _format(file)
+    write_json(
+        folder / MANIFEST,
+        {
+            "schema_version": SCHEMA_VERSION,
+            "name": record.name,
+            "architecture": record.architecture.name,
+            "hyperparameters": dict(record.model.hyperparameters),
+            "raw": record.raw,
+            "composited": record.model.composited,
+            "source": {
+                "file": record.checkpoint.path.name,
+                "format": record.checkpoint.format,
+                "sha256": record.checkpoint.sha256,
+                "settings": {key: str(value) for key, value in record.checkpoint.settings.items()},
+            },
+            "contract": {
+                "inputs": [spec.to_json() for spec in record.model.inputs],
+                "outputs": [spec.to_json() for spec in record.model.outputs],
+                "static_size": None if record.size is None else list(record.size),
+            },
+            "artifacts": [_describe_artifact(artifact, record) for artifact in record.artifacts],
+            "not_verified": dict(record.unverified),
+            "files": files,
+            "versions": {
+                "ganport": version("ganport"),
+                "python": platform.python_version(),
+                **{package: version(package) for package in PACKAGES},
+            },
+            "license_note": record.architecture.license_note,
+        },
+    )
+
+
+def _describe_artifact(artifact: Artifact, record: Record) -> dict[str, Any]:
+    report = next((report for report in record.reports if report.rung == artifact.target), None)
+    return {
+        "target": artifact.target,
+        "precision": artifact.precision,
+        "files": list(artifact.files),
+        "versions": dict(artifact.versions),
+        "details": dict(artifact.details),
+        "gate": TARGETS[artifact.target].gate,
+        "parity": None if report is None else report.summary(),
+        "verified": artifact.target not in record.unverified,
+    }
+
+
+def _format(file: str) -> str:
+    path = Path(file)
+    if path.name.endswith("-symbol.json"):
+        return "MXNet symbol"
+    return FORMATS.get(path.suffix, path.suffix.removeprefix(".").upper())
+
+
+def format_readme(record: Record) -> str:
+    """README.md of a bundle: the contract, what runs each file, how to verify."""
+    parts = [
+        f"# {record.name}\n",
+        f"`{record.architecture.name}`"
+        + (", the bare generator" if record.raw else "")
+        + f", ported from `{record.checkpoint.path.name}` (sha256 `{record.checkpoint.sha256}`).\n",
+        "## Contract\n",
+        _format_contract(record.model.inputs, record.model.outputs),
+        _format_sizes(record),
+        "## What was proven\n",
+        _format_proof(record),
+        "Every input, metric and gate is in `parity.md`; `parity.json` holds the same for programs.\n",
+    ]
+    for artifact in record.artifacts:
+        parts.append(SNIPPETS[artifact.target](record, artifact))
+    parts.append(VERIFY.format(golden=GOLDEN))
+    parts.append(f"## Licence\n\n{record.architecture.license_note}\n")
+    return "\n".join(parts)
+
+
+def _format_contract(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> str:
+    rows = ["| | tensor | shape | type | range | meaning |", "| --- | --- | --- | --- | --- | --- |"]
+    for kind, specs in (("in", inputs), ("out", outputs)):
+        for spec in specs:
+            shape = ", ".join(str(axis) for axis in spec.shape)
+            span = "any" if spec.value_range is None else f"{spec.value_range[0]:g} to {spec.value_range[1]:g}"
+            rows.append(
+                f"| {kind} | `{spec.name}` | ({shape}) {spec.layout} | {spec.dtype} | {span} | {spec.meaning} |"
+            )
+    return "\n".join(rows) + "\n"
+
+
+def _format_sizes(record: Record) -> str:
+    spec = record.model.inputs[0]
+    if record.size is not None:
+        return f"N is 1, H is {record.size[0]}, W is {record.size[1]}; no other size.\n"
+    return (
+        f"N, H and W are free; H and W are multiples of {spec.multiple_of}, {spec.minimum} or more. "
+        "An engine also keeps to its profile (`manifest.json`).\n"
+    )
+
+
+def _format_proof(record: Record) -> str:
+    rows = ["| target | verdict | max abs error | hole PSNR, dB | excess error |", "| --- | --- | --- | --- | --- |"]
+    for artifact in record.artifacts:
+        report = next((report for report in record.reports if report.rung == artifact.target), None)
+        if report is None or report.worst is None:
+            rows.append(f"| {artifact.target} | {record.unverified.get(artifact.target, 'nothing gated')} | | | |")
+            continue
+        worst = report.worst.metrics
+        assert worst is not None
+        excess = "" if worst.excess is None else f"{worst.excess:.2f}"
+        rows.append(f"| {artifact.target} | passed | {worst.max_abs:.1e} | {worst.psnr_db:.1f} | {excess} |")
+    return "\n".join(rows) + "\n"
+
+
+def _format_onnx(record: Record, artifact: Artifact) -> str:
+    return f"""## Run the ONNX file
+
+Needs `onnxruntime` and `numpy`.
+
+```python
+import numpy as np
+import onnxruntime as ort
+
+session = ort.InferenceSession("{artifact.files[0]}", providers=["CPUExecutionProvider"])
+feeds = {{i.name: np.load(f"{GOLDEN}/input_{{i.name}}.npy") for i in session.get_inputs()}}
+names = [o.name for o in session.get_outputs()]
+for name, array in zip(names, session.run(names, feeds)):
+    print(name, array.shape, np.abs(array - np.load(f"{GOLDEN}/output_{{name}}.npy")).max())
+```
+"""
+
+
+def _format_mxnet(record: Record, artifact: Artifact) -> str:
+    inputs = [spec.name for spec in record.model.inputs]
+    output = record.model.outputs[0].name
+    return f"""## Run the MXNet pair
+
+Needs `mxnet` 1.9.1 and `numpy` below 2. On Python 3.10 and later the package wants names back that numpy dropped.
+
+```python
+import numpy as np
+
+for name, kind in dict(bool=bool, int=int, float=float, object=object, complex=complex, str=str).items():
+    setattr(np, name, kind)
+import mxnet as mx
+
+symbol, arg_params, aux_params = mx.model.load_checkpoint("{record.name}", 0)
+feeds = {{name: mx.nd.array(np.load(f"{GOLDEN}/input_{{name}}.npy")) for name in {inputs}}}
+executor = symbol.bind(mx.cpu(), {{**arg_params, **feeds}}, aux_states=aux_params)
+result = executor.forward(is_train=False)[0].asnumpy()
+print(result.shape, np.abs(result - np.load("{GOLDEN}/output_{output}.npy")).max())
+```
+"""
+
+
+def _format_engine(record: Record, artifact: Artifact) -> str:
+    package = next(iter(artifact.versions))
+    return f"""## Run the TensorRT engine
+
+`{artifact.files[0]}` was built by {package} {artifact.versions[package]}, TF32 off. {artifact.details["note"]}
+Tensor names are the contract's; deserialize it with the runtime of the same package and version.
+"""
+
+
+SNIPPETS = {"onnx": _format_onnx, "mxnet": _format_mxnet, "trt": _format_engine}
+
+VERIFY = """## Verify
+
+`sha256sum -c SHA256SUMS` checks the files. `ganport verify .` also looks for files that are not listed and replays
+`{golden}/` (one real case, outputs of the untouched torch module) on every runtime that is present.
+"""

@@ -1,0 +1,288 @@
+"""Compare what a file computes with what the checkpoint computes, and judge it.
+
+Nothing is clamped or rounded before it is compared; the worst item of the worst input decides; a NaN fails anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from converters.errors import ParityError
+from converters.tensors import Array, Tensors
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """A gate: largest errors allowed over the region, None where not judged.
+
+    Attributes:
+        max_abs: Largest absolute error.
+        p99_9: 99.9th percentile of the absolute error.
+        psnr_db: Smallest peak signal-to-noise ratio, peak 1.
+        excess: Largest error against float64, in units of torch float32's own.
+    """
+
+    max_abs: float
+    p99_9: float | None
+    psnr_db: float | None
+    excess: float | None
+
+
+GATES: Mapping[str, Tolerance] = {
+    # Folding repeats torch's own arithmetic; only the order of sums inside a convolution may differ.
+    "fold": Tolerance(1e-6, None, 120.0, None),
+    # float32 rounding through some twenty normalized layers is 1e-6; 2e-5 leaves room for other CPUs' kernels.
+    "onnx": Tolerance(2e-5, 2e-5, 100.0, 4.0),
+    "mxnet": Tolerance(1e-4, 2e-5, 100.0, 4.0),
+    "tensorrt": Tolerance(1e-3, 1e-4, 80.0, 32.0),
+}
+
+# Where torch float32 itself is further than this from float64, the input says nothing about the file.
+ILL_CONDITIONED = 1e-5
+# torch's own error is never taken to be smaller than one float32 step near 1.
+SMALLEST_ERROR = 1e-7
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Errors of one item over its region.
+
+    Attributes:
+        max_abs: Largest absolute error; infinite where a value is not finite.
+        p99_9: 99.9th percentile of the absolute error.
+        psnr_db: 10 log10(1 / mean squared error), infinite when equal.
+        non_finite: NaN and infinite values in the whole item, region or not.
+        levels: Elements whose 8-bit level, round(255 x), differs.
+        excess: max|actual - float64| / max(max|expected - float64|, 1e-7), None without a float64 run.
+        worst_index: Where the largest error is.
+    """
+
+    max_abs: float
+    p99_9: float
+    psnr_db: float
+    non_finite: int
+    levels: int
+    excess: float | None
+    worst_index: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; an infinity becomes the string "inf"."""
+        return {key: "inf" if value == math.inf else value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class ComparedCase:
+    """One parity input: a runner's outputs, torch's in float32 and in float64.
+
+    Attributes:
+        mask: (N, 1, H, W), the hole where 1, if outputs are composited; None judges the whole plane.
+        known: The image whose known pixels must come back bit for bit; goes with `mask`.
+    """
+
+    name: str
+    actual: Tensors
+    expected: Tensors
+    float64: Tensors
+    mask: Array | None = None
+    known: Array | None = None
+
+
+@dataclass(frozen=True)
+class TensorParity:
+    """The verdict on one item of one output: `failures` are sentences, none of them is a pass.
+
+    `metrics` is None where there is nothing to measure: an empty hole, or a shape that differs.
+    """
+
+    tensor: str
+    case: str
+    item: int
+    region: str
+    metrics: Metrics | None
+    ill_conditioned: bool
+    failures: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+    @property
+    def gated(self) -> bool:
+        return self.metrics is not None and not self.ill_conditioned
+
+    def to_json(self) -> dict[str, Any]:
+        fields = {key: getattr(self, key) for key in ("tensor", "case", "item", "region", "ill_conditioned")}
+        metrics = None if self.metrics is None else self.metrics.to_json()
+        return {**fields, "metrics": metrics, "failures": list(self.failures), "passed": self.passed}
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """One rung of the ladder."""
+
+    rung: str
+    gate: Tolerance
+    tensors: tuple[TensorParity, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True if something was judged and nothing failed."""
+        return any(tensor.gated for tensor in self.tensors) and all(tensor.passed for tensor in self.tensors)
+
+    @property
+    def worst(self) -> TensorParity | None:
+        """The gated item with the largest absolute error."""
+        gated = [tensor for tensor in self.tensors if tensor.gated]
+        return max(gated, key=_max_abs, default=None)
+
+    def summary(self) -> dict[str, Any]:
+        """The worst of each metric over all gated items, for the manifest."""
+        gated = [tensor.metrics for tensor in self.tensors if tensor.gated and tensor.metrics]
+        excesses = [metrics.excess for metrics in gated if metrics.excess is not None]
+        psnr = min((metrics.psnr_db for metrics in gated), default=math.inf)
+        return {
+            "rung": self.rung,
+            "passed": self.passed,
+            "gate": asdict(self.gate),
+            "items": len(self.tensors),
+            "ill_conditioned_items": sum(tensor.ill_conditioned for tensor in self.tensors),
+            "max_abs": max((metrics.max_abs for metrics in gated), default=None),
+            "p99_9": max((metrics.p99_9 for metrics in gated), default=None),
+            "psnr_db": "inf" if psnr == math.inf else psnr,
+            "excess": max(excesses, default=None),
+            "worst_case": None if self.worst is None else self.worst.case,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.summary(), "tensors": [tensor.to_json() for tensor in self.tensors]}
+
+
+def _max_abs(tensor: TensorParity) -> float:
+    assert tensor.metrics is not None
+    return tensor.metrics.max_abs
+
+
+def measure(actual: Array, expected: Array, float64: Array | None = None, region: Array | None = None) -> Metrics:
+    """Measure `actual` against `expected`, arrays of one shape, in float64 arithmetic.
+
+    Args:
+        actual: What the file gave.
+        expected: What the untouched module gave in float32.
+        float64: What it gave in float64; None leaves out the excess error.
+        region: bool, broadcast to the shape; None is everything. At least one element must be in it.
+    """
+    inside = np.broadcast_to(True if region is None else region, actual.shape)
+    non_finite = int(np.count_nonzero(~np.isfinite(actual)))
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
+        error[np.isnan(error)] = np.inf
+        error = np.where(inside, error, -1.0)
+        errors = error[inside]
+        levels = np.rint(255 * actual.astype(np.float64)) != np.rint(255 * expected.astype(np.float64))
+        squared = float(np.mean(errors**2))
+    worst = np.unravel_index(int(np.argmax(error)), error.shape)
+    return Metrics(
+        max_abs=float(errors.max()),
+        p99_9=float(np.sort(errors)[math.ceil(0.999 * errors.size) - 1]),
+        psnr_db=math.inf if squared == 0 else -math.inf if math.isinf(squared) else -10 * math.log10(squared),
+        non_finite=non_finite,
+        levels=int(np.count_nonzero(levels & inside)),
+        excess=None if float64 is None else _distance(actual, float64, inside) / _own_error(expected, float64, inside),
+        worst_index=tuple(int(index) for index in worst),
+    )
+
+
+def _distance(one: Array, other: Array, inside: Array) -> float:
+    """max|one - other| over the region; infinite where a value is not finite."""
+    with np.errstate(invalid="ignore"):
+        error = np.abs(one.astype(np.float64) - other)[inside]
+    return float(np.where(np.isnan(error), np.inf, error).max())
+
+
+def _own_error(expected: Array, float64: Array, inside: Array) -> float:
+    return max(_distance(expected, float64, inside), SMALLEST_ERROR)
+
+
+def compare(rung: str, gate: Tolerance, cases: Sequence[ComparedCase]) -> ParityReport:
+    """Judge every item of every output of every case; a miss is in the report, not raised."""
+    tensors = []
+    for case in cases:
+        for name in sorted(case.expected.keys() | case.actual.keys()):
+            tensors.extend(_compare_tensor(name, gate, case))
+    return ParityReport(rung, gate, tuple(tensors))
+
+
+def _compare_tensor(name: str, gate: Tolerance, case: ComparedCase) -> list[TensorParity]:
+    def refuse(reason: str) -> list[TensorParity]:
+        return [TensorParity(name, case.name, 0, "plane", None, False, (reason,))]
+
+    if name not in case.actual:
+        return refuse("the output is missing")
+    if name not in case.expected:
+        return refuse("torch has no such output")
+    actual, expected = case.actual[name], case.expected[name]
+    if actual.shape != expected.shape:
+        return refuse(f"its shape is {actual.shape}, torch's {expected.shape}")
+    if actual.dtype != expected.dtype:
+        return refuse(f"its dtype is {actual.dtype}, torch's {expected.dtype}")
+    return [_compare_item(name, gate, case, item) for item in range(len(actual))]
+
+
+def _compare_item(name: str, gate: Tolerance, case: ComparedCase, item: int) -> TensorParity:
+    actual, expected, float64 = case.actual[name][item], case.expected[name][item], case.float64[name][item]
+    failures = []
+    inside = np.full(actual.shape, True)
+    region = "plane"
+    non_finite = int(np.count_nonzero(~np.isfinite(actual)))
+    if non_finite:
+        failures.append(f"{non_finite} values are NaN or infinite")
+    if case.mask is not None and case.known is not None:
+        region = "hole"
+        inside = np.broadcast_to(case.mask[item] > 0, actual.shape)
+        if not np.array_equal(actual[~inside], case.known[item][~inside]):
+            failures.append("known pixels do not come back bit for bit")
+        if not inside.any():
+            return TensorParity(name, case.name, item, region, None, False, tuple(failures))
+    metrics = measure(actual, expected, float64, inside)
+    ill_conditioned = _distance(expected, float64, inside) > ILL_CONDITIONED
+    if not ill_conditioned:
+        failures += _miss(metrics, gate)
+    return TensorParity(name, case.name, item, region, metrics, ill_conditioned, tuple(failures))
+
+
+def _miss(metrics: Metrics, gate: Tolerance) -> list[str]:
+    """A sentence for each limit of `gate` that is passed."""
+    misses = []
+    if not metrics.max_abs <= gate.max_abs:
+        misses.append(f"max abs error {metrics.max_abs:.1e}, allowed {gate.max_abs:.0e}")
+    if gate.p99_9 is not None and not metrics.p99_9 <= gate.p99_9:
+        misses.append(f"99.9th percentile {metrics.p99_9:.1e}, allowed {gate.p99_9:.0e}")
+    if gate.psnr_db is not None and not metrics.psnr_db >= gate.psnr_db:
+        misses.append(f"PSNR {metrics.psnr_db:.1f} dB, required {gate.psnr_db:.0f}")
+    if gate.excess is not None and metrics.excess is not None and not metrics.excess <= gate.excess:
+        misses.append(f"excess error {metrics.excess:.1f}, allowed {gate.excess:.0f}")
+    return misses
+
+
+def require_passed(report: ParityReport, where: object) -> None:
+    """Refuse a report that misses its gate.
+
+    Raises:
+        ParityError: names the rung, the input and the numbers.
+    """
+    failed = [tensor for tensor in report.tensors if tensor.failures]
+    if report.passed:
+        return
+    if not failed:
+        raise ParityError(f"{where}, rung '{report.rung}'", "no input could be judged", "Give well-conditioned inputs")
+    worst = max(failed, key=lambda tensor: tensor.metrics.max_abs if tensor.metrics else math.inf)
+    raise ParityError(
+        f"{where}, rung '{report.rung}', output '{worst.tensor}', input '{worst.case}' item {worst.item}",
+        f"{'; '.join(worst.failures)} ({len(failed)} of {len(report.tensors)} items fail)",
+        "The file is not what the checkpoint computes: do not use it",
+    )

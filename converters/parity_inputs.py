@@ -1,0 +1,197 @@
+"""The inputs that parity is judged on: named, seeded, hashed, and independent of any model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from converters.errors import FeedError
+from converters.tensors import Array
+
+SEED = 20190101
+PHOTOS = ("astronaut", "chelsea", "coffee")
+IMAGES = (*PHOTOS, "constant", "checkerboard", "noise")
+MASKS = ("small", "large", "most", "border", "none", "full")
+MULTIPLE = 4
+CANNY_SIGMA = 2.0
+PHOTO_FOLDER = Path(__file__).parent.parent / "reference" / "photos"
+
+
+@dataclass(frozen=True)
+class ParityInput:
+    """A batch of photos, their edges and masks.
+
+    Attributes:
+        name: Image and mask of each item, and the size.
+        photo: (N, 3, H, W) float32 in [0, 1].
+        edges: (N, 1, H, W) float32, 0 or 1: Canny of the known part.
+        mask: (N, 1, H, W) float32, 0 or 1; 1 is the hole.
+    """
+
+    name: str
+    photo: Array
+    edges: Array
+    mask: Array
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the three arrays' bytes."""
+        digest = hashlib.sha256()
+        for array in (self.photo, self.edges, self.mask):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def short_inputs(size: tuple[int, int] | None = None) -> tuple[ParityInput, ...]:
+    """What `convert` gates on: every image and every mask at 96x128 in batches of 2, 12x12, a photo with an 83 % hole.
+
+    Args:
+        size: (H, W) of a model with static shapes: the same pairs at that size, one at a time.
+    """
+    pairs = [(IMAGES[i], MASKS[(i + shift) % len(MASKS)]) for shift in (0, 2) for i in range(len(IMAGES))]
+    if size is not None:
+        return tuple(make_input([pair], size) for pair in pairs)
+    batches = [make_input(pairs[i : i + 2], (96, 128)) for i in range(0, len(pairs), 2)]
+    return (
+        *batches,
+        make_input([("astronaut", "border")], (12, 12)),
+        make_input([("astronaut", "most")], (256, 256)),
+    )
+
+
+def long_inputs() -> tuple[ParityInput, ...]:
+    """What `parity` and the tests judge: the short set, more pairs at 256x256, 320x480 and 512x512."""
+    return (
+        *short_inputs(),
+        *(make_input([(PHOTOS[i % 3], mask)], (256, 256)) for i, mask in enumerate(MASKS)),
+        make_input([("coffee", "large"), ("chelsea", "most")], (256, 256)),
+        make_input([("coffee", "most")], (320, 480)),
+        make_input([("chelsea", "border")], (320, 480)),
+        make_input([("astronaut", "most")], (512, 512)),
+    )
+
+
+def golden_input(size: tuple[int, int] | None = None) -> ParityInput:
+    """One small real case, packed with every bundle."""
+    return make_input([("astronaut", "large")], size or (64, 96))
+
+
+def make_input(pairs: list[tuple[str, str]], size: tuple[int, int]) -> ParityInput:
+    """A batch of (image, mask) pairs at (H, W)."""
+    photos = [_image(image, size) for image, _ in pairs]
+    masks = [make_mask(mask, size) for _, mask in pairs]
+    name = " + ".join(f"{image}/{mask}" for image, mask in pairs) + f" {size[0]}x{size[1]}"
+    return _stack(name, photos, masks)
+
+
+def _stack(name: str, photos: list[Array], masks: list[Array]) -> ParityInput:
+    edges = [canny_edges(photo, mask) for photo, mask in zip(photos, masks, strict=True)]
+    photo = np.ascontiguousarray(np.stack(photos).transpose(0, 3, 1, 2))
+    return ParityInput(name, photo, np.stack(edges)[:, None], np.stack(masks)[:, None])
+
+
+def canny_edges(photo: Array, mask: Array) -> Array:
+    """(H, W, 3) and (H, W) in [0, 1] -> (H, W) float32, 0 or 1; the mask keeps the hole's outline out."""
+    from skimage.color import rgb2gray
+    from skimage.feature import canny
+
+    edges: Array = canny(rgb2gray(photo), sigma=CANNY_SIGMA, mask=mask == 0).astype(np.float32)
+    return edges
+
+
+def _image(name: str, size: tuple[int, int]) -> Array:
+    """(H, W, 3) float32 in [0, 1]."""
+    height, width = size
+    if name == "constant":
+        return np.full((height, width, 3), 0.5, np.float32)
+    if name == "checkerboard":
+        rows, columns = np.indices(size) // 8
+        return np.repeat(((rows + columns) % 2).astype(np.float32)[:, :, None], 3, axis=2)
+    if name == "noise":
+        return np.random.default_rng(SEED).random((height, width, 3), np.float32)
+    return _photo(name, size)
+
+
+def _photo(name: str, size: tuple[int, int]) -> Array:
+    """The photo scaled to cover (H, W), cut to its centre."""
+    from PIL import Image, ImageOps
+
+    with Image.open(PHOTO_FOLDER / f"{name}.png") as image:
+        fitted = ImageOps.fit(image.convert("RGB"), (size[1], size[0]), Image.Resampling.BOX)
+    return np.asarray(fitted, np.float32) / np.float32(255)
+
+
+def make_mask(name: str, size: tuple[int, int]) -> Array:
+    """(H, W) float32, 1 in the hole: none, small (strokes), large (40 %), most (83 %), border (touches it), full."""
+    return _MASKS[name](*size).astype(np.float32)
+
+
+def _strokes(height: int, width: int, count: int) -> Array:
+    """Straight strokes between seeded points, as wide as a sixteenth of the short side."""
+    rng = np.random.default_rng(SEED)
+    rows, columns = np.indices((height, width))
+    hole = np.zeros((height, width), bool)
+    radius = max(1.0, min(height, width) / 32)
+    for y0, x0, y1, x1 in rng.uniform(0.15, 0.85, (count, 4)) * [height, width, height, width]:
+        for t in np.linspace(0, 1, max(height, width)):
+            hole |= (rows - y0 - t * (y1 - y0)) ** 2 + (columns - x0 - t * (x1 - x0)) ** 2 <= radius**2
+    return hole
+
+
+def _box(height: int, width: int, top: float, left: float, bottom: float, right: float) -> Array:
+    """A rectangle, its sides in fractions of the plane."""
+    hole = np.zeros((height, width), bool)
+    hole[round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = True
+    return hole
+
+
+_MASKS: dict[str, Callable[[int, int], Array]] = {
+    "none": lambda height, width: np.zeros((height, width), bool),
+    "small": lambda height, width: _strokes(height, width, 2),
+    "large": lambda height, width: _box(height, width, 0.2, 0.2, 0.8, 0.85) | _strokes(height, width, 4),
+    "most": lambda height, width: _box(height, width, 0.045, 0.045, 0.955, 0.957),
+    "border": lambda height, width: _box(height, width, 0.0, 0.5, 0.6, 1.0) | _box(height, width, 0.8, 0.0, 1.0, 0.2),
+    "full": lambda height, width: np.ones((height, width), bool),
+}
+
+
+def user_inputs(images: Path, masks: Path) -> tuple[ParityInput, ...]:
+    """Pairs of photo and mask from two folders, matched by the name before the suffix, cut to multiples of 4.
+
+    Raises:
+        FeedError: a folder is missing or empty, a mask is missing, a size differs, or a file is no image.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    def load(path: Path, mode: str) -> Array:
+        try:
+            with Image.open(path) as image:
+                return np.asarray(ImageOps.exif_transpose(image).convert(mode))
+        except (OSError, UnidentifiedImageError) as error:
+            raise FeedError(path, "it is no image that can be read", "Give PNG, JPEG or WebP files") from error
+
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise FeedError(folder, "there is no such folder", "Name a folder of images")
+    found = sorted(path for path in images.iterdir() if path.is_file() and not path.name.startswith("."))
+    if not found:
+        raise FeedError(images, "it holds no file", "Put photos there")
+    inputs = []
+    for path in found:
+        candidates = sorted(masks.glob(f"{path.stem}.*"))
+        if not candidates:
+            raise FeedError(path, f"no mask of that name is in {masks}", f"Add {path.stem}.png there")
+        photo, mask = load(path, "RGB"), load(candidates[0], "L")
+        if photo.shape[:2] != mask.shape:
+            raise FeedError(
+                candidates[0], f"its size is {mask.shape}, the photo's {photo.shape[:2]}", "Give both the same size"
+            )
+        height, width = (side // MULTIPLE * MULTIPLE for side in mask.shape)
+        cut_photo = photo[:height, :width].astype(np.float32) / np.float32(255)
+        cut_mask = (mask[:height, :width] > 0).astype(np.float32)
+        inputs.append(_stack(f"{path.name} {height}x{width}", [cut_photo], [cut_mask]))
+    return tuple(inputs)

@@ -1,0 +1,94 @@
+"""Parity reports for people (parity.md) and for programs (parity.json)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from converters.bundle import write_json
+from converters.parity import ILL_CONDITIONED, ParityReport, TensorParity
+from converters.parity_inputs import SEED, ParityInput
+
+
+def write_parity(
+    folder: Path, reports: Sequence[ParityReport], inputs: Sequence[ParityInput], unverified: Mapping[str, str]
+) -> None:
+    """Write parity.json and parity.md into `folder`."""
+    write_json(
+        folder / "parity.json",
+        {
+            "schema_version": 1,
+            "seed": SEED,
+            "inputs": [{"name": given.name, "sha256": given.sha256} for given in inputs],
+            "ill_conditioned_above": ILL_CONDITIONED,
+            "rungs": [report.to_json() for report in reports],
+            "not_verified": dict(unverified),
+        },
+    )
+    (folder / "parity.md").write_text(format_parity(reports, inputs, unverified), encoding="utf-8")
+
+
+def format_parity(reports: Sequence[ParityReport], inputs: Sequence[ParityInput], unverified: Mapping[str, str]) -> str:
+    """The report as Markdown."""
+    parts = [
+        "# Parity\n",
+        "Every rung is compared with the untouched torch module, float32, spectral norm alive, item by item; the worst",
+        "item decides. Composited outputs are judged in the hole, others on the whole plane. Excess error is the error",
+        "against a float64 run of the torch module, in units of torch float32's own.\n",
+        "| rung | verdict | max abs | p99.9 | PSNR, dB | excess | worst input |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *(_format_rung(report) for report in reports),
+        *(f"| {target} | {reason} | | | | | |" for target, reason in unverified.items()),
+        "",
+        "Allowed (an empty cell is not judged):\n",
+        "| rung | max abs | p99.9 | PSNR, dB | excess |",
+        "| --- | --- | --- | --- | --- |",
+        *(_format_gate(report) for report in reports),
+        "",
+    ]
+    for report in reports:
+        parts += [f"## {report.rung}\n", *_format_items(report), ""]
+    parts += [f"## Inputs (seed {SEED})\n", *(f"- {given.name}: sha256 {given.sha256}" for given in inputs), ""]
+    return "\n".join(parts)
+
+
+def _format_rung(report: ParityReport) -> str:
+    verdict = "passed" if report.passed else "**FAILED**"
+    facts = report.summary()
+    cells = [_number(facts["max_abs"], ".1e"), _number(facts["p99_9"], ".1e"), _number(facts["psnr_db"], ".1f")]
+    cells.append(_number(facts["excess"], ".2f"))
+    return f"| {report.rung} | {verdict} | {' | '.join(cells)} | {facts['worst_case']} |"
+
+
+def _format_gate(report: ParityReport) -> str:
+    gate = report.gate
+    cells = [_number(value, "g") for value in (gate.max_abs, gate.p99_9, gate.psnr_db, gate.excess)]
+    return f"| {report.rung} | {' | '.join(cells)} |"
+
+
+def _format_items(report: ParityReport) -> list[str]:
+    rows = [
+        "| input | item | output | verdict | max abs | PSNR, dB | excess |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    return rows + [_format_item(tensor) for tensor in report.tensors]
+
+
+def _format_item(tensor: TensorParity) -> str:
+    if tensor.failures:
+        verdict = f"**{'; '.join(tensor.failures)}**"
+    elif tensor.metrics is None:
+        verdict = "no hole: known pixels bit-equal"
+    elif tensor.ill_conditioned:
+        verdict = f"not gated: ill-conditioned, torch float32 is itself further than {ILL_CONDITIONED:g} from float64"
+    else:
+        verdict = "passed"
+    start = f"| {tensor.case} | {tensor.item} | {tensor.tensor} | {verdict} |"
+    if tensor.metrics is None:
+        return f"{start} | | |"
+    metrics = tensor.metrics
+    return f"{start} {metrics.max_abs:.1e} | {metrics.psnr_db:.1f} | {_number(metrics.excess, '.2f')} |"
+
+
+def _number(value: float | str | None, form: str) -> str:
+    return "" if value is None else value if isinstance(value, str) else format(value, form)

@@ -1,0 +1,1 @@
+"""Graph rewrites, one per file, each an identity stated in one line of algebra."""

@@ -1,0 +1,131 @@
+"""Runners: one way to run a file or a module, whatever the runtime.
+
+A Runner has `inputs`, `outputs` and `run(feeds) -> Tensors`, and is a context manager. MXNet's and
+TensorRT's live beside the one import of their package: mxnet_runtime.py, tensorrt_runtime.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+
+from converters.errors import BundleError, FeedError
+from converters.tensors import Array, Tensors, TensorSpec, check_feeds
+from converters.to_onnx import CONTRACT_KEY
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Runner(Protocol):
+    """Something that computes a model's outputs from its inputs."""
+
+    @property
+    def inputs(self) -> Sequence[TensorSpec]: ...
+
+    @property
+    def outputs(self) -> Sequence[TensorSpec]: ...
+
+    def run(self, feeds: Tensors) -> Tensors:
+        """Outputs by name.
+
+        Raises:
+            FeedError: `feeds` does not fit `inputs`.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+class TorchRunner:
+    """Runs a torch module on the CPU in its own precision; gives float32 or, for a float64 module, float64."""
+
+    def __init__(self, module: torch.nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self._module = module
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        import torch
+
+        check_feeds("torch", self.inputs, feeds)
+        dtype = next(self._module.parameters()).dtype
+        arrays = [torch.from_numpy(np.ascontiguousarray(feeds[spec.name])).to(dtype) for spec in self.inputs]
+        with torch.inference_mode():
+            result = self._module(*arrays)
+        return {self.outputs[0].name: result.numpy()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+
+class OnnxRunner:
+    """Runs an ONNX file, or a model's bytes, in ONNX Runtime on the CPU.
+
+    Args:
+        source: Path of the file, or its bytes.
+        inputs: Contract; None reads it from the file, where ganport wrote it.
+        outputs: Likewise.
+        threads: Size of the thread pool; None leaves the choice to ONNX Runtime.
+
+    Raises:
+        BundleError: the file is not a model that ONNX Runtime can load.
+    """
+
+    def __init__(
+        self,
+        source: Path | bytes,
+        inputs: Sequence[TensorSpec] | None = None,
+        outputs: Sequence[TensorSpec] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        self._where = source if isinstance(source, Path) else "ONNX model"
+        refusals = tuple(
+            getattr(ort_errors, name)
+            for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
+        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(source) if isinstance(source, Path) else source, options, providers=["CPUExecutionProvider"]
+            )
+        except refusals as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise BundleError(self._where, f"ONNX Runtime does not load it ({reason})", "Convert it again") from error
+        self.inputs, self.outputs = self._contract() if inputs is None or outputs is None else (inputs, outputs)
+
+    def _contract(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        properties = self._session.get_modelmeta().custom_metadata_map
+        if CONTRACT_KEY not in properties:
+            raise FeedError(self._where, "it carries no ganport contract", "Give a file that ganport wrote")
+        contract = json.loads(properties[CONTRACT_KEY])
+        return (
+            tuple(TensorSpec.from_json(fields) for fields in contract["inputs"]),
+            tuple(TensorSpec.from_json(fields) for fields in contract["outputs"]),
+        )
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        check_feeds(self._where, self.inputs, feeds)
+        names = [spec.name for spec in self.outputs]
+        return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        del self._session

@@ -1,0 +1,108 @@
+"""What a model takes and gives: TensorSpec, the one currency between runtimes (Tensors), and its check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.errors import FeedError
+
+Array = NDArray[Any]
+Tensors = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a model.
+
+    Attributes:
+        name: The tensor's name in every file ganport writes.
+        shape: One entry per axis: an int where the size is fixed, a name ("N", "H", "W") where it is free.
+            The same name stands for the same size in all inputs and outputs of a model.
+        dtype: numpy's name of the element type.
+        layout: One letter per axis.
+        value_range: Smallest and largest meaningful value, or None where any finite value is.
+        meaning: One sentence; for masks it states the polarity.
+        multiple_of: Each named size but "N" must be a multiple of this.
+        minimum: Each named size but "N" must be at least this.
+    """
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str = "float32"
+    layout: str = "NCHW"
+    value_range: tuple[float, float] | None = None
+    meaning: str = ""
+    multiple_of: int = 1
+    minimum: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """The spec as plain JSON types."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "layout": self.layout,
+            "value_range": None if self.value_range is None else list(self.value_range),
+            "meaning": self.meaning,
+            "multiple_of": self.multiple_of,
+            "minimum": self.minimum,
+        }
+
+    @staticmethod
+    def from_json(fields: Mapping[str, Any]) -> TensorSpec:
+        """The spec that `to_json` wrote."""
+        value_range = fields["value_range"]
+        return TensorSpec(
+            name=fields["name"],
+            shape=tuple(fields["shape"]),
+            dtype=fields["dtype"],
+            layout=fields["layout"],
+            value_range=None if value_range is None else (value_range[0], value_range[1]),
+            meaning=fields["meaning"],
+            multiple_of=fields["multiple_of"],
+            minimum=fields["minimum"],
+        )
+
+
+def check_feeds(where: object, inputs: Sequence[TensorSpec], feeds: Tensors) -> None:
+    """Refuse arrays that do not fit `inputs`.
+
+    Raises:
+        FeedError: A name is missing or unknown, or a dtype, rank or size breaks the contract.
+    """
+    expected = [spec.name for spec in inputs]
+    if sorted(expected) != sorted(feeds):
+        raise FeedError(where, f"inputs {sorted(feeds)} were given", f"Give exactly {expected}")
+    sizes: dict[str, int] = {}
+    for spec in inputs:
+        array = feeds[spec.name]
+        at = f"{where}, input '{spec.name}'"
+        if array.dtype != np.dtype(spec.dtype):
+            raise FeedError(at, f"its dtype is {array.dtype}", f"Convert it to {spec.dtype}")
+        if array.ndim != len(spec.shape):
+            raise FeedError(at, f"its shape is {array.shape}", f"Give {len(spec.shape)} axes {spec.shape}")
+        for size, wanted in zip(array.shape, spec.shape, strict=True):
+            if isinstance(wanted, int):
+                if size != wanted:
+                    raise FeedError(at, f"its shape is {array.shape}", f"Give {spec.shape}")
+                continue
+            if sizes.setdefault(wanted, size) != size:
+                raise FeedError(
+                    at,
+                    f"its size {wanted} is {size}, another input's is {sizes[wanted]}",
+                    "Give all inputs the same N, H and W",
+                )
+            if wanted == "N":
+                if size < 1:
+                    raise FeedError(at, f"its shape is {array.shape}", "Give at least one item")
+            elif size % spec.multiple_of or size < spec.minimum:
+                raise FeedError(
+                    at,
+                    f"its size {wanted} is {size}",
+                    f"Pad it to a multiple of {spec.multiple_of}, {spec.minimum} or more",
+                )

@@ -1,0 +1,61 @@
+"""Check a bundle that somebody was given: its hashes, then its goldens on every runtime present."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.bundle import Bundle, read_bundle, verify_hashes
+from converters.errors import ParityError
+from converters.parity import GATES, Metrics, measure
+from converters.targets import TARGETS
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One artifact against the golden case: its metrics, or why it was not run."""
+
+    target: str
+    metrics: Metrics | None
+    skipped: str | None
+
+
+def verify(folder: Path) -> tuple[Replay, ...]:
+    """Verify hashes, then replay the golden case on every runtime present.
+
+    Raises:
+        BundleError: a file is missing, altered or not listed.
+        ParityError: an artifact does not reproduce the golden outputs.
+    """
+    verify_hashes(folder)
+    return tuple(replay(read_bundle(folder)))
+
+
+def replay(bundle: Bundle) -> Iterator[Replay]:
+    """Run the golden case on each artifact in turn.
+
+    Raises:
+        ParityError: an output differs by more than the gate of its target allows.
+    """
+    feeds, expected = bundle.golden()
+    region = feeds["mask"] > 0 if bundle.manifest["composited"] else None
+    for artifact in bundle.manifest["artifacts"]:
+        target = TARGETS[artifact["target"]]
+        skipped = target.missing_verifier()
+        if skipped is not None:
+            yield Replay(target.name, None, skipped)
+            continue
+        gate = GATES[target.gate]
+        paths = [bundle.folder / file for file in artifact["files"]]
+        with target.open(paths, bundle.inputs, bundle.outputs) as runner:
+            actual = runner.run(feeds)
+        for name, array in expected.items():
+            metrics = measure(actual[name], array, region=region)
+            if metrics.non_finite or metrics.max_abs > gate.max_abs:
+                raise ParityError(
+                    f"{bundle.folder}, {target.name}, output '{name}'",
+                    f"max abs error {metrics.max_abs:.1e} against the golden case, {gate.max_abs:.0e} is allowed",
+                    "Do not use it: convert the checkpoint again",
+                )
+            yield Replay(target.name, metrics, None)

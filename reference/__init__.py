@@ -1,0 +1,126 @@
+"""Reference models: what each checkpoint computes, in plain torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from converters.errors import ArchitectureError
+from converters.tensors import Array, Tensors, TensorSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from converters.checkpoint import Checkpoint
+
+ARCHITECTURES = {
+    "edgeconnect-edge": "reference.edgeconnect:EDGE",
+    "edgeconnect-inpaint": "reference.edgeconnect:INPAINT",
+}
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class ReferenceModel:
+    """A checkpoint as a torch module, untouched: the standard that every file is held to.
+
+    Attributes:
+        architecture: Name in ARCHITECTURES.
+        hyperparameters: Read from the tensors' shapes.
+        inputs: Contract of the inputs; the module takes them in this order.
+        outputs: Contract of the outputs; the module gives the first.
+        module: In eval mode, spectral norm alive.
+        composited: Whether known pixels come back bit for bit, so that parity is judged in the hole.
+        make_feeds: (photo (N,3,H,W), edges (N,1,H,W), mask (N,1,H,W)), all float32 in [0, 1] -> the inputs by name.
+    """
+
+    architecture: str
+    hyperparameters: Mapping[str, int]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    module: nn.Module
+    composited: bool
+    make_feeds: Callable[[Array, Array, Array], Tensors]
+
+
+@dataclass(frozen=True)
+class KeyMatch:
+    """How a checkpoint's keys and shapes differ from an architecture's."""
+
+    architecture: str
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    misshapen: tuple[str, ...]
+
+    @property
+    def faults(self) -> int:
+        return len(self.missing) + len(self.extra) + len(self.misshapen)
+
+    def __str__(self) -> str:
+        kinds = (("missing", self.missing), ("extra", self.extra), ("misshapen", self.misshapen))
+        return "; ".join(f"{len(keys)} {kind} ({_shorten(keys)})" for kind, keys in kinds if keys)
+
+
+class Architecture(Protocol):
+    """One kind of net."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def license_note(self) -> str: ...
+
+    def match(self, shapes: Mapping[str, tuple[int, ...]]) -> KeyMatch:
+        """Compare a checkpoint's keys and shapes with this architecture's."""
+        ...
+
+    def build(self, checkpoint: Checkpoint, raw: bool = False) -> ReferenceModel:
+        """The model with the checkpoint's weights; `raw` leaves masking and compositing out."""
+        ...
+
+
+def identify(checkpoint: Checkpoint) -> Architecture:
+    """The one architecture whose keys and shapes are the checkpoint's.
+
+    Raises:
+        ArchitectureError: none fits, and the message names the nearest with its missing and extra keys; or several do.
+    """
+    shapes = {key: tuple(value.shape) for key, value in checkpoint.tensors.items()}
+    architectures = [open_architecture(name) for name in ARCHITECTURES]
+    matches = [architecture.match(shapes) for architecture in architectures]
+    fitting = [architecture for architecture, match in zip(architectures, matches, strict=True) if not match.faults]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = ", ".join(architecture.name for architecture in fitting)
+        raise ArchitectureError(checkpoint.path, f"several architectures fit it: {names}", "Report this")
+    if any(key.startswith("conv1.0.weight") for key in shapes):
+        raise ArchitectureError(
+            checkpoint.path, "it holds a discriminator", "Give the generator's file, the one named ..._gen.pth"
+        )
+    nearest = min(matches, key=lambda match: match.faults)
+    raise ArchitectureError(
+        checkpoint.path,
+        f"no architecture fits it. The nearest is {nearest.architecture}: {nearest}",
+        f"Give a generator checkpoint of one of {', '.join(ARCHITECTURES)}",
+    )
+
+
+def open_architecture(name: str) -> Architecture:
+    """The architecture of that name."""
+    module, _, attribute = ARCHITECTURES[name].partition(":")
+    architecture: Architecture = getattr(importlib.import_module(module), attribute)
+    return architecture
+
+
+def shipped_checkpoints() -> tuple[Path, ...]:
+    """The small trained pair that comes with ganport."""
+    folder = Path(__file__).parent / "weights"
+    return (folder / "EdgeModel_gen.pth", folder / "InpaintingModel_gen.pth")
+
+
+def _shorten(keys: tuple[str, ...]) -> str:
+    return ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
