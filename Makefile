@@ -10,7 +10,7 @@ OUT := artifacts
 .PHONY: demo test lint clean
 
 demo: $(VENV)/run.stamp
-	$(BIN)/ganport convert --to onnx -o $(OUT) --overwrite
+	$(BIN)/ganport convert --to onnx,mxnet,trt -o $(OUT) --overwrite
 
 test: $(VENV)/dev.stamp lint
 	$(BIN)/python -m pytest -q --durations=15

@@ -20,7 +20,8 @@ from converters.errors import GanportError, ParityError
 if TYPE_CHECKING:
     from converters.pipeline import Conversion
 
-TARGET_NAMES = ("onnx",)
+TARGET_NAMES = ("onnx", "mxnet", "trt")
+TABLE_WIDTH = 110
 Size = tuple[int, int]
 
 
@@ -77,6 +78,30 @@ def main() -> None:
 @click.option("--name", help="The bundle's name, instead of its architecture's; for one checkpoint.")
 @click.option("--raw", is_flag=True, help="The bare generator, without masking and compositing.")
 @click.option("--size", type=read_size, metavar="HxW", help="Static shapes, N = 1; some C++ runtimes need them.")
+@click.option(
+    "--trt-min",
+    type=read_size,
+    metavar="HxW",
+    default="64x64",
+    show_default=True,
+    help="Smallest size the engine takes.",
+)
+@click.option(
+    "--trt-opt",
+    type=read_size,
+    metavar="HxW",
+    default="256x256",
+    show_default=True,
+    help="Size the engine is tuned for.",
+)
+@click.option(
+    "--trt-max",
+    type=read_size,
+    metavar="HxW",
+    default="1024x1024",
+    show_default=True,
+    help="Largest size the engine takes.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @json_option
 def convert(
@@ -86,6 +111,9 @@ def convert(
     name: str | None,
     raw: bool,
     size: Size | None,
+    trt_min: Size,
+    trt_opt: Size,
+    trt_max: Size,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -93,6 +121,7 @@ def convert(
     import reference
     from converters.pipeline import Settings
     from converters.pipeline import convert as convert_all
+    from converters.to_tensorrt import Profile
 
     sources = checkpoints or reference.shipped_checkpoints()
     if name is not None and len(sources) > 1:
@@ -100,7 +129,7 @@ def convert(
     if name is not None and (name != Path(name).name or name in ("", ".", "..")):
         raise click.UsageError(f"--name '{name}' is no folder name. Give one without slashes.")
     chosen = tuple(target for target in TARGET_NAMES if any(target in group for group in targets))
-    settings = Settings(chosen, out, name, raw, size, overwrite)
+    settings = Settings(chosen, out, name, raw, size, overwrite, Profile(trt_min, trt_opt, trt_max))
     with progress() as say:
         conversions = list(convert_all(sources, settings, say))
     if as_json:
@@ -119,28 +148,28 @@ def _print_conversions(conversions: list[Conversion]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table()
+    table = Table(box=None, pad_edge=False)
     for column in ("model", "target", "parity", "max abs", "PSNR, dB", "excess", "MiB"):
-        table.add_column(column, justify="left" if column in ("model", "target", "parity") else "right")
+        left = column in ("model", "target", "parity")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
     for conversion in conversions:
         manifest = conversion.bundle.manifest
         for artifact in conversion.artifacts:
             size = sum(manifest["files"][file]["size"] for file in artifact.files) / 2**20
             table.add_row(manifest["name"], artifact.target, *_parity_cells(conversion, artifact.target), f"{size:.1f}")
-    Console().print(table)
+    Console(width=TABLE_WIDTH).print(table)
     for conversion in conversions:
         click.echo(f"{conversion.bundle.folder}{'/'}")
 
 
-def _parity_cells(conversion: Conversion, target: str) -> tuple[str, str, str, str]:
+def _parity_cells(conversion: Conversion, target: str) -> tuple[str, ...]:
+    from converters.parity_report import METRIC_FORMS, format_number
+
     report = next((report for report in conversion.reports if report.rung == target), None)
     if report is None:
         return conversion.unverified[target], "", "", ""
-    if report.worst is None or report.worst.metrics is None:
-        return "passed", "", "", ""
-    worst = report.worst.metrics
-    excess = "" if worst.excess is None else f"{worst.excess:.2f}"
-    return "passed", f"{worst.max_abs:.1e}", f"{worst.psnr_db:.1f}", excess
+    facts = report.summary()
+    return "passed", *(format_number(facts[key], form) for key, form in METRIC_FORMS)
 
 
 @main.command()

@@ -7,6 +7,8 @@
     ├── ConversionError          a target cannot be written from the ONNX graph
     │   └── UnsupportedOpError   an operator, or one of its attributes, has no translation
     ├── FeedError                an array handed to a runner does not fit the model's contract
+    │   └── ProfileError         its size lies outside an engine's profile
+    ├── UnrunnableError          a file is sound, but this machine does not run it
     ├── BundleError              a bundle cannot be written, read, or is not what its hashes say
     ├── ParityError              exit code 3: the numbers differ by more than the gate allows
     └── MissingPackageError      exit code 4: this machine lacks what the target needs
@@ -56,6 +58,14 @@ class UnsupportedOpError(ConversionError):
 
 class FeedError(GanportError):
     """An array handed to a runner does not fit the model's contract."""
+
+
+class ProfileError(FeedError):
+    """An input's size lies outside an engine's profile."""
+
+
+class UnrunnableError(GanportError):
+    """A file is sound, but this machine does not run it."""
 
 
 class BundleError(GanportError):

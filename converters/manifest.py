@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.bundle import GOLDEN, MANIFEST, SCHEMA_VERSION, describe_files, write_json
 from converters.parity import ParityReport
+from converters.parity_report import METRIC_FORMS, format_number
 from converters.targets import TARGETS, Artifact
 from converters.tensors import TensorSpec
 
@@ -150,13 +151,12 @@ def _format_proof(record: Record) -> str:
     rows = ["| target | verdict | max abs error | hole PSNR, dB | excess error |", "| --- | --- | --- | --- | --- |"]
     for artifact in record.artifacts:
         report = next((report for report in record.reports if report.rung == artifact.target), None)
-        if report is None or report.worst is None:
-            rows.append(f"| {artifact.target} | {record.unverified.get(artifact.target, 'nothing gated')} | | | |")
+        if report is None:
+            rows.append(f"| {artifact.target} | {record.unverified[artifact.target]} | | | |")
             continue
-        worst = report.worst.metrics
-        assert worst is not None
-        excess = "" if worst.excess is None else f"{worst.excess:.2f}"
-        rows.append(f"| {artifact.target} | passed | {worst.max_abs:.1e} | {worst.psnr_db:.1f} | {excess} |")
+        facts = report.summary()
+        cells = " | ".join(format_number(facts[key], form) for key, form in METRIC_FORMS)
+        rows.append(f"| {artifact.target} | passed | {cells} |")
     return "\n".join(rows) + "\n"
 
 

@@ -123,11 +123,12 @@ class TensorParity:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """One rung of the ladder."""
+    """One rung of the ladder; `outside` names the inputs that an engine's profile does not take."""
 
     rung: str
     gate: Tolerance
     tensors: tuple[TensorParity, ...]
+    outside: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -150,6 +151,7 @@ class ParityReport:
             "passed": self.passed,
             "gate": asdict(self.gate),
             "items": len(self.tensors),
+            "outside_the_profile": list(self.outside),
             "ill_conditioned_items": sum(tensor.ill_conditioned for tensor in self.tensors),
             "max_abs": max((metrics.max_abs for metrics in gated), default=None),
             "p99_9": max((metrics.p99_9 for metrics in gated), default=None),

@@ -9,6 +9,8 @@ from converters.bundle import write_json
 from converters.parity import ILL_CONDITIONED, ParityReport, TensorParity
 from converters.parity_inputs import SEED, ParityInput
 
+METRIC_FORMS = (("max_abs", ".1e"), ("psnr_db", ".1f"), ("excess", ".2f"))
+
 
 def write_parity(
     folder: Path, reports: Sequence[ParityReport], inputs: Sequence[ParityInput], unverified: Mapping[str, str]
@@ -48,6 +50,7 @@ def format_parity(reports: Sequence[ParityReport], inputs: Sequence[ParityInput]
     ]
     for report in reports:
         parts += [f"## {report.rung}\n", *_format_items(report), ""]
+        parts += [f"Not run, outside the engine's profile: {name}\n" for name in report.outside]
     parts += [f"## Inputs (seed {SEED})\n", *(f"- {given.name}: sha256 {given.sha256}" for given in inputs), ""]
     return "\n".join(parts)
 
@@ -55,14 +58,13 @@ def format_parity(reports: Sequence[ParityReport], inputs: Sequence[ParityInput]
 def _format_rung(report: ParityReport) -> str:
     verdict = "passed" if report.passed else "**FAILED**"
     facts = report.summary()
-    cells = [_number(facts["max_abs"], ".1e"), _number(facts["p99_9"], ".1e"), _number(facts["psnr_db"], ".1f")]
-    cells.append(_number(facts["excess"], ".2f"))
+    cells = [format_number(facts[key], form) for key, form in (*METRIC_FORMS[:1], ("p99_9", ".1e"), *METRIC_FORMS[1:])]
     return f"| {report.rung} | {verdict} | {' | '.join(cells)} | {facts['worst_case']} |"
 
 
 def _format_gate(report: ParityReport) -> str:
     gate = report.gate
-    cells = [_number(value, "g") for value in (gate.max_abs, gate.p99_9, gate.psnr_db, gate.excess)]
+    cells = [format_number(value, "g") for value in (gate.max_abs, gate.p99_9, gate.psnr_db, gate.excess)]
     return f"| {report.rung} | {' | '.join(cells)} |"
 
 
@@ -87,8 +89,9 @@ def _format_item(tensor: TensorParity) -> str:
     if tensor.metrics is None:
         return f"{start} | | |"
     metrics = tensor.metrics
-    return f"{start} {metrics.max_abs:.1e} | {metrics.psnr_db:.1f} | {_number(metrics.excess, '.2f')} |"
+    return f"{start} {metrics.max_abs:.1e} | {metrics.psnr_db:.1f} | {format_number(metrics.excess, '.2f')} |"
 
 
-def _number(value: float | str | None, form: str) -> str:
+def format_number(value: float | str | None, form: str) -> str:
+    """A metric as text; nothing where there is none."""
     return "" if value is None else value if isinstance(value, str) else format(value, form)

@@ -13,6 +13,8 @@ from converters.tensors import TensorSpec
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from converters.to_tensorrt import Profile
+
 
 @dataclass(frozen=True)
 class Source:
@@ -23,6 +25,7 @@ class Source:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     facts: Mapping[str, str]
+    profile: Profile
 
 
 @dataclass(frozen=True)
@@ -107,4 +110,74 @@ class OnnxTarget:
         return OnnxRunner(paths[0], inputs, outputs)
 
 
-TARGETS: dict[str, Target] = {target.name: target for target in (OnnxTarget(),)}
+class MxnetTarget:
+    """NAME-symbol.json and NAME-0000.params: the pair that mx.model.load_checkpoint(NAME, 0) reads."""
+
+    name = "mxnet"
+    gate = "mxnet"
+    formats: tuple[str, ...] = ("MXNet symbol", "MXNet params")
+    needs = "nothing to write; the extra 'mxnet' to check the numbers"
+
+    def missing_builder(self) -> str | None:
+        return None
+
+    def missing_verifier(self) -> str | None:
+        from converters.mxnet_runtime import missing_mxnet
+
+        missing = missing_mxnet()
+        return None if missing is None else f"written, numbers not checked: {missing}"
+
+    def write(self, source: Source, folder: Path) -> Artifact:
+        from converters.to_mxnet import convert_to_mxnet
+
+        files = convert_to_mxnet(source.waist)
+        symbol, params = f"{source.name}-symbol.json", f"{source.name}-0000.params"
+        (folder / symbol).write_text(files.symbol_json)
+        (folder / params).write_bytes(files.params)
+        return Artifact(self.name, "float32", (symbol, params), {"mxnet format": "1.9.1"})
+
+    def open(self, paths: Sequence[Path], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Runner:
+        from converters.mxnet_runtime import MxnetRunner
+
+        return MxnetRunner(paths[0], paths[1], inputs, outputs)
+
+
+class TensorrtTarget:
+    """NAME.engine."""
+
+    name = "trt"
+    gate = "tensorrt"
+    formats: tuple[str, ...] = ("TensorRT engine",)
+    needs = "the extra 'tensorrt' to build; an NVIDIA GPU to check the numbers"
+
+    def missing_builder(self) -> str | None:
+        from converters.tensorrt_runtime import missing_tensorrt
+
+        return missing_tensorrt()
+
+    def missing_verifier(self) -> str | None:
+        from converters.tensorrt_runtime import has_gpu
+
+        return None if has_gpu() else "built, numbers not checked: no GPU"
+
+    def write(self, source: Source, folder: Path) -> Artifact:
+        from converters.to_tensorrt import NOTES, build_engine
+
+        build = build_engine(source.waist, source.profile)
+        file = f"{source.name}.engine"
+        (folder / file).write_bytes(build.engine)
+        details = {
+            "compared_with_the_graph": dict(build.compared),
+            "profile": build.profile,
+            "tf32": False,
+            "note": NOTES[build.package],
+        }
+        return Artifact(self.name, "float32", (file,), {build.package: build.version}, details)
+
+    def open(self, paths: Sequence[Path], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Runner:
+        from converters.tensorrt_runtime import TensorrtRunner
+
+        return TensorrtRunner(paths[0], inputs, outputs)
+
+
+TARGETS: dict[str, Target] = {target.name: target for target in (OnnxTarget(), MxnetTarget(), TensorrtTarget())}

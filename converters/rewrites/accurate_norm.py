@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from converters.errors import ConversionError
+from converters.onnx_ranks import read_ranks
 from converters.tensors import Array
 
 OPERATOR = "InstanceNormalization"
@@ -32,7 +32,7 @@ def rewrite_accurate_norm(model: ModelProto) -> ModelProto:
     rewritten.CopyFrom(model)
     graph = rewritten.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    ranks = _ranks(model)
+    ranks = read_ranks(model)
     nodes: list[NodeProto] = []
     for node in graph.node:
         if node.op_type == OPERATOR:
@@ -46,15 +46,6 @@ def rewrite_accurate_norm(model: ModelProto) -> ModelProto:
     del graph.initializer[:]
     graph.initializer.extend(kept)
     return rewritten
-
-
-def _ranks(model: ModelProto) -> dict[str, int]:
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    return {
-        value.name: len(value.type.tensor_type.shape.dim)
-        for value in [*graph.input, *graph.value_info, *graph.output]
-        if value.type.tensor_type.HasField("shape")
-    }
 
 
 def _spell(

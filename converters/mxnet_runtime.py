@@ -1,0 +1,97 @@
+"""MXNet, which is optional: the only module that imports it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from converters.errors import BundleError, MissingPackageError
+from converters.tensors import Array, Tensors, TensorSpec, check_feeds
+
+# Names that mxnet 1.9.1 takes from numpy, and numpy dropped in 1.24.
+NUMPY_ALIASES = {"bool": bool, "int": int, "float": float, "object": object, "complex": complex, "str": str}
+
+
+@cache
+def load_mxnet() -> Any:
+    """The mxnet package; numpy gets back the names that it wants.
+
+    Raises:
+        MissingPackageError: it is not installed, or does not load here.
+    """
+    for name, kind in NUMPY_ALIASES.items():
+        if name not in vars(np):
+            setattr(np, name, kind)
+    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # else each bind prints a line
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import mxnet
+    except (ImportError, AttributeError, OSError) as error:
+        raise MissingPackageError(
+            "mxnet",
+            f"it is not installed or does not load ({type(error).__name__}: {error})",
+            "Install ganport with the extra 'mxnet'; it needs numpy below 2",
+        ) from error
+    return mxnet
+
+
+def missing_mxnet() -> str | None:
+    """Why MXNet cannot run here, or None."""
+    try:
+        load_mxnet()
+    except MissingPackageError as error:
+        return error.met
+    return None
+
+
+class MxnetRunner:
+    """Runs a symbol and its params in MXNet on the CPU, at any size the inputs have.
+
+    Raises:
+        MissingPackageError: mxnet is not installed.
+        BundleError: MXNet cannot read the files.
+    """
+
+    def __init__(self, symbol: Path, params: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self._where = symbol
+        self._mx = load_mxnet()
+        try:
+            self._symbol = self._mx.sym.load(str(symbol))
+            loaded = self._mx.nd.load(str(params))
+        except (self._mx.MXNetError, UnicodeDecodeError) as error:
+            reason = str(error).strip().splitlines()[-1].rstrip(".")
+            raise BundleError(symbol, f"MXNet does not load it ({reason})", "Convert it again") from error
+        self._params = {name.removeprefix("arg:"): array for name, array in loaded.items()}
+        self._bound: tuple[tuple[tuple[int, ...], ...], Any] | None = None
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        check_feeds(self._where, self.inputs, feeds)
+        executor = self._executor(tuple(feeds[spec.name].shape for spec in self.inputs))
+        for spec in self.inputs:
+            executor.arg_dict[spec.name][:] = feeds[spec.name]
+        results = executor.forward(is_train=False)
+        names = [spec.name for spec in self.outputs]
+        return dict(zip(names, [result.asnumpy() for result in results], strict=True))
+
+    def _executor(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
+        """The executor for inputs of these shapes; the last one is kept."""
+        if self._bound is None or self._bound[0] != shapes:
+            arrays = {spec.name: self._mx.nd.empty(shape) for spec, shape in zip(self.inputs, shapes, strict=True)}
+            executor = self._symbol.bind(self._mx.cpu(), {**self._params, **arrays}, grad_req="null")
+            self._bound = shapes, executor
+        return self._bound[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bound = None

@@ -1,0 +1,100 @@
+"""Compare the network that TensorRT's parser made with the ONNX graph it was made from.
+
+The two do not match one to one (a Pad becomes a Slice and several shape layers), but the layers that carry
+weights, statistics and borders keep their node's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+
+from converters.errors import ConversionError
+from converters.tensors import Array
+
+CLASSES = {
+    "Conv": "IConvolutionLayer",
+    "ConvTranspose": "IDeconvolutionLayer",
+    "InstanceNormalization": "INormalizationLayer",
+    "Pad": "ISliceLayer",
+}
+# TensorRT's bit mask of the axes that an instance norm runs over: H and W of NCHW.
+PLANE_AXES = 1 << 2 | 1 << 3
+
+
+def compare_network(trt: Any, network: Any, model: ModelProto) -> dict[str, int]:
+    """Check every convolution (kernel and bias bytes, stride, pads, dilation, groups), every norm (epsilon, axes),
+    every pad (mode), inputs and outputs.
+
+    Returns:
+        How many nodes of each operator were compared.
+
+    Raises:
+        ConversionError: the network differs from the graph; the node is named.
+    """
+    layers = {network.get_layer(i).name: network.get_layer(i) for i in range(network.num_layers)}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    compared = dict.fromkeys(CLASSES, 0)
+    for node in model.graph.node:
+        if node.op_type not in CLASSES:
+            continue
+        layer = layers.get(node.name)
+        if layer is None:
+            raise _differs(node, "layer", "present", "missing")
+        layer.__class__ = getattr(trt, CLASSES[node.op_type])
+        attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        weights = {name: numpy_helper.to_array(constants[name]) for name in node.input if name in constants}
+        for what, ours, theirs in _facts(trt, node, attributes, weights, layer):
+            if ours != theirs:
+                raise _differs(node, what, ours, theirs)
+        compared[node.op_type] += 1
+    for kind, values, count, tensor in (
+        ("inputs", model.graph.input, network.num_inputs, network.get_input),
+        ("outputs", model.graph.output, network.num_outputs, network.get_output),
+    ):
+        ours = [(value.name, _dims(value)) for value in values]
+        theirs = [(tensor(i).name, tuple(tensor(i).shape)) for i in range(count)]
+        if ours != theirs:
+            raise ConversionError("TensorRT's parser", f"its {kind} are {theirs}, the graph's {ours}", "Report this")
+    return compared
+
+
+def _facts(
+    trt: Any, node: NodeProto, attributes: Mapping[str, Any], weights: Mapping[str, Array], layer: Any
+) -> Iterator[tuple[str, object, object]]:
+    """(what, the graph's value, the network's value)."""
+    if node.op_type == "InstanceNormalization":
+        yield "epsilon", np.float32(attributes.get("epsilon", 1e-5)), np.float32(layer.epsilon)
+        yield "axes", PLANE_AXES, layer.axes
+        return
+    if node.op_type == "Pad":
+        mode = attributes.get("mode", b"constant").decode()
+        yield "mode", {"constant": "FILL", "reflect": "REFLECT", "edge": "CLAMP"}[mode], layer.mode.name
+        return
+    pads = list(attributes.get("pads", (0, 0, 0, 0)))
+    yield "kernel", weights[node.input[1]].tobytes(), np.asarray(layer.kernel).tobytes()
+    bias = weights[node.input[2]].tobytes() if len(node.input) > 2 else b""
+    yield "bias", bias, b"" if layer.bias is None else np.asarray(layer.bias).tobytes()
+    yield "kernel size", weights[node.input[1]].shape[2:], tuple(layer.kernel_size_nd)
+    yield "stride", list(attributes.get("strides", (1, 1))), list(layer.stride_nd)
+    yield "pads", pads, [*layer.pre_padding, *layer.post_padding]
+    yield "dilation", list(attributes.get("dilations", (1, 1))), list(layer.dilation_nd)
+    yield "groups", attributes.get("group", 1), layer.num_groups
+
+
+def _dims(value: Any) -> tuple[int, ...]:
+    """Shape as TensorRT writes it: -1 where free."""
+    return tuple(-1 if dim.dim_param else dim.dim_value for dim in value.type.tensor_type.shape.dim)
+
+
+def _differs(node: NodeProto, what: str, ours: object, theirs: object) -> ConversionError:
+    if isinstance(ours, bytes):
+        ours, theirs = "the checkpoint's", "others"
+    return ConversionError(
+        f"node '{node.name}' ({node.op_type})",
+        f"TensorRT's parser changed its {what}: {theirs} instead of {ours}",
+        "Do not use TensorRT for this model, and report it",
+    )

@@ -1,0 +1,176 @@
+"""TensorRT and CUDA, which are optional: the only module that imports them.
+
+`tensorrt` (data centre GPUs) and `tensorrt-rtx` share one API. The first builds only on a machine with a GPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from converters.errors import MissingPackageError, ProfileError, UnrunnableError
+from converters.tensors import Array, Tensors, TensorSpec, check_feeds
+
+RTX_MODULES = ("tensorrt_rtx", "tensorrt_rtx_bindings")
+
+
+def load_tensorrt() -> Any:
+    """`tensorrt` where it is installed beside a GPU, else `tensorrt-rtx`.
+
+    Raises:
+        MissingPackageError: neither can be used here.
+    """
+    names = ("tensorrt", *RTX_MODULES) if has_gpu() else RTX_MODULES
+    for name in names:
+        try:
+            return importlib.import_module(name)
+        except (ImportError, OSError):
+            continue
+    raise MissingPackageError(
+        "TensorRT",
+        "neither tensorrt-rtx, nor tensorrt beside a GPU, is installed",
+        "Install ganport with the extra 'tensorrt'",
+    )
+
+
+def missing_tensorrt() -> str | None:
+    """Why no engine can be built here, or None."""
+    try:
+        load_tensorrt()
+    except MissingPackageError as error:
+        return error.met
+    return None
+
+
+def package_name(trt: Any) -> str:
+    """ "tensorrt" or "tensorrt-rtx"."""
+    return "tensorrt-rtx" if trt.__name__ in RTX_MODULES else "tensorrt"
+
+
+@cache
+def gpu() -> str | None:
+    """Name and compute capability of the first GPU, or None if there is none that CUDA can use."""
+    try:
+        cuda = importlib.import_module("cuda.bindings.runtime")
+    except (ImportError, OSError):
+        return None
+    error, count = cuda.cudaGetDeviceCount()
+    if error != cuda.cudaError_t.cudaSuccess or not count:
+        return None
+    properties = _checked(cuda.cudaGetDeviceProperties(0))
+    name = properties.name.decode() if isinstance(properties.name, bytes) else properties.name
+    return f"{name}, compute capability {properties.major}.{properties.minor}"
+
+
+def has_gpu() -> bool:
+    """Whether an engine can be run here."""
+    return gpu() is not None
+
+
+def open_logger(trt: Any) -> Any:
+    """A logger that keeps errors, to be quoted by `last_error()`; TensorRT's own prints them."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                self.errors.append(message)
+
+        def last_error(self) -> str:
+            return self.errors[-1].strip().splitlines()[0].rstrip(".") if self.errors else "no reason given"
+
+    return Logger()
+
+
+class TensorrtRunner:
+    """Runs an engine on the first GPU; feeds and outputs lie in the CPU's memory.
+
+    Raises:
+        MissingPackageError: TensorRT is not installed.
+        UnrunnableError: the engine does not load on this GPU.
+    """
+
+    def __init__(self, engine: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self._where = engine
+        self._trt = load_tensorrt()
+        self._log = open_logger(self._trt)
+        self._runtime = self._trt.Runtime(self._log)
+        self._engine = self._runtime.deserialize_cuda_engine(engine.read_bytes())
+        if self._engine is None:
+            raise UnrunnableError(
+                engine,
+                f"{gpu() or 'this machine, without a GPU,'} does not load it ({self._log.last_error()})",
+                "Run it with the TensorRT version it was built with, on a GPU it was built for (see the manifest)",
+            )
+        self._context = self._engine.create_execution_context()
+        self._cuda = importlib.import_module("cuda.bindings.runtime")
+        self._stream = _checked(self._cuda.cudaStreamCreate())
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        check_feeds(self._where, self.inputs, feeds)
+        for spec in self.inputs:
+            self._require_in_profile(spec.name, feeds[spec.name].shape)
+            self._context.set_input_shape(spec.name, feeds[spec.name].shape)
+        arrays = {spec.name: np.ascontiguousarray(feeds[spec.name]) for spec in self.inputs}
+        for spec in self.outputs:
+            arrays[spec.name] = np.empty(tuple(self._context.get_tensor_shape(spec.name)), spec.dtype)
+        buffers: dict[str, int] = {}
+        try:
+            for name, array in arrays.items():
+                buffers[name] = _checked(self._cuda.cudaMalloc(array.nbytes))
+                self._context.set_tensor_address(name, int(buffers[name]))
+            kinds = self._cuda.cudaMemcpyKind
+            for spec in self.inputs:
+                array = arrays[spec.name]
+                self._copy(buffers[spec.name], array.ctypes.data, array.nbytes, kinds.cudaMemcpyHostToDevice)
+            if not self._context.execute_async_v3(int(self._stream)):
+                raise UnrunnableError(self._where, f"it fails on {gpu()} ({self._log.last_error()})", "Build it again")
+            for spec in self.outputs:
+                array = arrays[spec.name]
+                self._copy(array.ctypes.data, buffers[spec.name], array.nbytes, kinds.cudaMemcpyDeviceToHost)
+            _checked(self._cuda.cudaStreamSynchronize(self._stream))
+        finally:
+            for buffer in buffers.values():
+                self._cuda.cudaFree(buffer)
+        return {spec.name: arrays[spec.name] for spec in self.outputs}
+
+    def _copy(self, to: int, start: int, size: int, kind: Any) -> None:
+        _checked(self._cuda.cudaMemcpyAsync(to, start, size, kind, self._stream))
+
+    def _require_in_profile(self, name: str, shape: tuple[int, ...]) -> None:
+        smallest, _, largest = (tuple(limit) for limit in self._engine.get_tensor_profile_shape(name, 0))
+        if any(not low <= size <= high for low, size, high in zip(smallest, shape, largest, strict=True)):
+            raise ProfileError(
+                f"{self._where}, input '{name}'",
+                f"its shape {shape} lies outside the engine's profile, {smallest} to {largest}",
+                "Resize it, or convert again with --trt-min and --trt-max",
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._cuda.cudaStreamDestroy(self._stream)
+        del self._context, self._engine, self._runtime
+
+
+def _checked(result: tuple[Any, ...]) -> Any:
+    """The value of a CUDA call.
+
+    Raises:
+        UnrunnableError: the call failed.
+    """
+    error, *values = result
+    if int(error) != 0:
+        raise UnrunnableError("CUDA", f"a call failed with {error.name}", "Check the GPU's memory and its driver")
+    return values[0] if values else None

@@ -1,0 +1,129 @@
+"""From the waist to a TensorRT engine. TensorRT-RTX builds one on a machine without a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from onnx import ModelProto
+
+from converters.errors import ConversionError, MissingPackageError
+from converters.tensorrt_network import compare_network
+from converters.tensorrt_runtime import load_tensorrt, open_logger, package_name
+from converters.to_onnx import serialize
+
+Size = tuple[int, int]
+
+NOTES = {
+    "tensorrt-rtx": "Portable: TensorRT-RTX finishes it on the user's GPU at load; its support table names Turing, "
+    "Ampere, Ada and Blackwell, no data-centre Hopper.",
+    "tensorrt": "It runs on the GPU model and with the TensorRT version that it was built with.",
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Sizes (H, W) an engine takes, and the batch sizes with them.
+
+    Attributes:
+        minimum: Smallest.
+        optimum: The one it is tuned for.
+        maximum: Largest.
+        batches: Smallest, tuned and largest N.
+    """
+
+    minimum: Size = (64, 64)
+    optimum: Size = (256, 256)
+    maximum: Size = (1024, 1024)
+    batches: tuple[int, int, int] = (1, 1, 4)
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ConversionError: the sizes are not in order.
+        """
+        for low, middle, high in zip(self.minimum, self.optimum, self.maximum, strict=True):
+            if not 0 < low <= middle <= high:
+                sizes = " <= ".join(f"{height}x{width}" for height, width in self.sizes)
+                raise ConversionError(
+                    "the engine's profile", f"{sizes} does not hold", "Check --trt-min, --trt-opt and --trt-max"
+                )
+
+    @property
+    def sizes(self) -> tuple[Size, Size, Size]:
+        return self.minimum, self.optimum, self.maximum
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("minimum", "optimum", "maximum")
+        return {name: [n, *size] for name, n, size in zip(names, self.batches, self.sizes, strict=True)}
+
+
+DEFAULT_PROFILE = Profile()
+
+
+@dataclass(frozen=True)
+class EngineBuild:
+    """An engine and how it came about.
+
+    Attributes:
+        engine: The file's bytes, never to be altered.
+        package: "tensorrt" or "tensorrt-rtx".
+        version: Of the package.
+        compared: How many nodes of each operator were compared with the parsed network.
+        profile: [N, H, W] three times, None for static shapes.
+    """
+
+    engine: bytes
+    package: str
+    version: str
+    compared: Mapping[str, int]
+    profile: Mapping[str, Any] | None
+
+
+def build_engine(waist: ModelProto, profile: Profile) -> EngineBuild:
+    """Parse the graph, compare what was parsed, build; float32, TF32 off.
+
+    Raises:
+        MissingPackageError: TensorRT or, for `tensorrt`, a GPU is missing.
+        ConversionError: the parser refuses a node or changes one, or the builder fails.
+    """
+    trt = load_tensorrt()
+    log = open_logger(trt)
+    try:
+        builder = trt.Builder(log)
+    except (TypeError, RuntimeError) as error:
+        raise MissingPackageError(
+            package_name(trt), f"its builder does not start ({log.last_error()})", "Check the GPU"
+        ) from error
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(serialize(waist)):
+        refusal = parser.get_error(0)
+        raise ConversionError(
+            f"node '{refusal.node_name()}' ({refusal.node_operator()})",
+            f"TensorRT's parser refuses it ({refusal.desc().strip().rstrip('.')})",
+            "Use operators that TensorRT knows",
+        )
+    compared = compare_network(trt, network, waist)
+    config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)
+    free = any(-1 in network.get_input(i).shape for i in range(network.num_inputs))
+    if free:
+        config.add_optimization_profile(_shapes(builder, network, profile))
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        raise ConversionError(
+            "TensorRT's builder", f"it built nothing ({log.last_error()})", "Report this with the checkpoint"
+        )
+    return EngineBuild(bytes(engine), package_name(trt), trt.__version__, compared, profile.to_json() if free else None)
+
+
+def _shapes(builder: Any, network: Any, profile: Profile) -> Any:
+    shapes = builder.create_optimization_profile()
+    for i in range(network.num_inputs):
+        tensor = network.get_input(i)
+        channels = tensor.shape[1]
+        limits = [(n, channels, *size) for n, size in zip(profile.batches, profile.sizes, strict=True)]
+        shapes.set_shape(tensor.name, *limits)
+    return shapes
