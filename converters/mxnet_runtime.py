@@ -29,6 +29,8 @@ def load_mxnet() -> Any:
         if name not in vars(np):
             setattr(np, name, kind)
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # else each bind prints a line
+    # Else loading it sets the whole process, torch too, to half of the threads.
+    os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
