@@ -52,27 +52,36 @@ def short_inputs(size: tuple[int, int] | None = None) -> tuple[ParityInput, ...]
     Args:
         size: (H, W) of a model with static shapes: the same pairs at that size, one at a time.
     """
-    pairs = [(IMAGES[i], MASKS[(i + shift) % len(MASKS)]) for shift in (0, 2) for i in range(len(IMAGES))]
     if size is not None:
-        return tuple(make_input([pair], size) for pair in pairs)
-    batches = [make_input(pairs[i : i + 2], (96, 128)) for i in range(0, len(pairs), 2)]
+        return tuple(make_input([pair], size) for pair in _pairs(0))
     return (
-        *batches,
+        *_batches(0),
         make_input([("astronaut", "border")], (12, 12)),
         make_input([("astronaut", "most")], (256, 256)),
     )
 
 
 def long_inputs() -> tuple[ParityInput, ...]:
-    """What `parity` and the tests judge: the short set, more pairs at 256x256, 320x480 and 512x512."""
+    """What `parity` and the tests judge: the short set, more pairs at 96x128, 256x256, 320x480 and 512x512."""
     return (
         *short_inputs(),
+        *_batches(2),
         *(make_input([(PHOTOS[i % 3], mask)], (256, 256)) for i, mask in enumerate(MASKS)),
         make_input([("coffee", "large"), ("chelsea", "most")], (256, 256)),
         make_input([("coffee", "most")], (320, 480)),
         make_input([("chelsea", "border")], (320, 480)),
         make_input([("astronaut", "most")], (512, 512)),
     )
+
+
+def _pairs(shift: int) -> list[tuple[str, str]]:
+    """Every image with the mask `shift` places on, so that every mask occurs once."""
+    return [(image, MASKS[(i + shift) % len(MASKS)]) for i, image in enumerate(IMAGES)]
+
+
+def _batches(shift: int) -> list[ParityInput]:
+    pairs = _pairs(shift)
+    return [make_input(pairs[i : i + 2], (96, 128)) for i in range(0, len(pairs), 2)]
 
 
 def golden_input(size: tuple[int, int] | None = None) -> ParityInput:
