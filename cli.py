@@ -18,10 +18,11 @@ import click
 from converters.errors import GanportError, ParityError
 
 if TYPE_CHECKING:
+    from converters.bench import Measurement
     from converters.pipeline import Conversion
 
 TARGET_NAMES = ("onnx", "mxnet", "trt")
-TABLE_WIDTH = 110
+TABLE_WIDTH = 150
 Size = tuple[int, int]
 
 
@@ -144,22 +145,32 @@ def _describe(conversion: Conversion) -> dict[str, Any]:
     return {"folder": str(conversion.bundle.folder), **{key: manifest[key] for key in keys}}
 
 
-def _print_conversions(conversions: list[Conversion]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+CONVERT_COLUMNS = ("model", "target", "parity", "max abs", "PSNR, dB", "excess", "MiB")
+TEXT_COLUMNS = ("model", "target", "runtime", "parity")
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("model", "target", "parity", "max abs", "PSNR, dB", "excess", "MiB"):
-        left = column in ("model", "target", "parity")
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+
+def _print_conversions(conversions: list[Conversion]) -> None:
+    rows = []
     for conversion in conversions:
         manifest = conversion.bundle.manifest
         for artifact in conversion.artifacts:
             size = sum(manifest["files"][file]["size"] for file in artifact.files) / 2**20
-            table.add_row(manifest["name"], artifact.target, *_parity_cells(conversion, artifact.target), f"{size:.1f}")
-    Console(width=TABLE_WIDTH).print(table)
+            rows.append((manifest["name"], artifact.target, *_parity_cells(conversion, artifact.target), f"{size:.1f}"))
+    _print_table(CONVERT_COLUMNS, rows)
     for conversion in conversions:
-        click.echo(f"{conversion.bundle.folder}{'/'}")
+        click.echo(f"{conversion.bundle.folder}/")
+
+
+def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="left" if column in TEXT_COLUMNS else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=TABLE_WIDTH).print(table)
 
 
 def _parity_cells(conversion: Conversion, target: str) -> tuple[str, ...]:
@@ -239,6 +250,58 @@ def _convert_for_parity(checkpoint: Path, scratch: Path, say: Callable[[str], No
     here = tuple(name for name in TARGET_NAMES if TARGETS[name].missing_builder() is None)
     (conversion,) = convert_all([checkpoint], Settings(here, scratch), say)
     return conversion.bundle.folder
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=PATH)
+@click.option("--size", type=read_size, metavar="HxW", default="256x256", show_default=True)
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Items per run.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Of each runtime.")
+@click.option("--runs", type=click.IntRange(1), default=30, show_default=True, help="Measured runs of each file.")
+@json_option
+def bench(sources: tuple[Path, ...], size: Size, batch: int, threads: int, runs: int, as_json: bool) -> None:
+    """Measure SOURCES in turn on equal inputs: bundles, ONNX files, and checkpoints, which run in torch."""
+    from converters.bench import measure_group, read_environment
+    from converters.bench_sources import read_sources
+
+    with progress() as say:
+        groups, skipped = read_sources(sources, size, batch)
+        measurements = [row for group in groups for row in measure_group(group, threads, runs, say)]
+    if as_json:
+        run = {"size": list(size), "batch": batch, "runs": runs, "environment": read_environment(threads)}
+        not_run = [{"file": file, "target": target, "why": why} for (file, target), why in skipped.items()]
+        rows = [row.to_json() for row in measurements]
+        click.echo(json.dumps({**run, "measurements": rows, "not_run": not_run}, indent=2))
+        return
+    _print_table(BENCH_COLUMNS, [_bench_cells(row) for row in measurements])
+    click.echo(
+        "Latencies in ms. max abs: largest difference from the first torch row, else the first row, of the model."
+    )
+    for (file, target), why in skipped.items():
+        click.echo(f"{file}, {target}: not run ({why})")
+
+
+BENCH_COLUMNS = (
+    *("model", "runtime", "parity", "max abs"),
+    *("p50", "min", "mean", "p90", "p95", "p99", "CoV", "img/s", "load", "RSS MiB", "MiB"),
+)
+
+
+def _bench_cells(row: Measurement) -> tuple[str, ...]:
+    latency = row.latency_ms
+    times = (latency.p50, latency.min, latency.mean, latency.p90, latency.p95, latency.p99)
+    return (
+        row.contestant.model,
+        row.contestant.runtime,
+        row.contestant.parity,
+        f"{row.max_abs:.1e}",
+        *(f"{time_ms:.1f}" for time_ms in times),
+        f"{latency.cov:.2f}",
+        f"{row.images_per_s:.2f}",
+        f"{row.load_ms:.0f}",
+        f"{row.peak_rss_mib:.0f}",
+        f"{row.contestant.size / 2**20:.1f}",
+    )
 
 
 @main.command()

@@ -17,6 +17,8 @@ Each message says where, what was met, and what to do. The command line prints i
 with `exit_code`; a traceback means a defect of ganport's own.
 """
 
+from __future__ import annotations
+
 
 class GanportError(Exception):
     """A failure the user can act on.
@@ -34,6 +36,10 @@ class GanportError(Exception):
         self.where = str(where)
         self.met = met
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[GanportError], tuple[str, str, str]]:
+        """So that it passes from one process to another."""
+        return type(self), (self.where, self.met, self.remedy)
 
 
 class CheckpointError(GanportError):

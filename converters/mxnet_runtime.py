@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from converters.errors import BundleError, MissingPackageError
+from converters.mxnet_symbol import ARGUMENT_PREFIX
 from converters.tensors import Array, Tensors, TensorSpec, check_feeds
 
 # Names that mxnet 1.9.1 takes from numpy, and numpy dropped in 1.24.
@@ -58,7 +59,7 @@ class MxnetRunner:
 
     Raises:
         MissingPackageError: mxnet is not installed.
-        BundleError: MXNet cannot read the files.
+        BundleError: MXNet cannot read the files, or they do not belong together.
     """
 
     def __init__(self, symbol: Path, params: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
@@ -66,13 +67,13 @@ class MxnetRunner:
         self.outputs = outputs
         self._where = symbol
         self._mx = load_mxnet()
-        try:
-            self._symbol = self._mx.sym.load(str(symbol))
-            loaded = self._mx.nd.load(str(params))
-        except (self._mx.MXNetError, UnicodeDecodeError) as error:
-            reason = str(error).strip().splitlines()[-1].rstrip(".")
-            raise BundleError(symbol, f"MXNet does not load it ({reason})", "Convert it again") from error
-        self._params = {name.removeprefix("arg:"): array for name, array in loaded.items()}
+        self._symbol = self._load(self._mx.sym.load, symbol)
+        loaded = self._load(self._mx.nd.load, params)
+        if isinstance(loaded, list):  # what MXNet gives where the file holds no names
+            if loaded:
+                raise BundleError(params, "its arrays have no names", "Convert it again")
+            loaded = {}
+        self._params = {name.removeprefix(ARGUMENT_PREFIX): array for name, array in loaded.items()}
         self._bound: tuple[tuple[tuple[int, ...], ...], Any] | None = None
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
@@ -84,11 +85,22 @@ class MxnetRunner:
         names = [spec.name for spec in self.outputs]
         return dict(zip(names, [result.asnumpy() for result in results], strict=True))
 
+    def _load(self, loader: Callable[[str], Any], path: Path) -> Any:
+        try:
+            return loader(str(path))
+        except (self._mx.MXNetError, UnicodeDecodeError) as error:
+            raise BundleError(path, f"MXNet does not load it ({_reason(error)})", "Convert it again") from error
+
     def _executor(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
         """The executor for inputs of these shapes; the last one is kept."""
         if self._bound is None or self._bound[0] != shapes:
             arrays = {spec.name: self._mx.nd.empty(shape) for spec, shape in zip(self.inputs, shapes, strict=True)}
-            executor = self._symbol.bind(self._mx.cpu(), {**self._params, **arrays}, grad_req="null")
+            try:
+                executor = self._symbol.bind(self._mx.cpu(), {**self._params, **arrays}, grad_req="null")
+            except (self._mx.MXNetError, ValueError) as error:
+                raise BundleError(
+                    self._where, f"its params do not fit it ({_reason(error)})", "Convert it again"
+                ) from error
             self._bound = shapes, executor
         return self._bound[1]
 
@@ -97,3 +109,7 @@ class MxnetRunner:
 
     def __exit__(self, *exception: object) -> None:
         self._bound = None
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1].rstrip(".")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,24 +35,31 @@ class Node:
 
 
 class SymbolGraph:
-    """A symbol under construction: nodes in topological order, every node with one output."""
+    """A symbol under construction: nodes in topological order, every node with one output.
 
-    def __init__(self) -> None:
+    Args:
+        reserved: Names that `make_name` must not give.
+    """
+
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
         self._nodes: list[Node] = []
-        self._names: set[str] = set()
+        self._taken = set(reserved)
+
+    def make_name(self, name: str) -> str:
+        """`name`, with a number if it is taken."""
+        unique, number = name, 1
+        while unique in self._taken:
+            unique, number = f"{name}_{number}", number + 1
+        self._taken.add(unique)
+        return unique
 
     def add(self, op: str, name: str, attrs: Mapping[str, str], inputs: Sequence[int]) -> int:
-        """Append a node and give its index; a name that is taken gets a number."""
-        unique, number = name, 1
-        while unique in self._names:
-            unique, number = f"{name}_{number}", number + 1
-        self._names.add(unique)
-        self._nodes.append(Node(op, unique, dict(attrs), tuple(inputs)))
+        """Append a node and give its index."""
+        self._nodes.append(Node(op, name, dict(attrs), tuple(inputs)))
         return len(self._nodes) - 1
 
     def variable(self, name: str) -> int:
         """Append a variable, to be bound by `name`."""
-        assert name not in self._names
         return self.add("null", name, {}, ())
 
     def to_json(self, heads: Sequence[int]) -> str:
@@ -77,10 +84,16 @@ class SymbolGraph:
 
 
 def serialize_params(arrays: Mapping[str, Array]) -> bytes:
-    """The .params file: every array as dense float32 on the CPU, its name prefixed "arg:"."""
+    """The .params file: every array as dense float32 on the CPU, its name prefixed "arg:".
+
+    Args:
+        arrays: float32, of rank 1 or more and not empty: MXNet takes other shapes for unknown ones.
+    """
     parts = [struct.pack("<QQQ", LIST_MAGIC, 0, len(arrays))]
     for array in arrays.values():
         assert array.dtype == np.float32
+        assert array.ndim > 0
+        assert array.size > 0
         parts.append(struct.pack("<Iii", NDARRAY_MAGIC, DENSE, array.ndim))
         parts.append(struct.pack(f"<{array.ndim}q", *array.shape))
         parts.append(struct.pack("<iii", *CPU, FLOAT32))

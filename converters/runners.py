@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
-from converters.errors import BundleError, FeedError
-from converters.tensors import Array, Tensors, TensorSpec, check_feeds
-from converters.to_onnx import CONTRACT_KEY
+from converters.errors import BundleError
+from converters.tensors import CONTRACT_KEY, Array, Tensors, TensorSpec, check_feeds
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +72,7 @@ class OnnxRunner:
 
     Args:
         source: Path of the file, or its bytes.
-        inputs: Contract; None reads it from the file, where ganport wrote it.
+        inputs: Contract; None reads it from the file: as ganport wrote it, else bare names, shapes and types.
         outputs: Likewise.
         threads: Size of the thread pool; None leaves the choice to ONNX Runtime.
 
@@ -112,7 +111,10 @@ class OnnxRunner:
     def _contract(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         properties = self._session.get_modelmeta().custom_metadata_map
         if CONTRACT_KEY not in properties:
-            raise FeedError(self._where, "it carries no ganport contract", "Give a file that ganport wrote")
+            return (
+                tuple(_read_spec(value) for value in self._session.get_inputs()),
+                tuple(_read_spec(value) for value in self._session.get_outputs()),
+            )
         contract = json.loads(properties[CONTRACT_KEY])
         return (
             tuple(TensorSpec.from_json(fields) for fields in contract["inputs"]),
@@ -129,3 +131,16 @@ class OnnxRunner:
 
     def __exit__(self, *exception: object) -> None:
         del self._session
+
+
+# ONNX Runtime's names of element types where they are not numpy's.
+ORT_DTYPES = {"float": "float32", "double": "float64", "string": "object"}
+
+
+def _read_spec(value: Any) -> TensorSpec:
+    """What the file itself says of an input or output; an axis without a name or a size is free on its own."""
+    kind = value.type.removeprefix("tensor(").removesuffix(")")
+    shape = (
+        axis if isinstance(axis, int | str) else f"{value.name}_axis_{index}" for index, axis in enumerate(value.shape)
+    )
+    return TensorSpec(value.name, tuple(shape), ORT_DTYPES.get(kind, kind), layout="")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import onnx
-import onnxsim
 from onnx import ModelProto
 
 from converters.errors import ExportError
@@ -15,6 +14,8 @@ def simplify(model: ModelProto) -> ModelProto:
     Raises:
         ExportError: the simplifier says that its result differs.
     """
+    import onnxsim  # which imports torch
+
     simplified, same = onnxsim.simplify(model)
     if not same:
         raise ExportError("onnxsim", "its own check of the simplified graph failed", "Report this with the checkpoint")

@@ -13,6 +13,8 @@ from converters.errors import FeedError
 
 Array = NDArray[Any]
 Tensors = Mapping[str, Array]
+# Where an ONNX file's metadata_props hold its contract, as JSON.
+CONTRACT_KEY = "ganport.contract"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from converters.tensors import Array
 
 # Operators have been read up to this opset; a later one may change what a node means.
 NEWEST_OPSET = 18
+ONNX_DOMAINS = ("", "ai.onnx")
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,13 @@ def convert_to_mxnet(model: ModelProto) -> MxnetFiles:
     Raises:
         UnsupportedOpError: a node has no translation; it is named, with the reason.
     """
-    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ONNX_DOMAINS), None)
+    if opset is None:
+        raise UnsupportedOpError("the model", "it names no opset of ONNX's own operators", "Check the model")
     if opset > NEWEST_OPSET:
         raise UnsupportedOpError("the model", f"its opset is {opset}", f"Convert it to opset {NEWEST_OPSET} or earlier")
     ranks = read_ranks(model)
-    graph = SymbolGraph()
+    graph = SymbolGraph(reserved=_tensor_names(model))
     params: dict[str, Array] = {}
     constants: dict[str, int] = {}
     values: dict[str, Value] = {}
@@ -51,8 +54,8 @@ def convert_to_mxnet(model: ModelProto) -> MxnetFiles:
             _require_float32(given)
             values[given.name] = Value(given.name, ranks.get(given.name), node=graph.variable(given.name))
     for node in model.graph.node:
-        where = f"node '{node.name}' ({node.op_type})"
-        if node.domain not in ("", "ai.onnx"):
+        where = f"node '{node.name or ' '.join(node.output)}' ({node.op_type})"
+        if node.domain not in ONNX_DOMAINS:
             raise UnsupportedOpError(where, f"its domain is '{node.domain}'", "Use ONNX's own operators")
         if len(node.output) != 1:
             raise UnsupportedOpError(where, f"it has {len(node.output)} outputs", "Use operators of one output")
@@ -67,6 +70,15 @@ def convert_to_mxnet(model: ModelProto) -> MxnetFiles:
             raise UnsupportedOpError(f"output '{output.name}'", "it is a constant", "Check the model")
         heads.append(node_index)
     return MxnetFiles(graph.to_json(heads), serialize_params(params))
+
+
+def _tensor_names(model: ModelProto) -> set[str]:
+    graph = model.graph
+    return {
+        *(tensor.name for tensor in graph.initializer),
+        *(given.name for given in graph.input),
+        *(name for node in graph.node for name in node.output),
+    }
 
 
 def _require_float32(given: onnx.ValueInfoProto) -> None:

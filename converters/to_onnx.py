@@ -9,11 +9,10 @@ from onnx import ModelProto, helper
 
 from converters.rewrites.accurate_norm import rewrite_accurate_norm
 from converters.simplify import check, strip_metadata
-from converters.tensors import TensorSpec
+from converters.tensors import CONTRACT_KEY, TensorSpec
 
 # The oldest IR that opset 18 goes with, so that runtimes of 2023 read the file.
 IR_VERSION = 8
-CONTRACT_KEY = "ganport.contract"
 
 
 def convert_to_onnx(

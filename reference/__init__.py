@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from converters.errors import ArchitectureError
 from converters.tensors import Array, Tensors, TensorSpec
@@ -23,6 +23,20 @@ ARCHITECTURES = {
 SHOWN = 3
 
 
+MakeFeeds = Callable[[Array, Array, Array], Tensors]
+
+
+class Contract(NamedTuple):
+    """A model's inputs and outputs, and `make_feeds`, which makes the inputs of a photo, its edges and its mask.
+
+    make_feeds: (photo (N,3,H,W), edges (N,1,H,W), mask (N,1,H,W)), all float32 in [0, 1] -> the inputs by name.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    make_feeds: MakeFeeds
+
+
 @dataclass(frozen=True)
 class ReferenceModel:
     """A checkpoint as a torch module, untouched: the standard that every file is held to.
@@ -34,7 +48,7 @@ class ReferenceModel:
         outputs: Contract of the outputs; the module gives the first.
         module: In eval mode, spectral norm alive.
         composited: Whether known pixels come back bit for bit, so that parity is judged in the hole.
-        make_feeds: (photo (N,3,H,W), edges (N,1,H,W), mask (N,1,H,W)), all float32 in [0, 1] -> the inputs by name.
+        make_feeds: Makes the inputs; see Contract.
     """
 
     architecture: str
@@ -43,7 +57,7 @@ class ReferenceModel:
     outputs: tuple[TensorSpec, ...]
     module: nn.Module
     composited: bool
-    make_feeds: Callable[[Array, Array, Array], Tensors]
+    make_feeds: MakeFeeds
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,10 @@ class Architecture(Protocol):
 
     def match(self, shapes: Mapping[str, tuple[int, ...]]) -> KeyMatch:
         """Compare a checkpoint's keys and shapes with this architecture's."""
+        ...
+
+    def contract(self, raw: bool) -> Contract:
+        """Inputs and outputs of the model, or of its bare generator."""
         ...
 
     def build(self, checkpoint: Checkpoint, raw: bool = False) -> ReferenceModel:

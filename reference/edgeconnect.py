@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from converters.checkpoint import Checkpoint
 from converters.tensors import Array, Tensors, TensorSpec
-from reference import KeyMatch, ReferenceModel
+from reference import Contract, KeyMatch, ReferenceModel
 
 EPSILON = 1e-5
 SPECTRAL_SUFFIXES = {
@@ -248,30 +248,29 @@ class EdgeConnect:
             "in_channels": self.in_channels,
             "out_channels": self.out_channels,
         }
-        inputs, outputs, make_feeds = self._contract(raw)
+        inputs, outputs, make_feeds = self.contract(raw)
         stage = EdgeStage if self.out_channels == 1 else InpaintStage
         module = generator if raw else stage(generator)
         composited = not raw and stage is InpaintStage
         return ReferenceModel(self.name, hyperparameters, inputs, outputs, module.eval(), composited, make_feeds)
 
-    def _contract(
-        self, raw: bool
-    ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], Callable[[Array, Array, Array], Tensors]]:
-        """Inputs, outputs, and what makes the inputs from photo, edges and mask."""
+    def contract(self, raw: bool) -> Contract:
+        """Masking, concatenation and compositing belong to the stages, not to the bare generator."""
         edge = self.out_channels == 1
         if raw:
             channels = "masked gray, masked edges, mask" if edge else "masked red, green, blue, edges"
             x = tensor("x", self.in_channels, f"channels: {channels}")
             y = tensor("y", self.out_channels, "the whole plane, not composited")
-            return (x,), (y,), raw_edge_feeds if edge else raw_inpaint_feeds
+            return Contract((x,), (y,), raw_edge_feeds if edge else raw_inpaint_feeds)
         if edge:
             gray = tensor("gray", 1, "the photo in gray, 0.2125 R + 0.7154 G + 0.0721 B")
             edges = tensor("edges", 1, "Canny edges of the known part: 1 is an edge; what lies in the hole is ignored")
-            return (gray, edges, MASK), (tensor("edges_out", 1, "edges of the whole plane, 1 is an edge"),), edge_feeds
+            edges_out = tensor("edges_out", 1, "edges of the whole plane, 1 is an edge")
+            return Contract((gray, edges, MASK), (edges_out,), edge_feeds)
         image = tensor("image", 3, "the photo, RGB; what lies in the hole is ignored")
         edges = tensor("edges", 1, "edges of the whole plane, as the edge net gives them")
         result = tensor("result", 3, "the photo, RGB, its hole filled; known pixels untouched")
-        return (image, edges, MASK), (result,), inpaint_feeds
+        return Contract((image, edges, MASK), (result,), inpaint_feeds)
 
 
 def spectral_form(conv: str, keys: Mapping[str, object]) -> str:

@@ -25,10 +25,13 @@ def instance_normalization(emit: Emitter, x: Value, scale: Value, b: Value, *, e
     centred = emit("broadcast_sub", x, mean_over_plane(x, "mean"), step="centred")
     variance = mean_over_plane(emit("square", centred, step="squared"), "variance")
     shifted = emit("_plus_scalar", variance, step="shifted", scalar=epsilon)
-    scaled, biased = bool(np.any(factors != 1)), bool(np.any(offsets != 0))
-    y = emit("broadcast_mul", centred, emit("rsqrt", shifted, step="rsqrt"), step="normalized")
-    if scaled:
-        y = emit("broadcast_mul", y, emit.constant("scale", factors.reshape(per_channel)), step="scaled")
-    if biased:
-        y = emit("broadcast_add", y, emit.constant("bias", offsets.reshape(per_channel)), step="biased")
-    return y
+    operations = [("broadcast_mul", emit("rsqrt", shifted, step="rsqrt"), "normalized")]
+    if np.any(factors != 1):
+        operations.append(("broadcast_mul", emit.constant("scale", factors.reshape(per_channel)), "scaled"))
+    if np.any(offsets != 0):
+        operations.append(("broadcast_add", emit.constant("bias", offsets.reshape(per_channel)), "biased"))
+    *earlier, (last, operand, _) = operations
+    y = centred
+    for op, value, step in earlier:
+        y = emit(op, y, value, step=step)
+    return emit(last, y, operand)

@@ -54,15 +54,19 @@ class Emitter:
         self._constants = constants
 
     def __call__(self, op: str, *inputs: Value, step: str = "", **attrs: object) -> Value:
-        """Add the MXNet operator `op`; `step` is the node's suffix where one ONNX node needs several."""
+        """Add the MXNet operator `op`.
+
+        Args:
+            step: Suffix of the node's name; the last of several operators has none, and so keeps the output's name.
+        """
         nodes = [self._node_of(value) for value in inputs]
-        name = f"{self.output}_{step}" if step else self.output
+        name = self._graph.make_name(f"{self.output}_{step}") if step else self.output
         text = {key: _format(value) for key, value in attrs.items()}
         return Value(name, node=self._graph.add(op, name, text, nodes))
 
     def constant(self, suffix: str, array: Array) -> Value:
         """A constant that the ONNX graph does not hold in this form."""
-        return Value(f"{self.output}_{suffix}", array.ndim, array)
+        return Value(self._graph.make_name(f"{self.output}_{suffix}"), array.ndim, array)
 
     def refuse(self, met: str, remedy: str) -> UnsupportedOpError:
         """The error to raise for a node that MXNet cannot express."""
@@ -96,6 +100,10 @@ class Emitter:
             if value.array.dtype != "float32":
                 raise self.refuse(
                     f"its constant '{value.name}' is {value.array.dtype}", "Only float32 tensors are translated"
+                )
+            if value.array.ndim == 0 or value.array.size == 0:
+                raise self.refuse(
+                    f"the shape of its constant '{value.name}' is {value.array.shape}", "Fold the model's constants"
                 )
             self._params[value.name] = value.array
             self._constants[value.name] = self._graph.variable(value.name)
