@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TARGET_NAMES = ("onnx", "mxnet", "trt")
 TABLE_WIDTH = 150
+LARGEST_SIDE = 16384
 Size = tuple[int, int]
 
 
@@ -31,6 +32,8 @@ def read_size(text: str) -> Size:
     height, cross, width = text.partition("x")
     if not (cross and height.isdecimal() and width.isdecimal()):
         raise click.BadParameter(f"'{text}' is no size. Write HEIGHTxWIDTH, as in 256x320.")
+    if not all(0 < int(side) <= LARGEST_SIDE for side in (height, width)):
+        raise click.BadParameter(f"'{text}' is out of bounds. Each side is from 1 to {LARGEST_SIDE}.")
     return int(height), int(width)
 
 
@@ -127,8 +130,8 @@ def convert(
     sources = checkpoints or reference.shipped_checkpoints()
     if name is not None and len(sources) > 1:
         raise click.UsageError("--name names one bundle: give it with one checkpoint.")
-    if name is not None and (name != Path(name).name or name in ("", ".", "..")):
-        raise click.UsageError(f"--name '{name}' is no folder name. Give one without slashes.")
+    if name is not None and (name != Path(name).name or name in ("", "..") or "\\" in name or not name.isprintable()):
+        raise click.UsageError(f"--name {name!r} is no folder name. Give one without slashes or control characters.")
     chosen = tuple(target for target in TARGET_NAMES if any(target in group for group in targets))
     settings = Settings(chosen, out, name, raw, size, overwrite, Profile(trt_min, trt_opt, trt_max))
     with progress() as say:

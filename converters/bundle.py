@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -19,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from converters.errors import BundleError
-from converters.tensors import Tensors, TensorSpec
+from converters.tensors import Array, Tensors, TensorSpec
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
 GOLDEN = "golden"
+MANIFEST_KEYS = ("schema_version", "name", "raw", "composited", "source", "contract", "artifacts", "files")
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,21 @@ class Bundle:
         return tuple(TensorSpec.from_json(fields) for fields in self.manifest["contract"]["outputs"])
 
     def golden(self) -> tuple[Tensors, Tensors]:
-        """The golden case: inputs and the untouched torch module's outputs, by name."""
-        folder = self.folder / GOLDEN
-        inputs = {spec.name: np.load(folder / f"input_{spec.name}.npy") for spec in self.inputs}
-        outputs = {spec.name: np.load(folder / f"output_{spec.name}.npy") for spec in self.outputs}
-        return inputs, outputs
+        """The golden case: inputs and the untouched torch module's outputs, by name.
+
+        Raises:
+            BundleError: an array is missing or damaged.
+        """
+
+        def load(file: str) -> Array:
+            try:
+                array: Array = np.load(self.folder / GOLDEN / file)
+            except (OSError, ValueError, EOFError) as error:
+                raise BundleError(self.folder, f"'{GOLDEN}/{file}' is no array", "Convert it again") from error
+            return array
+
+        inputs = {spec.name: load(f"input_{spec.name}.npy") for spec in self.inputs}
+        return inputs, {spec.name: load(f"output_{spec.name}.npy") for spec in self.outputs}
 
 
 def hash_file(path: Path) -> str:
@@ -66,12 +78,15 @@ def write_golden(folder: Path, inputs: Tensors, outputs: Tensors) -> None:
     (folder / GOLDEN).mkdir()
     for kind, tensors in (("input", inputs), ("output", outputs)):
         for name, array in tensors.items():
-            np.save(folder / GOLDEN / f"{kind}_{name}.npy", array)
+            data = io.BytesIO()  # numpy's own writing to a file does not say why it fails
+            np.save(data, array)
+            (folder / GOLDEN / f"{kind}_{name}.npy").write_bytes(data.getvalue())
 
 
 def list_files(folder: Path) -> list[str]:
-    """Every file below `folder`, relative, sorted."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    """Every file below `folder`, relative, sorted; a link counts as a file, whatever it leads to."""
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
@@ -84,19 +99,24 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
 
 def format_sums(folder: Path) -> str:
     """What SHA256SUMS must say: one `HASH  FILE` line per file but itself, as `sha256sum -c` reads it."""
-    return "".join(f"{hash_file(folder / file)}  {file}\n" for file in list_files(folder) if file != SUMS)
+    return "".join(_format_sum(hash_file(folder / file), file) for file in list_files(folder) if file != SUMS)
+
+
+def _format_sum(sha256: str, file: str) -> str:
+    """One line; a name that would break it is escaped as sha256sum does."""
+    escaped = file.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    mark = "" if escaped == file else "\\"
+    return f"{mark}{sha256}  {escaped}\n"
 
 
 def recover(folder: Path) -> None:
     """Clear what a killed run left beside `folder`, and put back a bundle it had moved away."""
     partial, old = _partial(folder), _old(folder)
-    if partial.is_dir():
-        shutil.rmtree(partial)
-    if old.is_dir():
-        if folder.exists():
-            shutil.rmtree(old)
-        else:
-            old.rename(folder)
+    _remove(partial)
+    if folder.exists():
+        _remove(old)
+    elif old.exists():
+        old.rename(folder)
 
 
 def require_writable(folder: Path, overwrite: bool) -> None:
@@ -106,15 +126,18 @@ def require_writable(folder: Path, overwrite: bool) -> None:
         BundleError: a bundle is there and `overwrite` is not given; something else is there; a parent is a file
             or may not be written to.
     """
-    recover(folder)
-    if (folder / MANIFEST).is_file():
-        if not overwrite:
+    with _explained(folder):
+        recover(folder)
+        if (folder / MANIFEST).is_file() and (folder / SUMS).is_file():
+            if not overwrite:
+                raise BundleError(
+                    folder, "a bundle is already there", "Replace it with --overwrite, or name another folder"
+                )
+        elif folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
             raise BundleError(
-                folder, "a bundle is already there", "Replace it with --overwrite, or name another folder"
+                folder, "something that is not a bundle is there", "Name another folder with -o or --name"
             )
-    elif folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise BundleError(folder, "something that is not a bundle is there", "Name another folder with -o or --name")
-    parent = next(ancestor for ancestor in folder.absolute().parents if ancestor.exists())
+        parent = next(ancestor for ancestor in folder.absolute().parents if ancestor.exists())
     if not parent.is_dir():
         raise BundleError(folder, f"'{parent.name}' is a file, not a folder", "Name another folder with -o")
     if not os.access(parent, os.W_OK | os.X_OK):
@@ -128,39 +151,33 @@ def write_bundle(folder: Path) -> Iterator[Path]:
     An existing bundle is replaced only then, and comes back if the replacement fails.
 
     Raises:
-        BundleError: the disk is full or refuses the files.
+        BundleError: the disk is full or refuses the files, or another run is at work on them.
     """
     partial, old = _partial(folder), _old(folder)
-    made = _make_parents(folder)
-    try:
-        partial.mkdir()
-        yield partial
-        (partial / SUMS).write_text(format_sums(partial), encoding="utf-8")
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-        if old.exists():
-            shutil.rmtree(old)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        for parent in made:
-            with contextlib.suppress(OSError):
-                parent.rmdir()
-        if isinstance(error, OSError):
-            reason = error.strerror or type(error).__name__
-            raise BundleError(
-                folder, f"cannot be written ({reason})", "Free some space or name another folder with -o"
-            ) from error
-        raise
+    with _explained(folder), _made_parents(folder):
+        try:
+            partial.mkdir()
+        except FileExistsError as error:
+            raise BundleError(folder, "another run is writing it", "Wait, or name another folder with -o") from error
+        try:
+            yield partial
+            (partial / SUMS).write_text(format_sums(partial), encoding="utf-8")
+            if folder.exists():
+                folder.rename(old)
+            partial.rename(folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            if old.exists() and not folder.exists():
+                old.rename(folder)
+            raise
+        _remove(old)
 
 
 def read_bundle(folder: Path) -> Bundle:
     """Read a bundle's manifest.
 
     Raises:
-        BundleError: the folder holds no manifest, or one of a later schema.
+        BundleError: the folder holds no manifest, half of one, or one of a later schema.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -172,6 +189,9 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleError(path, "it is no manifest", "Convert the checkpoint again") from error
     if version != SCHEMA_VERSION:
         raise BundleError(path, f"its schema version is {version}, known is {SCHEMA_VERSION}", "Update ganport")
+    missing = [key for key in MANIFEST_KEYS if key not in manifest]
+    if missing:
+        raise BundleError(path, f"it lacks {', '.join(missing)}", "Convert the checkpoint again")
     return Bundle(folder, manifest)
 
 
@@ -186,7 +206,11 @@ def verify_hashes(folder: Path) -> None:
     sums = folder / SUMS
     if not sums.is_file():
         raise BundleError(folder, f"it holds no {SUMS}", "It is no complete bundle: convert the checkpoint again")
-    recorded, computed = sums.read_bytes(), format_sums(folder).encode()
+    with _explained(folder, "cannot be read", "Check its permissions"):
+        for file in list_files(folder):
+            if not (folder / file).is_file():
+                raise BundleError(folder, f"'{file}' is no regular file", "Do not use it: fetch or convert it again")
+        recorded, computed = sums.read_bytes(), os.fsencode(format_sums(folder))
     if recorded == computed:
         return
     listed, present = _parse_sums(recorded), _parse_sums(computed)
@@ -209,19 +233,43 @@ def _manifest_agrees(folder: Path, files: list[str]) -> bool:
 
 
 def _parse_sums(text: bytes) -> dict[str, str]:
-    lines = text.decode("utf-8", errors="replace").splitlines()
-    return {line[66:]: line[:66] for line in lines}
+    """Hash by file name."""
+    lines = (line.partition("  ") for line in text.decode("utf-8", errors="surrogateescape").split("\n") if line)
+    return {file: sha256 for sha256, _, file in lines}
 
 
-def _make_parents(folder: Path) -> list[Path]:
-    """Make the missing parents of `folder`; innermost first, so that a failure can take them away again."""
+@contextlib.contextmanager
+def _explained(
+    folder: Path, fault: str = "cannot be written", remedy: str = "Free some space or name another folder with -o"
+) -> Iterator[None]:
+    """Say what the file system's refusal was about."""
+    try:
+        yield
+    except OSError as error:
+        raise BundleError(folder, f"{fault} ({error.strerror or error})", remedy) from error
+
+
+@contextlib.contextmanager
+def _made_parents(folder: Path) -> Iterator[None]:
+    """Make the missing parents of `folder`; a failure takes them away again."""
     missing = [parent for parent in folder.absolute().parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise BundleError(folder.parent, f"cannot be made ({reason})", "Name another folder with -o") from error
-    return missing
+        yield
+    except BaseException:
+        for parent in missing:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder and what is in it, a file, or a link but not what it leads to."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # never there, or another run was faster
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _partial(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 import struct
 import warnings
@@ -50,23 +51,25 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, or holds something else.
     """
-    if not path.exists():
-        raise CheckpointError(path, "there is no such file", "Check the path")
-    if not path.is_file():
-        raise CheckpointError(path, "it is a folder, not a file", "Name the checkpoint file")
-    if path.suffix not in SUFFIXES:
-        raise CheckpointError(path, f"its suffix is '{path.suffix}'", f"Checkpoints end in {', '.join(SUFFIXES)}")
     try:
+        if not path.exists():
+            raise CheckpointError(path, "there is no such file", "Check the path")
+        if path.is_dir():
+            raise CheckpointError(path, "it is a folder, not a file", "Name the checkpoint file")
+        if path.suffix not in SUFFIXES:
+            raise CheckpointError(path, f"its suffix is '{path.suffix}'", f"Checkpoints end in {', '.join(SUFFIXES)}")
+        if not path.is_file():
+            raise CheckpointError(path, "it is no regular file", "Name the checkpoint file")
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(path, f"it cannot be read ({error.strerror})", "Check its permissions") from error
+        raise CheckpointError(path, f"it cannot be read ({error.strerror})", "Check path and permissions") from error
     if not data:
         raise CheckpointError(path, "it is empty", "Download or copy it again")
     if path.suffix == ".safetensors":
         kind, content = "safetensors", _read_safetensors(path, data)
     else:
         kind = "torch zip" if data[:2] == b"PK" else "torch legacy"
-        content = _read_torch(path, kind)
+        content = _read_torch(path, data, kind)
     tensors, settings = _unwrap(path, content)
     return Checkpoint(path, kind, _clean(path, tensors), settings, hashlib.sha256(data).hexdigest())
 
@@ -83,23 +86,28 @@ def _read_safetensors(path: Path, data: bytes) -> object:
         ) from error
 
 
-def _read_torch(path: Path, kind: str) -> object:
+def _read_torch(path: Path, data: bytes, kind: str) -> object:
     import torch
 
     damaged = "it is damaged or cut short" if kind == "torch zip" else "it is no PyTorch checkpoint, or a damaged one"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error) or "global" in str(error):
+        newer_pickle = data[0] == 0x80 and data[1:2] > b"\x02"  # torch.save writes protocol 2
+        if newer_pickle or "Unsupported operand" not in str(error):
             raise CheckpointError(
                 path,
                 "it asks for Python code to be run or for a class that is no tensor; nothing in it was run",
                 "Save the generator's state dict alone: torch.save(generator.state_dict(), ...)",
             ) from None
         raise CheckpointError(path, damaged, "Download or copy it again") from None
-    except (EOFError, KeyError, RuntimeError, ValueError, IndexError, AttributeError, TypeError) as error:
+    except (EOFError, LookupError, RuntimeError, ValueError, AttributeError, TypeError, ArithmeticError) as error:
+        if "TorchScript" in str(error):
+            raise CheckpointError(
+                path, "it is a TorchScript program", "Give the state dict that the generator was trained to"
+            ) from error
         raise CheckpointError(path, damaged, "Download or copy it again") from error
     except (OSError, struct.error, UnicodeDecodeError, zipfile.BadZipFile, AssertionError, MemoryError) as error:
         raise CheckpointError(path, damaged, "Download or copy it again") from error
@@ -133,10 +141,12 @@ def _clean(path: Path, tensors: dict[str, Any]) -> dict[str, Tensor]:
             raise CheckpointError(
                 path, f"'{key}' is a {type(value).__name__}, not a tensor", "Save the generator's state dict alone"
             )
-        if value.is_sparse or value.is_quantized:
-            raise CheckpointError(path, f"'{key}' is sparse or quantized", "Save plain tensors")
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise CheckpointError(path, f"'{key}' is sparse, quantized or without values", "Save plain tensors")
+    cleaned = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+    for key, value in cleaned.items():
+        if not bool(torch.isfinite(value).all()):
             raise CheckpointError(
-                path, f"'{key}' holds NaN or infinity", "Take an earlier checkpoint: this net has diverged"
+                path, f"'{key}' holds NaN or infinity in float32", "Take an earlier checkpoint: this net has diverged"
             )
-    return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+    return cleaned

@@ -9,6 +9,7 @@
     ├── FeedError                an array handed to a runner does not fit the model's contract
     │   └── ProfileError         its size lies outside an engine's profile
     ├── UnrunnableError          a file is sound, but this machine does not run it
+    ├── PhotoError               an image file cannot be read, does not fit, or cannot be written
     ├── BundleError              a bundle cannot be written, read, or is not what its hashes say
     ├── ParityError              exit code 3: the numbers differ by more than the gate allows
     └── MissingPackageError      exit code 4: this machine lacks what the target needs
@@ -72,6 +73,10 @@ class ProfileError(FeedError):
 
 class UnrunnableError(GanportError):
     """A file is sound, but this machine does not run it."""
+
+
+class PhotoError(GanportError):
+    """An image file cannot be read, does not fit, or cannot be written."""
 
 
 class BundleError(GanportError):

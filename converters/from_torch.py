@@ -6,60 +6,89 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from onnx import ModelProto
+from onnx import ModelProto, ValueInfoProto, helper
+from torch import nn
 from torch.export import Dim
 
 from converters.errors import ExportError
+from converters.join_graphs import Part, join_graphs
 from converters.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from reference import ReferenceModel
+    from reference import Piece, ReferenceModel
 
 OPSET = 18
 # Traced on two items and unequal sides: a 1, or two equal sizes, would be taken for constants.
-TRACE_BATCH, TRACE_SIDES = 2, (32, 48)
+TRACE_SIZES = {"N": 2, "H": 32, "W": 48, "H4": 36, "W4": 52}
 
 
-def export_onnx(model: ReferenceModel, module: torch.nn.Module, size: tuple[int, int] | None = None) -> ModelProto:
-    """Write `module` as an ONNX graph of opset 18, weights inside.
-
-    Args:
-        model: Gives names, shapes and constraints of inputs and outputs.
-        module: The module to export, float32, spectral norm folded; takes the inputs in order.
-        size: (H, W) for static shapes with N = 1; None keeps N, H and W free.
+def fix_size(model: ReferenceModel, size: tuple[int, int]) -> ReferenceModel:
+    """`model` with static shapes for contract: N = 1, (H, W) = `size`.
 
     Raises:
-        ExportError: torch cannot express the module, or `size` breaks the model's contract.
+        ExportError: `size` breaks the model's contract.
     """
     for spec in model.inputs:
-        if size is not None and any(side % spec.multiple_of or side < spec.minimum for side in size):
+        if any(side % spec.multiple_of or side < spec.minimum for side in size):
             raise ExportError(
                 f"--size {size[0]}x{size[1]}",
                 f"{model.architecture} takes multiples of {spec.multiple_of}, {spec.minimum} or more",
                 "Give such a size",
             )
-    sides = size or TRACE_SIDES
-    batch = TRACE_BATCH if size is None else 1
-    example = tuple(_example(spec, batch, sides) for spec in model.inputs)
+    sizes = {"N": 1, "H": size[0], "W": size[1]}
+
+    def fix(spec: TensorSpec) -> TensorSpec:
+        return replace(spec, shape=tuple(axis if isinstance(axis, int) else sizes[axis] for axis in spec.shape))
+
+    return replace(model, inputs=tuple(map(fix, model.inputs)), outputs=tuple(map(fix, model.outputs)))
+
+
+def export_onnx(model: ReferenceModel, module: nn.Module, size: tuple[int, int] | None = None) -> ModelProto:
+    """Write `module` as an ONNX graph of opset 18, weights inside.
+
+    Args:
+        model: Gives names, shapes and constraints of inputs and outputs, and the pieces to export.
+        module: The module to export, float32, spectral norm folded.
+        size: (H, W) for static shapes with N = 1; None keeps N, H and W free.
+
+    Raises:
+        ExportError: torch cannot express the module.
+    """
+    pieces = model.pieces(module)
+    if len(pieces) == 1:
+        return _export_piece(pieces[0], size)
+    parts = []
+    for piece in pieces:
+        ends = [spec.name for spec in (*piece.inputs, *piece.outputs)]
+        wires = {name: piece.wires.get(name, name) for name in ends}
+        parts.append(Part(piece.name, _export_piece(piece, None), wires))
+    return join_graphs(parts, *([_describe(spec) for spec in specs] for specs in (model.inputs, model.outputs)))
+
+
+def _export_piece(piece: Piece, size: tuple[int, int] | None) -> ModelProto:
+    sizes = TRACE_SIZES if size is None else {"N": 1, "H": size[0], "W": size[1]}
+    example = tuple(_example(spec, sizes) for spec in piece.inputs)
     with _quiet_exporter():
         try:
             program = torch.onnx.export(
-                module,
+                piece.module,
                 example,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[spec.name for spec in model.inputs],
-                output_names=[spec.name for spec in model.outputs],
-                dynamic_shapes=_dynamic_shapes(model.inputs) if size is None else None,
+                input_names=[spec.name for spec in piece.inputs],
+                output_names=[spec.name for spec in piece.outputs],
+                dynamic_shapes=_dynamic_shapes(piece.inputs) if size is None else None,
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
             raise ExportError(
-                model.architecture,
+                piece.name,
                 f"torch cannot write it as ONNX ({type(error).__name__})",
                 "Report this with the checkpoint's key list: the module is ours",
             ) from error
@@ -67,10 +96,14 @@ def export_onnx(model: ReferenceModel, module: torch.nn.Module, size: tuple[int,
     return program.model_proto
 
 
-def _example(spec: TensorSpec, batch: int, sides: tuple[int, int]) -> torch.Tensor:
+def _describe(spec: TensorSpec) -> ValueInfoProto:
+    return helper.make_tensor_value_info(spec.name, helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape)
+
+
+def _example(spec: TensorSpec, sizes: Mapping[str, int]) -> torch.Tensor:
     """A tensor of its own for each input: one tensor given twice becomes one graph input, silently."""
-    sizes = {"N": batch, "H": sides[0], "W": sides[1]}
-    return torch.rand([axis if isinstance(axis, int) else sizes[axis] for axis in spec.shape])
+    shape = [axis if isinstance(axis, int) else sizes[axis] for axis in spec.shape]
+    return torch.rand(shape).to(getattr(torch, spec.dtype))
 
 
 def _dynamic_shapes(inputs: tuple[TensorSpec, ...]) -> tuple[dict[int, object], ...]:

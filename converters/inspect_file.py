@@ -31,9 +31,11 @@ def _inspect_onnx(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise BundleError(path, "there is no such file", "Check the path")
     try:
-        model = onnx.load(path)
+        model = onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise BundleError(path, "it is no ONNX model", "Convert it again") from error
+    if not model.ir_version or not model.graph.node:
+        raise BundleError(path, "it is no ONNX model, or an empty one", "Convert it again")
 
     def shape(value: onnx.ValueInfoProto) -> list[int | str]:
         return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]

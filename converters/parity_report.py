@@ -50,7 +50,7 @@ def format_parity(reports: Sequence[ParityReport], inputs: Sequence[ParityInput]
     ]
     for report in reports:
         parts += [f"## {report.rung}\n", *_format_items(report), ""]
-        parts += [f"Not run, outside the engine's profile: {name}\n" for name in report.outside]
+        parts += [f"Not run, of a size that the file does not take: {name}\n" for name in report.outside]
     parts += [f"## Inputs (seed {SEED})\n", *(f"- {given.name}: sha256 {given.sha256}" for given in inputs), ""]
     return "\n".join(parts)
 

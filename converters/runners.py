@@ -55,10 +55,12 @@ class TorchRunner:
 
         check_feeds("torch", self.inputs, feeds)
         dtype = next(self._module.parameters()).dtype
-        arrays = [torch.from_numpy(np.ascontiguousarray(feeds[spec.name])).to(dtype) for spec in self.inputs]
+        arrays = [torch.from_numpy(np.ascontiguousarray(feeds[spec.name])) for spec in self.inputs]
         with torch.inference_mode():
-            result = self._module(*arrays)
-        return {self.outputs[0].name: result.numpy()}
+            results = self._module(*(array.to(dtype) if array.is_floating_point() else array for array in arrays))
+        if isinstance(results, torch.Tensor):
+            results = (results,)
+        return {spec.name: result.numpy() for spec, result in zip(self.outputs, results, strict=True)}
 
     def __enter__(self) -> Self:
         return self

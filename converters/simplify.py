@@ -23,7 +23,7 @@ def simplify(model: ModelProto) -> ModelProto:
 
 
 def strip_metadata(model: ModelProto) -> ModelProto:
-    """A copy without doc strings, node stack traces, tool keys and intermediate shapes.
+    """A copy without doc strings, node stack traces and tool keys.
 
     Stack traces hold absolute paths, and their order differs from process to process.
     """
@@ -35,7 +35,6 @@ def strip_metadata(model: ModelProto) -> ModelProto:
     graph.doc_string = ""
     graph.name = "ganport"
     del graph.metadata_props[:]
-    del graph.value_info[:]
     del graph.quantization_annotation[:]
     for node in graph.node:
         node.doc_string = ""
@@ -45,7 +44,7 @@ def strip_metadata(model: ModelProto) -> ModelProto:
     for tensor in graph.initializer:
         tensor.doc_string = ""
         del tensor.metadata_props[:]
-    for value in [*graph.input, *graph.output]:
+    for value in [*graph.input, *graph.value_info, *graph.output]:
         value.doc_string = ""
         del value.metadata_props[:]
     return stripped

@@ -24,5 +24,8 @@ def fold_spectral_norm(module: nn.Module) -> nn.Module:
         for hook in hooks:
             remove_spectral_norm(layer, hook.name)
         if parametrize.is_parametrized(layer, "weight"):
+            # A copy shares its class with the original, and torch takes the parametrized weight off the class.
+            shared = type(layer)
+            layer.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     return folded.requires_grad_(False)

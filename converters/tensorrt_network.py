@@ -15,11 +15,12 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from converters.errors import ConversionError
 from converters.tensors import Array
 
-CLASSES = {
-    "Conv": "IConvolutionLayer",
-    "ConvTranspose": "IDeconvolutionLayer",
-    "InstanceNormalization": "INormalizationLayer",
-    "Pad": "ISliceLayer",
+# ONNX operator to TensorRT's LayerType and the class that reads such a layer.
+LAYERS = {
+    "Conv": ("CONVOLUTION", "IConvolutionLayer"),
+    "ConvTranspose": ("DECONVOLUTION", "IDeconvolutionLayer"),
+    "InstanceNormalization": ("NORMALIZATION", "INormalizationLayer"),
+    "Pad": ("SLICE", "ISliceLayer"),
 }
 # TensorRT's bit mask of the axes that an instance norm runs over: H and W of NCHW.
 PLANE_AXES = 1 << 2 | 1 << 3
@@ -37,28 +38,31 @@ def compare_network(trt: Any, network: Any, model: ModelProto) -> dict[str, int]
     """
     layers = {network.get_layer(i).name: network.get_layer(i) for i in range(network.num_layers)}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    compared = dict.fromkeys(CLASSES, 0)
+    compared = dict.fromkeys(LAYERS, 0)
     for node in model.graph.node:
-        if node.op_type not in CLASSES:
+        if node.op_type not in LAYERS:
             continue
+        kind, layer_class = LAYERS[node.op_type]
         layer = layers.get(node.name)
         if layer is None:
             raise _differs(node, "layer", "present", "missing")
-        layer.__class__ = getattr(trt, CLASSES[node.op_type])
+        if layer.type.name != kind:  # the class that reads it must fit, or memory is misread
+            raise _differs(node, "layer", kind, layer.type.name)
+        layer.__class__ = getattr(trt, layer_class)
         attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
         weights = {name: numpy_helper.to_array(constants[name]) for name in node.input if name in constants}
         for what, ours, theirs in _facts(trt, node, attributes, weights, layer):
             if ours != theirs:
                 raise _differs(node, what, ours, theirs)
         compared[node.op_type] += 1
-    for kind, values, count, tensor in (
+    for side, values, count, tensor in (
         ("inputs", model.graph.input, network.num_inputs, network.get_input),
         ("outputs", model.graph.output, network.num_outputs, network.get_output),
     ):
         ours = [(value.name, _dims(value)) for value in values]
         theirs = [(tensor(i).name, tuple(tensor(i).shape)) for i in range(count)]
         if ours != theirs:
-            raise ConversionError("TensorRT's parser", f"its {kind} are {theirs}, the graph's {ours}", "Report this")
+            raise ConversionError("TensorRT's parser", f"its {side} are {theirs}, the graph's {ours}", "Report this")
     return compared
 
 
@@ -74,9 +78,15 @@ def _facts(
         mode = attributes.get("mode", b"constant").decode()
         yield "mode", {"constant": "FILL", "reflect": "REFLECT", "edge": "CLAMP"}[mode], layer.mode.name
         return
+    if any(name and name not in weights for name in node.input[1:]):
+        raise ConversionError(
+            f"node '{node.name}' ({node.op_type})",
+            "its kernel or bias is computed in the graph",
+            "Export them as constants",
+        )
     pads = list(attributes.get("pads", (0, 0, 0, 0)))
     yield "kernel", weights[node.input[1]].tobytes(), np.asarray(layer.kernel).tobytes()
-    bias = weights[node.input[2]].tobytes() if len(node.input) > 2 else b""
+    bias = weights[node.input[2]].tobytes() if any(node.input[2:]) else b""
     yield "bias", bias, b"" if layer.bias is None else np.asarray(layer.bias).tobytes()
     yield "kernel size", weights[node.input[1]].shape[2:], tuple(layer.kernel_size_nd)
     yield "stride", list(attributes.get("strides", (1, 1))), list(layer.stride_nd)
@@ -87,7 +97,7 @@ def _facts(
 
 def _dims(value: Any) -> tuple[int, ...]:
     """Shape as TensorRT writes it: -1 where free."""
-    return tuple(-1 if dim.dim_param else dim.dim_value for dim in value.type.tensor_type.shape.dim)
+    return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in value.type.tensor_type.shape.dim)
 
 
 def _differs(node: NodeProto, what: str, ours: object, theirs: object) -> ConversionError:
@@ -95,6 +105,6 @@ def _differs(node: NodeProto, what: str, ours: object, theirs: object) -> Conver
         ours, theirs = "the checkpoint's", "others"
     return ConversionError(
         f"node '{node.name}' ({node.op_type})",
-        f"TensorRT's parser changed its {what}: {theirs} instead of {ours}",
+        f"TensorRT's parser changed its {what}: {theirs!s} instead of {ours!s}",
         "Do not use TensorRT for this model, and report it",
     )

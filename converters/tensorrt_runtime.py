@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from converters.errors import MissingPackageError, ProfileError, UnrunnableError
+from converters.errors import BundleError, MissingPackageError, ProfileError, UnrunnableError
 from converters.tensors import Array, Tensors, TensorSpec, check_feeds
 
 RTX_MODULES = ("tensorrt_rtx", "tensorrt_rtx_bindings")
@@ -73,7 +73,10 @@ def has_gpu() -> bool:
 
 
 def open_logger(trt: Any) -> Any:
-    """A logger that keeps errors, to be quoted by `last_error()`; TensorRT's own prints them."""
+    """A logger that keeps errors; TensorRT's own prints them.
+
+    Its `first_error()` is the one to quote: those after it are consequences.
+    """
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -84,8 +87,8 @@ def open_logger(trt: Any) -> Any:
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
                 self.errors.append(message)
 
-        def last_error(self) -> str:
-            return self.errors[-1].strip().splitlines()[0].rstrip(".") if self.errors else "no reason given"
+        def first_error(self) -> str:
+            return self.errors[0].strip().partition("\n")[0].rstrip(".") if self.errors else "no reason given"
 
     return Logger()
 
@@ -96,6 +99,7 @@ class TensorrtRunner:
     Raises:
         MissingPackageError: TensorRT is not installed.
         UnrunnableError: the engine does not load on this GPU.
+        BundleError: the engine is another model's.
     """
 
     def __init__(self, engine: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
@@ -106,35 +110,41 @@ class TensorrtRunner:
         self._log = open_logger(self._trt)
         self._runtime = self._trt.Runtime(self._log)
         self._engine = self._runtime.deserialize_cuda_engine(engine.read_bytes())
-        if self._engine is None:
+        self._context: Any = None if self._engine is None else self._engine.create_execution_context()
+        if self._context is None:
             raise UnrunnableError(
                 engine,
-                f"{gpu() or 'this machine, without a GPU,'} does not load it ({self._log.last_error()})",
+                f"{gpu() or 'this machine, without a GPU,'} does not load it ({self._log.first_error()})",
                 "Run it with the TensorRT version it was built with, on a GPU it was built for (see the manifest)",
             )
-        self._context = self._engine.create_execution_context()
+        ours = {spec.name for spec in (*inputs, *outputs)}
+        theirs = {self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)}
+        if ours != theirs:
+            raise BundleError(engine, f"its tensors are {sorted(theirs)}, not {sorted(ours)}", "Convert it again")
         self._cuda = importlib.import_module("cuda.bindings.runtime")
         self._stream = _checked(self._cuda.cudaStreamCreate())
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
         check_feeds(self._where, self.inputs, feeds)
+        self._log.errors.clear()
         for spec in self.inputs:
             self._require_in_profile(spec.name, feeds[spec.name].shape)
-            self._context.set_input_shape(spec.name, feeds[spec.name].shape)
+            self._require(self._context.set_input_shape(spec.name, feeds[spec.name].shape))
         arrays = {spec.name: np.ascontiguousarray(feeds[spec.name]) for spec in self.inputs}
         for spec in self.outputs:
-            arrays[spec.name] = np.empty(tuple(self._context.get_tensor_shape(spec.name)), spec.dtype)
+            shape = tuple(self._context.get_tensor_shape(spec.name))
+            self._require(len(shape) == len(spec.shape) and min(shape) >= 0)  # else it could not be inferred
+            arrays[spec.name] = np.empty(shape, spec.dtype)
         buffers: dict[str, int] = {}
         try:
             for name, array in arrays.items():
                 buffers[name] = _checked(self._cuda.cudaMalloc(array.nbytes))
-                self._context.set_tensor_address(name, int(buffers[name]))
+                self._require(self._context.set_tensor_address(name, int(buffers[name])))
             kinds = self._cuda.cudaMemcpyKind
             for spec in self.inputs:
                 array = arrays[spec.name]
                 self._copy(buffers[spec.name], array.ctypes.data, array.nbytes, kinds.cudaMemcpyHostToDevice)
-            if not self._context.execute_async_v3(int(self._stream)):
-                raise UnrunnableError(self._where, f"it fails on {gpu()} ({self._log.last_error()})", "Build it again")
+            self._require(self._context.execute_async_v3(int(self._stream)))
             for spec in self.outputs:
                 array = arrays[spec.name]
                 self._copy(array.ctypes.data, buffers[spec.name], array.nbytes, kinds.cudaMemcpyDeviceToHost)
@@ -147,8 +157,14 @@ class TensorrtRunner:
     def _copy(self, to: int, start: int, size: int, kind: Any) -> None:
         _checked(self._cuda.cudaMemcpyAsync(to, start, size, kind, self._stream))
 
+    def _require(self, succeeded: bool) -> None:
+        if not succeeded:
+            raise UnrunnableError(self._where, f"it fails on {gpu()} ({self._log.first_error()})", "Build it again")
+
     def _require_in_profile(self, name: str, shape: tuple[int, ...]) -> None:
-        smallest, _, largest = (tuple(limit) for limit in self._engine.get_tensor_profile_shape(name, 0))
+        smallest = largest = tuple(self._engine.get_tensor_shape(name))
+        if -1 in smallest:  # else the engine is static, and was built without a profile
+            smallest, _, largest = (tuple(limit) for limit in self._engine.get_tensor_profile_shape(name, 0))
         if any(not low <= size <= high for low, size, high in zip(smallest, shape, largest, strict=True)):
             raise ProfileError(
                 f"{self._where}, input '{name}'",

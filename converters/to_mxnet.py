@@ -28,7 +28,9 @@ class MxnetFiles:
 
 
 def convert_to_mxnet(model: ModelProto) -> MxnetFiles:
-    """Translate every node; inputs and, with "_output" appended, outputs keep their names and order.
+    """Translate every node; inputs and, with "_output" appended, outputs keep their names.
+
+    Outputs keep their order. Inputs must be given by name: MXNet lists arguments in the order of their use.
 
     Args:
         model: float32 graph of opset 18 or earlier; sizes may be free.

@@ -43,11 +43,13 @@ class Profile:
         Raises:
             ConversionError: the sizes are not in order.
         """
-        for low, middle, high in zip(self.minimum, self.optimum, self.maximum, strict=True):
+        heights, widths = zip(*self.sizes, strict=True)
+        for axis, (low, middle, high) in (("N", self.batches), ("H", heights), ("W", widths)):
             if not 0 < low <= middle <= high:
-                sizes = " <= ".join(f"{height}x{width}" for height, width in self.sizes)
                 raise ConversionError(
-                    "the engine's profile", f"{sizes} does not hold", "Check --trt-min, --trt-opt and --trt-max"
+                    "the engine's profile",
+                    f"0 < {low} <= {middle} <= {high} does not hold for {axis}",
+                    "Check --trt-min, --trt-opt and --trt-max",
                 )
 
     @property
@@ -94,7 +96,7 @@ def build_engine(waist: ModelProto, profile: Profile) -> EngineBuild:
         builder = trt.Builder(log)
     except (TypeError, RuntimeError) as error:
         raise MissingPackageError(
-            package_name(trt), f"its builder does not start ({log.last_error()})", "Check the GPU"
+            package_name(trt), f"its builder does not start ({log.first_error()})", "Check the GPU"
         ) from error
     network = builder.create_network(0)
     parser = trt.OnnxParser(network, log)
@@ -114,7 +116,7 @@ def build_engine(waist: ModelProto, profile: Profile) -> EngineBuild:
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise ConversionError(
-            "TensorRT's builder", f"it built nothing ({log.last_error()})", "Report this with the checkpoint"
+            "TensorRT's builder", f"it built nothing ({log.first_error()})", "Report this with the checkpoint"
         )
     return EngineBuild(bytes(engine), package_name(trt), trt.__version__, compared, profile.to_json() if free else None)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.bundle import Bundle, read_bundle, verify_hashes
-from converters.errors import ParityError, ProfileError, UnrunnableError
+from converters.errors import BundleError, ParityError, ProfileError, UnrunnableError
 from converters.parity import GATES, Metrics, measure
 from converters.targets import TARGETS
 
@@ -36,11 +36,13 @@ def replay(bundle: Bundle) -> Iterator[Replay]:
     """Run the golden case on each artifact in turn.
 
     Raises:
+        BundleError: a file of the bundle is damaged.
         ParityError: an output differs by more than the gate of its target allows.
     """
     feeds, expected = bundle.golden()
-    region = feeds["mask"] > 0 if bundle.manifest["composited"] else None
     for artifact in bundle.manifest["artifacts"]:
+        if artifact["target"] not in TARGETS:
+            raise BundleError(bundle.folder, f"its target '{artifact['target']}' is not known", "Update ganport")
         target = TARGETS[artifact["target"]]
         skipped = target.missing_verifier()
         if skipped is not None:
@@ -55,7 +57,13 @@ def replay(bundle: Bundle) -> Iterator[Replay]:
             yield Replay(target.name, None, f"golden case not run: {error.met}")
             continue
         for name, array in expected.items():
-            metrics = measure(actual[name], array, region=region)
+            if (actual[name].shape, actual[name].dtype) != (array.shape, array.dtype):
+                raise ParityError(
+                    f"{bundle.folder}, {target.name}, output '{name}'",
+                    f"it is {actual[name].shape} {actual[name].dtype}, golden {array.shape} {array.dtype}",
+                    "Do not use it: convert the checkpoint again",
+                )
+            metrics = measure(actual[name], array)
             if metrics.non_finite or metrics.max_abs > gate.max_abs:
                 raise ParityError(
                     f"{bundle.folder}, {target.name}, output '{name}'",

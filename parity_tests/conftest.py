@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from onnx import ModelProto
+from torch import nn
 
+from converters.checkpoint import read_checkpoint
+from converters.from_torch import export_onnx
 from converters.pipeline import Conversion, Settings, convert
+from converters.simplify import simplify
+from converters.spectral_norm import fold_spectral_norm
 from converters.targets import TARGETS
 from parity_tests.seeded_checkpoints import NETS, write_checkpoint
+from reference import ReferenceModel, identify
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +32,26 @@ def conversions(checkpoints: Mapping[str, Path], tmp_path_factory: pytest.TempPa
     """Both nets converted to every target; read only: copy a bundle's folder before changing it."""
     settings = Settings(tuple(TARGETS), tmp_path_factory.mktemp("bundles"))
     return dict(zip(checkpoints, convert(list(checkpoints.values()), settings, lambda step: None), strict=True))
+
+
+@dataclass(frozen=True)
+class Waist:
+    """One net on its way to ONNX: untouched, folded, as exported, simplified; read only, as all share it."""
+
+    model: ReferenceModel
+    folded: nn.Module
+    exported: ModelProto
+    graph: ModelProto
+
+
+@pytest.fixture(scope="session")
+def waists(checkpoints: Mapping[str, Path]) -> Mapping[str, Waist]:
+    """The graphs that the targets of both nets start from."""
+    made = {}
+    for net, path in checkpoints.items():
+        checkpoint = read_checkpoint(path)
+        model = identify(checkpoint).build(checkpoint)
+        folded = fold_spectral_norm(model.module)
+        exported = export_onnx(model, folded)
+        made[net] = Waist(model, folded, exported, simplify(exported))
+    return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -38,6 +38,25 @@ class Contract(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A part of a model that is exported on its own.
+
+    Attributes:
+        name: Unique in its model.
+        module: Takes the inputs in order, gives the outputs in order.
+        inputs: Its own contract; named sizes are free.
+        outputs: Likewise.
+        wires: The model's value that each input and output is, where it is called otherwise.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    wires: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ReferenceModel:
     """A checkpoint as a torch module, untouched: the standard that every file is held to.
 
@@ -45,10 +64,11 @@ class ReferenceModel:
         architecture: Name in ARCHITECTURES.
         hyperparameters: Read from the tensors' shapes.
         inputs: Contract of the inputs; the module takes them in this order.
-        outputs: Contract of the outputs; the module gives the first.
+        outputs: Contract of the outputs; the module gives them in this order.
         module: In eval mode, spectral norm alive.
         composited: Whether known pixels come back bit for bit, so that parity is judged in the hole.
         make_feeds: Makes the inputs; see Contract.
+        split: The pieces that `module`, or a folded copy of it, is exported in; None exports it whole.
     """
 
     architecture: str
@@ -58,6 +78,13 @@ class ReferenceModel:
     module: nn.Module
     composited: bool
     make_feeds: MakeFeeds
+    split: Callable[[nn.Module], tuple[Piece, ...]] | None = None
+
+    def pieces(self, module: nn.Module) -> tuple[Piece, ...]:
+        """What `module` is exported in, in an order in which every value is computed before it is used."""
+        if self.split is None:
+            return (Piece(self.architecture, module, self.inputs, self.outputs),)
+        return self.split(module)
 
 
 @dataclass(frozen=True)

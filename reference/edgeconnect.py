@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from converters.checkpoint import Checkpoint
+from converters.errors import ArchitectureError
 from converters.tensors import Array, Tensors, TensorSpec
 from reference import Contract, KeyMatch, ReferenceModel
 
@@ -179,9 +180,9 @@ class EdgeConnect:
 
     def match(self, shapes: Mapping[str, tuple[int, ...]]) -> KeyMatch:
         """Compare keys and shapes with what this net of the file's base channels and block count would have."""
-        first = next((shapes[key] for key in _weight_keys("encoder.1") if key in shapes), None)
-        base = first[0] if first else 64
-        found = {int(hit[1]) for key in shapes if (hit := re.match(r"middle\.(\d+)\.conv_block\.", key))}
+        first = next((shapes[key] for key in _weight_keys("encoder.1") if key in shapes), ())
+        base = first[0] if first and first[0] else 64
+        found = {int(hit[1]) for key in shapes if (hit := re.match(r"middle\.(\d{1,3})\.conv_block\.", key))}
         blocks = max(found) + 1 if found else 8
         missing, misshapen = [], []
         expected: set[str] = set()
@@ -233,7 +234,16 @@ class EdgeConnect:
         return keys
 
     def build(self, checkpoint: Checkpoint, raw: bool = False) -> ReferenceModel:
-        """The net with the checkpoint's weights, spectral norm alive, in eval mode."""
+        """The net with the checkpoint's weights, spectral norm alive, in eval mode.
+
+        Raises:
+            ArchitectureError: a weight is no floating point tensor.
+        """
+        for key, value in checkpoint.tensors.items():
+            if not value.is_floating_point():
+                raise ArchitectureError(
+                    checkpoint.path, f"'{key}' is {value.dtype}", "Save the weights as floating point numbers"
+                )
         shapes = {key: tuple(value.shape) for key, value in checkpoint.tensors.items()}
         blocks = len({key.split(".")[1] for key in shapes if key.startswith("middle.")})
         base = next(shapes[key][0] for key in _weight_keys("encoder.1") if key in shapes)

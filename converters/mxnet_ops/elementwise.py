@@ -55,8 +55,7 @@ def _binary(emit: Emitter, a: Value, b: Value, op: str, scalar_op: str, reversed
     scalar = _scalar(a)
     if scalar is not None:
         return emit(reversed_op, b, scalar=scalar)
-    rank = max(emit.require_rank(a), emit.require_rank(b))
-    return emit(op, _widen(emit, a, rank), _widen(emit, b, rank))
+    return emit(op, a, b)
 
 
 def _scalar(value: Value) -> float | None:
@@ -64,11 +63,3 @@ def _scalar(value: Value) -> float | None:
     if value.array is None or value.array.size != 1 or value.array.ndim > 1:
         return None
     return float(value.array.reshape(()))
-
-
-def _widen(emit: Emitter, value: Value, rank: int) -> Value:
-    """The value with axes of size 1 put before its own: MXNet broadcasts equal ranks only."""
-    if value.rank == rank:
-        return value
-    array = emit.require_array(value, "operand of lower rank")
-    return emit.constant(f"{value.name}_widened", array.reshape((1,) * (rank - array.ndim) + array.shape))

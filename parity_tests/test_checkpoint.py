@@ -1,0 +1,208 @@
+"""Checkpoints: every accepted form gives the same tensors; exactly one architecture is recognised, or none."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+import reference
+from converters.checkpoint import Checkpoint, read_checkpoint
+from converters.errors import ArchitectureError, CheckpointError
+from parity_tests.seeded_checkpoints import NETS, make_state
+
+FORMS = ("hooks", "parametrizations", "folded")
+# The three forms divide by sigma at different places: a few float32 roundings through 8 layers of the small net.
+FORM_TOLERANCE = 1e-5
+
+
+def write_state(
+    path: Path, state: Mapping[str, Tensor], *, legacy: bool = False, wrapped: bool = False, prefix: str = ""
+) -> Path:
+    state = {prefix + key: value for key, value in state.items()}
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        content = {"iteration": 7, "generator": state} if wrapped else state
+        torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    return path
+
+
+def make_checkpoint(state: Mapping[str, Tensor]) -> Checkpoint:
+    return Checkpoint(Path("net.pth"), "torch zip", state)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize(
+    ("file", "legacy", "wrapped", "kind"),
+    [
+        ("a.pth", False, True, "torch zip"),
+        ("a.pt", False, False, "torch zip"),
+        ("a.pth", True, True, "torch legacy"),
+        ("a.pt", True, False, "torch legacy"),
+        ("a.safetensors", False, False, "safetensors"),
+    ],
+)
+def test_every_accepted_file_gives_the_same_tensors(
+    tmp_path: Path, file: str, legacy: bool, wrapped: bool, kind: str, prefix: str
+) -> None:
+    state = make_state("edge")
+    path = write_state(tmp_path / file, state, legacy=legacy, wrapped=wrapped, prefix=prefix)
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.format == kind
+    assert checkpoint.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert checkpoint.settings == ({"iteration": 7} if wrapped else {})
+    assert checkpoint.tensors.keys() == state.keys()
+    assert all(torch.equal(checkpoint.tensors[key], state[key]) for key in state)
+
+
+def test_prefix_goes_only_where_every_key_has_it(tmp_path: Path) -> None:
+    state = {"module.encoder.1.bias": torch.ones(4), "encoder.4.bias": torch.ones(8)}
+    assert read_checkpoint(write_state(tmp_path / "a.pth", state)).tensors.keys() == state.keys()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn])
+def test_other_float_types_are_read_as_float32_without_loss_of_their_own(tmp_path: Path, dtype: torch.dtype) -> None:
+    values = torch.linspace(-2, 2, 9).to(dtype)
+    tensor = read_checkpoint(write_state(tmp_path / "a.pth", {"w": values})).tensors["w"]
+    assert tensor.dtype == torch.float32
+    assert torch.equal(tensor, values.to(torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (torch.tensor([1.0, float("nan")]), "'w' holds NaN or infinity"),
+        (torch.tensor([1.0, float("-inf")]), "'w' holds NaN or infinity"),
+        (torch.tensor([1e300], dtype=torch.float64), "'w' holds NaN or infinity in float32"),
+        (torch.eye(3).to_sparse(), "'w' is sparse"),
+        (torch.empty(3, device="meta"), "'w' is sparse, quantized or without values"),
+        ({"inner": torch.ones(3)}, "'w' is a dict, not a tensor"),
+    ],
+    ids=["NaN", "infinity", "float64 beyond float32", "sparse", "meta", "nested"],
+)
+def test_tensor_that_is_no_plain_finite_one_is_refused_by_name(tmp_path: Path, value: object, said: str) -> None:
+    torch.save({"fine": torch.ones(2), "w": value}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=said):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([1, 2], "holds a list, not a state dict"),
+        ({}, "holds no tensors"),
+        ({"iteration": 3, "generator": {}}, "holds no tensors"),
+        ({"iteration": 3, "discriminator": {"conv1.0.weight_orig": torch.ones(3)}}, "holds a discriminator"),
+    ],
+)
+def test_file_without_a_state_dict_is_refused(tmp_path: Path, content: object, said: str) -> None:
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=said):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_torchscript_program_is_called_by_its_name(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.Conv2d(1, 1, 1)), tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="it is a TorchScript program"):
+        read_checkpoint(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(("base", "blocks"), [(4, 1), (3, 2), (6, 3)])
+@pytest.mark.parametrize(("net", "form"), [*(("edge", form) for form in FORMS), ("inpaint", "folded")])
+def test_net_is_recognised_and_its_hyperparameters_read_from_shapes(
+    net: str, form: str, base: int, blocks: int
+) -> None:
+    checkpoint = make_checkpoint(make_state(net, base, blocks, form=form))
+    architecture = reference.identify(checkpoint)
+    assert architecture.name == f"edgeconnect-{net}"
+    in_channels, out_channels = NETS[net]
+    model = architecture.build(checkpoint)
+    assert dict(model.hyperparameters) == {
+        "base_channels": base,
+        "blocks": blocks,
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+    }
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_built_module_holds_the_files_own_tensors_with_spectral_norm_alive(form: str) -> None:
+    state = make_state("edge", form=form)
+    checkpoint = make_checkpoint(state)
+    module = reference.identify(checkpoint).build(checkpoint, raw=True).module
+    held = module.state_dict()
+    assert held.keys() == state.keys()
+    assert all(torch.equal(held[key], state[key]) for key in state)
+    assert not module.training
+
+
+def test_three_forms_of_spectral_norm_compute_the_same() -> None:
+    x = torch.rand(1, 3, 16, 20, generator=torch.Generator().manual_seed(1))
+    results = []
+    for form in FORMS:
+        checkpoint = make_checkpoint(make_state("edge", form=form))
+        results.append(reference.identify(checkpoint).build(checkpoint, raw=True).module(x))
+    assert results[0].std() > 0.01
+    for other in results[1:]:
+        assert torch.allclose(results[0], other, rtol=0, atol=FORM_TOLERANCE)
+
+
+def test_only_one_architecture_matches_each_net() -> None:
+    for net in NETS:
+        shapes = {key: tuple(value.shape) for key, value in make_state(net).items()}
+        matches = [reference.open_architecture(name).match(shapes) for name in reference.ARCHITECTURES]
+        assert [match.architecture for match in matches if not match.faults] == [f"edgeconnect-{net}"]
+
+
+def test_checkpoint_that_fits_two_architectures_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    twin = dataclasses.replace(reference.open_architecture("edgeconnect-edge"), name="twin")  # type: ignore[type-var]
+    monkeypatch.setattr("reference.edgeconnect.TWIN", twin, raising=False)
+    monkeypatch.setitem(reference.ARCHITECTURES, "twin", "reference.edgeconnect:TWIN")
+    with pytest.raises(ArchitectureError, match="several architectures fit it: edgeconnect-edge, twin"):
+        reference.identify(make_checkpoint(make_state("edge")))
+
+
+def without(state: dict[str, Tensor], key: str) -> dict[str, Tensor]:
+    assert key in state
+    return {name: value for name, value in state.items() if name != key}
+
+
+EDGE, INPAINT = make_state("edge"), make_state("inpaint")
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (without(EDGE, "decoder.0.weight_u"), "edgeconnect-edge: 1 missing (decoder.0.weight_u)"),
+        (without(INPAINT, "encoder.1.weight"), "edgeconnect-inpaint: "),
+        (EDGE | {"extra.bias": torch.ones(2)}, "edgeconnect-edge: 1 extra (extra.bias)"),
+        (INPAINT | {"encoder.4.bias": torch.ones(9)}, "inpaint: 1 misshapen (encoder.4.bias is (9,), not (8,))"),
+        (
+            without(INPAINT, "encoder.7.bias") | {"head.weight": torch.ones(2)},
+            "edgeconnect-inpaint: 1 missing (encoder.7.bias); 1 extra (head.weight)",
+        ),
+        (EDGE | {"encoder.1.weight_orig": torch.ones(0)}, "encoder.1.weight_orig is (0,)"),
+        (EDGE | {"middle.99999999.conv_block.1.bias": torch.ones(1)}, "1 extra (middle.99999999.conv_block.1.bias)"),
+        (without(EDGE, "middle.0.conv_block.5.weight_v"), "1 missing (middle.0.conv_block.5.weight_v)"),
+    ],
+)
+def test_nearest_architecture_is_named_with_what_differs(state: dict[str, Tensor], said: str) -> None:
+    with pytest.raises(ArchitectureError) as caught:
+        reference.identify(make_checkpoint(state))
+    assert "The nearest is " in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.complex64])
+def test_weight_that_is_no_floating_point_number_is_refused_by_name(dtype: torch.dtype) -> None:
+    checkpoint = make_checkpoint(EDGE | {"encoder.4.bias": torch.ones(8, dtype=dtype)})
+    with pytest.raises(ArchitectureError, match=f"'encoder.4.bias' is {dtype}"):
+        reference.identify(checkpoint).build(checkpoint)

@@ -1,0 +1,75 @@
+"""`ganport parity` on a bundle that somebody tampered with, hashes and all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner, Result
+from onnx import numpy_helper
+
+from cli import main
+from converters import bundle
+from converters.pipeline import Conversion
+
+WRONG_EPSILON = 1e-3
+
+
+def run_parity(folder: Path, checkpoint: Path, *options: str) -> Result:
+    return CliRunner().invoke(main, ["parity", str(folder), "--checkpoint", str(checkpoint), *options])
+
+
+def rewrite_hashes(folder: Path) -> None:
+    """Make manifest.json and SHA256SUMS agree with the files again."""
+    manifest = json.loads((folder / bundle.MANIFEST).read_bytes())
+    for file, facts in bundle.describe_files(folder).items():
+        if file in manifest["files"]:
+            manifest["files"][file].update(facts)
+    bundle.write_json(folder / bundle.MANIFEST, manifest)
+    (folder / bundle.SUMS).write_text(bundle.format_sums(folder))
+
+
+@pytest.fixture
+def tampered(conversions: Mapping[str, Conversion], tmp_path: Path) -> Path:
+    """A copy of the edge net's bundle in which the ONNX file's first norm has another epsilon."""
+    folder = Path(shutil.copytree(conversions["edge"].bundle.folder, tmp_path / "bundle"))
+    (path,) = folder.glob("*.onnx")
+    model = onnx.load(path)
+    (epsilon,) = (t for t in model.graph.initializer if t.name == "instance_norm_epsilon")
+    epsilon.CopyFrom(numpy_helper.from_array(np.array(WRONG_EPSILON, np.float32), epsilon.name))
+    onnx.save(model, path)
+    rewrite_hashes(folder)
+    return folder
+
+
+def test_wrong_epsilon_under_right_hashes_exits_3_and_names_the_rung(
+    tampered: Path, checkpoints: Mapping[str, Path]
+) -> None:
+    bundle.verify_hashes(tampered)
+    result = run_parity(tampered, checkpoints["edge"])
+    assert result.exit_code == 3
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("ganport: ")
+    assert "rung onnx misses its gate" in last
+    assert "| onnx | **FAILED** |" in result.stdout
+    assert "| mxnet | passed |" in result.stdout
+
+
+def test_untouched_bundle_exits_0(conversions: Mapping[str, Conversion], checkpoints: Mapping[str, Path]) -> None:
+    result = run_parity(conversions["edge"].bundle.folder, checkpoints["edge"], "--json")
+    assert result.exit_code == 0
+    passed = {report["rung"]: report["passed"] for report in json.loads(result.stdout)["reports"]}
+    assert {rung: passed[rung] for rung in ("onnx", "mxnet")} == {"onnx": True, "mxnet": True}
+
+
+def test_another_checkpoint_than_the_bundles_is_refused(
+    conversions: Mapping[str, Conversion], checkpoints: Mapping[str, Path]
+) -> None:
+    result = run_parity(conversions["edge"].bundle.folder, checkpoints["inpaint"])
+    assert result.exit_code == 1
+    assert "it was made from another checkpoint than InpaintingModel_gen.pth (sha256 differs)" in result.stderr

@@ -1,0 +1,187 @@
+"""`ganport verify`: hashes first, then the golden case; whatever was altered, it is found and named."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from converters.pipeline import Conversion
+from parity_tests.command import list_tree, rewrite_hashes, rewrite_sums, run_ganport, time_limit
+
+NAME = "edgeconnect-inpaint"
+
+
+@pytest.fixture
+def folder(conversions: Mapping[str, Conversion], tmp_path: Path) -> Path:
+    """A copy of the inpaint net's bundle, to be altered."""
+    return shutil.copytree(conversions["inpaint"].bundle.folder, tmp_path / NAME)
+
+
+def require_refusal(folder: Path, said: str, exit_code: int = 1) -> None:
+    result = run_ganport("verify", folder)
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    lines = result.stderr.removesuffix("\n").split("\n")
+    assert [line for line in lines if line.startswith("ganport: ")] == lines[-1:]
+    assert said in lines[-1]
+
+
+def test_sound_bundle_passes_on_every_runtime_present(folder: Path) -> None:
+    result = run_ganport("verify", folder)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "hashes verified"
+    assert [line.split(":")[0] for line in lines[1:]] == ["onnx", "mxnet", "trt"]
+    assert "golden case reproduced" in lines[1]
+
+
+def test_one_flipped_bit_in_any_file_is_found_and_the_file_named(folder: Path) -> None:
+    rng = random.Random(0)
+    files = [file for file, data in list_tree(folder).items() if data is not None]
+    kinds = {Path(file).suffix for file in files}
+    assert kinds == {"", ".onnx", ".json", ".params", ".engine", ".md", ".npy"}
+    for file in files:
+        whole = (folder / file).read_bytes()
+        for position in (0, len(whole) - 1, rng.randrange(len(whole))):
+            flipped = bytearray(whole)
+            flipped[position] ^= 1 << rng.randrange(8)
+            (folder / file).write_bytes(flipped)
+            require_refusal(folder, f"'{file}'")
+        (folder / file).write_bytes(whole)
+    assert run_ganport("verify", folder).exit_code == 0
+
+
+def alter_golden(folder: Path) -> None:
+    path = folder / "golden" / "output_result.npy"
+    array = np.load(path)
+    array[0, 1, array.shape[2] // 2, array.shape[3] // 2] += 0.01
+    np.save(path, array)
+
+
+def alter_known_pixel(folder: Path) -> None:
+    path = folder / "golden" / "output_result.npy"
+    array = np.load(path)
+    assert np.load(folder / "golden" / "input_mask.npy")[0, 0, 0, 0] == 0
+    array[0, 0, 0, 0] += 0.01
+    np.save(path, array)
+
+
+def spread_golden(folder: Path) -> None:
+    path = folder / "golden" / "output_result.npy"
+    np.save(path, np.load(path).repeat(2, axis=0))
+
+
+def blank_golden(folder: Path) -> None:
+    path = folder / "golden" / "output_result.npy"
+    np.save(path, np.load(path) * np.float32("nan"))
+
+
+def alter_onnx(folder: Path) -> None:
+    path = folder / f"{NAME}.onnx"
+    model = onnx.load(path)
+    (tensor,) = (tensor for tensor in model.graph.initializer if list(tensor.dims) == [3, 4, 7, 7])  # no norm after it
+    array = numpy_helper.to_array(tensor).copy()
+    array[0, 0, 0, 0] += 0.1
+    tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize("alter", [alter_golden, alter_known_pixel, spread_golden, blank_golden, alter_onnx])
+def test_altered_numbers_with_hashes_made_to_match_miss_the_goldens(
+    folder: Path, alter: Callable[[Path], None]
+) -> None:
+    alter(folder)
+    rewrite_hashes(folder)
+    require_refusal(folder, "onnx, output 'result'", exit_code=3)
+
+
+def drop(*keys: str) -> Callable[[dict[str, Any]], None]:
+    def change(manifest: dict[str, Any]) -> None:
+        for key in keys:
+            del manifest[key]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (drop("contract"), "it lacks contract"),
+        (drop("artifacts", "raw"), "it lacks raw, artifacts"),
+        (drop("schema_version"), "it is no manifest"),
+        (lambda manifest: manifest.update(schema_version=2), "its schema version is 2, known is 1"),
+        (lambda manifest: manifest["artifacts"][0].update(target="tflite"), "its target 'tflite' is not known"),
+    ],
+)
+def test_manifest_that_cannot_be_used_is_refused(
+    folder: Path, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+    rewrite_sums(folder)
+    require_refusal(folder, said)
+
+
+def test_files_missing_from_a_bundle_whose_sums_agree_are_named(folder: Path) -> None:
+    onnx_file = folder / f"{NAME}.onnx"
+    whole = onnx_file.read_bytes()
+    onnx_file.unlink()
+    rewrite_sums(folder)
+    require_refusal(folder, f"{NAME}.onnx")
+    onnx_file.write_bytes(whole)
+    (folder / "golden" / "input_mask.npy").unlink()
+    rewrite_sums(folder)
+    require_refusal(folder, "'golden/input_mask.npy' is no array")
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(folder: Path) -> None:
+    odd = folder / "odd"
+    os.mkfifo(odd)
+    with time_limit(30):
+        require_refusal(folder, "'odd' is no regular file")
+    for destination in ("nowhere", "golden", "/"):
+        odd.unlink()
+        odd.symlink_to(destination)
+        require_refusal(folder, "'odd' is no regular file")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (b"new\nline", r"'new\nline' is not listed"),
+        (b"back\\slash", r"'back\\slash' is not listed"),
+        (b"latin-\xe9", "is not listed"),
+        ("\u2028".encode(), "is not listed"),
+        (b".hidden", "'.hidden' is not listed"),
+    ],
+)
+def test_file_that_is_not_listed_is_found_whatever_its_name(folder: Path, name: bytes, said: str) -> None:
+    Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_text("x")
+    require_refusal(folder, said)
+
+
+def test_one_file_whose_name_holds_another_line_of_the_sums_does_not_stand_for_two(folder: Path) -> None:
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    first, second = lines[-2:]
+    (folder / second[66:]).unlink()
+    os.rename(folder / first[66:], folder / f"{first[66:]}\n{second}")
+    require_refusal(folder, f"'{second[66:]}' is missing")
+
+
+def test_missing_unreadable_or_half_bundles_are_refused(folder: Path, tmp_path: Path) -> None:
+    require_refusal(tmp_path / "no such", "it is no folder")
+    (tmp_path / "empty").mkdir()
+    require_refusal(tmp_path / "empty", "it holds no SHA256SUMS")
+    (folder / "SHA256SUMS").unlink()
+    require_refusal(folder, "It is no complete bundle")
