@@ -1,0 +1,155 @@
+"""Fill holes in photos with a pipeline bundle: one photo, or a folder of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import reference
+from converters.bundle import MANIFEST, Bundle, read_bundle
+from converters.errors import BundleError, GanportError, PhotoError, UnrunnableError
+from converters.photos import read_marks, read_photo, require_output, write_photo, write_plane
+from converters.runners import Runner
+from converters.targets import TARGETS
+
+INPUTS = ("photo", "mask", "edge_edits")
+# The GPU's file first, if there is one and a GPU to run it.
+PREFERRED = ("trt", "onnx")
+OUTPUT_SUFFIX = "-inpainted"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo to fill.
+
+    Attributes:
+        photo: PNG, JPEG or WebP.
+        mask: Any value above 0 is the hole.
+        out: PNG or WebP to write.
+        edges_out: Where to write the edges that the second net was given.
+        draw: An image whose marks become edges.
+        erase: An image whose marks stop being edges; where both mark, `draw` wins.
+        resize_mask: Scale a mask of another size.
+    """
+
+    photo: Path
+    mask: Path
+    out: Path
+    edges_out: Path | None = None
+    draw: Path | None = None
+    erase: Path | None = None
+    resize_mask: bool = False
+
+
+def inpaint(job: Job, runner: Runner) -> None:
+    """Fill the hole of one photo; known pixels come back as they are.
+
+    Raises:
+        PhotoError: a file cannot be read, does not fit, or cannot be written.
+        UnrunnableError: the runtime fails, for want of memory most likely.
+    """
+    for path in (job.out, job.edges_out):
+        if path is not None:
+            require_output(path)
+    photo = read_photo(job.photo)
+    height, width = photo.rgb.shape[:2]
+    smallest = runner.inputs[0].minimum
+    if min(height, width) < smallest:
+        raise PhotoError(job.photo, f"it is {width}x{height} pixels", f"Give {smallest} or more on each side")
+    hole = read_marks(job.mask, (height, width), job.resize_mask)
+    edits = np.zeros((height, width), np.int8)
+    for path, value in ((job.erase, -1), (job.draw, 1)):
+        if path is not None:
+            edits[read_marks(path, (height, width))] = value
+    results = runner.run({"photo": photo.rgb[None], "mask": hole[None].astype(np.uint8), "edge_edits": edits[None]})
+    write_photo(job.out, photo, results["result"][0], hole)
+    if job.edges_out is not None:
+        write_plane(job.edges_out, results["edges"][0, 0])
+
+
+def inpaint_all(
+    jobs: Sequence[Job], runner: Runner, progress: Callable[[Job], None]
+) -> list[tuple[Job, GanportError]]:
+    """Fill every photo that can be; the others with the reason."""
+    failures: list[tuple[Job, GanportError]] = []
+    for job in jobs:
+        try:
+            inpaint(job, runner)
+        except (PhotoError, UnrunnableError) as error:
+            failures.append((job, error))
+        progress(job)
+    return failures
+
+
+def default_output(photo: Path) -> Path:
+    """NAME-inpainted.png beside the photo."""
+    return photo.with_name(f"{photo.stem}{OUTPUT_SUFFIX}.png")
+
+
+def match_folders(photos: Path, masks: Path, out: Path, resize_mask: bool) -> list[Job]:
+    """A job for each photo of a folder and the mask of the same name, whatever the suffixes.
+
+    Raises:
+        PhotoError: a folder is missing or empty, or a photo has no mask or several.
+    """
+    if not masks.is_dir():
+        raise PhotoError(masks, "it is no folder", "Give a folder of masks for a folder of photos")
+    found = sorted(path for path in photos.iterdir() if path.is_file() and not path.name.startswith("."))
+    if not found:
+        raise PhotoError(photos, "it holds no file", "Put photos there")
+    jobs = []
+    for path in found:
+        candidates = [mask for mask in sorted(masks.iterdir()) if mask.stem == path.stem and mask.is_file()]
+        if len(candidates) != 1:
+            met = "no mask of that name is" if not candidates else f"{len(candidates)} masks of that name are"
+            raise PhotoError(path, f"{met} in {masks}", f"Keep one {path.stem}.png there")
+        jobs.append(Job(path, candidates[0], out / f"{path.stem}.png", resize_mask=resize_mask))
+    return jobs
+
+
+def open_pipeline(bundle: Bundle) -> Runner:
+    """A runner on the bundle's file for this machine: the GPU's where there is a GPU, else ONNX Runtime's.
+
+    Raises:
+        BundleError: the bundle is of one net, not of a pipeline, or holds no file that runs here.
+    """
+    if tuple(spec.name for spec in bundle.inputs) != INPUTS:
+        raise BundleError(
+            bundle.folder,
+            f"it is of {bundle.manifest['architecture']}, which takes no photo",
+            "Make a pipeline bundle: ganport convert EDGE INPAINT --pipeline --to onnx",
+        )
+    artifacts = {artifact["target"]: artifact for artifact in bundle.manifest["artifacts"]}
+    for name in PREFERRED:
+        if name in artifacts and TARGETS[name].missing_verifier() is None:
+            paths = [bundle.folder / file for file in artifacts[name]["files"]]
+            return TARGETS[name].open(paths, bundle.inputs, bundle.outputs)
+    raise BundleError(
+        bundle.folder, f"it holds {', '.join(artifacts)}, nothing that runs here", "Convert again with --to onnx"
+    )
+
+
+def shipped_pipeline(progress: Callable[[str], None]) -> Bundle:
+    """The bundle of the pair that ships, from the cache folder; converted there on first use.
+
+    The cache is $XDG_CACHE_HOME/ganport, or ~/.cache/ganport.
+
+    Raises:
+        GanportError: the conversion fails, or the cache cannot be written.
+    """
+    checkpoints = reference.shipped_checkpoints()
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in checkpoints)).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganport" / digest
+    folder = cache / reference.PIPELINE_NAME
+    if not (folder / MANIFEST).is_file():
+        from converters.pipeline import Settings, convert
+
+        progress("first use: converting the pair that ships")
+        settings = Settings(("onnx",), cache, pipeline=True)
+        list(convert(checkpoints, settings, progress))
+    return read_bundle(folder)

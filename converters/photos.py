@@ -1,0 +1,173 @@
+"""Photos and masks from image files, and back: what a pipeline takes and gives, as 8-bit arrays."""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converters.errors import PhotoError
+from converters.tensors import Array
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+# Lossless ones: a JPEG would change the known pixels.
+OUTPUT_OPTIONS: dict[str, dict[str, Any]] = {
+    ".png": {"format": "PNG"},
+    ".webp": {"format": "WEBP", "lossless": True, "exact": True},
+}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An upright photo.
+
+    Attributes:
+        path: The file.
+        rgb: (H, W, 3) uint8.
+        alpha: (H, W) uint8, or None where the file has no transparency.
+        icc_profile: The file's colour profile, to be handed on; None if it has none.
+    """
+
+    path: Path
+    rgb: Array
+    alpha: Array | None
+    icc_profile: bytes | None
+
+
+def read_photo(path: Path) -> Photo:
+    """Read a PNG, JPEG or WebP file: EXIF rotation applied, grey and palettes made RGB, 16 bits cut to the upper 8.
+
+    Raises:
+        PhotoError: there is no such file, it is no image, is damaged, or is too large to be one in earnest.
+    """
+    image = _read_image(path)
+    has_alpha = "A" in image.getbands() or "transparency" in image.info
+    pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+    alpha = pixels[..., 3].copy() if has_alpha else None
+    return Photo(path, np.ascontiguousarray(pixels[..., :3]), alpha, image.info.get("icc_profile"))
+
+
+def read_marks(path: Path, size: tuple[int, int], resize: bool = False) -> Array:
+    """Where an image is not black: (H, W) bool; fully transparent pixels count as black.
+
+    Args:
+        path: A mask or a drawing.
+        size: (H, W) that it must have.
+        resize: Scale it to `size`, to the nearest pixel, instead of refusing it.
+
+    Raises:
+        PhotoError: it cannot be read, or has another size.
+    """
+    from PIL import Image
+
+    image = _read_image(path)
+    has_alpha = "A" in image.getbands() or "transparency" in image.info
+    pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+    marks: Array = pixels[..., :3].any(axis=2)
+    if has_alpha:
+        marks &= pixels[..., 3] > 0
+    if marks.shape == size:
+        return marks
+    if not resize:
+        raise PhotoError(
+            path,
+            f"it is {marks.shape[1]}x{marks.shape[0]} pixels, the photo {size[1]}x{size[0]}",
+            "Give both the same size, or scale the mask with --resize-mask",
+        )
+    scaled = Image.fromarray(marks).resize((size[1], size[0]), Image.Resampling.NEAREST)
+    return np.asarray(scaled)
+
+
+def require_output(path: Path) -> None:
+    """Refuse a place where no picture can be written, before any work is done.
+
+    Raises:
+        PhotoError: the suffix is not that of a lossless format, or the folder is missing or not writable.
+    """
+    if path.suffix.lower() not in OUTPUT_OPTIONS:
+        raise PhotoError(
+            path, f"'{path.suffix}' would not keep known pixels as they are", "End it in .png or .webp (lossless)"
+        )
+    if path.is_dir():
+        raise PhotoError(path, "it is a folder", "Name a file")
+    if not path.parent.is_dir():
+        raise PhotoError(path, "its folder does not exist", "Make the folder, or name another file with -o")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PhotoError(path, "its folder is not writable", "Name another file with -o")
+
+
+def write_photo(path: Path, photo: Photo, rgb: Array, hole: Array) -> None:
+    """Write `rgb` in the photo's colour profile; the photo's transparency stays, but for the hole, which is opaque.
+
+    The file appears whole or not at all.
+
+    Raises:
+        PhotoError: the disk refuses it.
+    """
+    from PIL import Image
+
+    if photo.alpha is not None:
+        rgb = np.dstack([rgb, np.where(hole, 255, photo.alpha).astype(np.uint8)])
+    _write(path, Image.fromarray(rgb), photo.icc_profile)
+
+
+def write_plane(path: Path, plane: Array) -> None:
+    """Write (H, W) float32 in [0, 1] as a grey picture, 255 x rounded.
+
+    Raises:
+        PhotoError: the disk refuses it.
+    """
+    from PIL import Image
+
+    _write(path, Image.fromarray(np.rint(plane.clip(0, 1) * 255).astype(np.uint8)), None)
+
+
+def _write(path: Path, image: Image.Image, icc_profile: bytes | None) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        image.save(partial, icc_profile=icc_profile, **OUTPUT_OPTIONS[path.suffix.lower()])
+        partial.replace(path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise PhotoError(path, f"cannot be written ({reason})", "Name another file with -o") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read_image(path: Path) -> Image.Image:
+    """The file's first picture, upright, of at most 8 bits a channel."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if not path.exists():
+        raise PhotoError(path, "there is no such file", "Check the path")
+    if not path.is_file():
+        raise PhotoError(path, "it is a folder, not a file", "Name an image file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                image.load()
+                upright = ImageOps.exif_transpose(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        limit = Image.MAX_IMAGE_PIXELS or 0
+        raise PhotoError(
+            path, f"its header claims more than {limit // 10**6} million pixels", "Scale the picture down"
+        ) from None
+    except UnidentifiedImageError:
+        raise PhotoError(path, "it is no PNG, JPEG or WebP image", "Save it as one of these") from None
+    except PermissionError as error:
+        raise PhotoError(path, "it may not be read", "Check its permissions") from error
+    except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
+        raise PhotoError(path, "it is damaged or cut short", "Download or copy it again") from error
+    if upright.mode.startswith("I"):  # 16 bits of grey; Pillow itself cuts 16 bits of colour
+        levels = np.asarray(upright).astype(np.int64).clip(0, 65535) >> 8
+        return Image.fromarray(levels.astype(np.uint8))
+    return upright
