@@ -80,6 +80,7 @@ def main() -> None:
 )
 @click.option("-o", "--out", type=PATH, default=Path("artifacts"), show_default=True, help="Where bundles go.")
 @click.option("--name", help="The bundle's name, instead of its architecture's; for one checkpoint.")
+@click.option("--pipeline", is_flag=True, help="One bundle of all CHECKPOINTS, from photo to photo.")
 @click.option("--raw", is_flag=True, help="The bare generator, without masking and compositing.")
 @click.option("--size", type=read_size, metavar="HxW", help="Static shapes, N = 1; some C++ runtimes need them.")
 @click.option(
@@ -113,6 +114,7 @@ def convert(
     targets: tuple[tuple[str, ...], ...],
     out: Path,
     name: str | None,
+    pipeline: bool,
     raw: bool,
     size: Size | None,
     trt_min: Size,
@@ -128,12 +130,14 @@ def convert(
     from converters.to_tensorrt import Profile
 
     sources = checkpoints or reference.shipped_checkpoints()
-    if name is not None and len(sources) > 1:
+    if pipeline and (raw or size is not None):
+        raise click.UsageError("A pipeline is neither --raw nor of one --size.")
+    if name is not None and len(sources) > 1 and not pipeline:
         raise click.UsageError("--name names one bundle: give it with one checkpoint.")
     if name is not None and (name != Path(name).name or name in ("", "..") or "\\" in name or not name.isprintable()):
         raise click.UsageError(f"--name {name!r} is no folder name. Give one without slashes or control characters.")
     chosen = tuple(target for target in TARGET_NAMES if any(target in group for group in targets))
-    settings = Settings(chosen, out, name, raw, size, overwrite, Profile(trt_min, trt_opt, trt_max))
+    settings = Settings(chosen, out, name, raw, size, overwrite, pipeline, Profile(trt_min, trt_opt, trt_max))
     with progress() as say:
         conversions = list(convert_all(sources, settings, say))
     if as_json:
@@ -210,29 +214,35 @@ def verify(bundle: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("source", type=PATH)
-@click.option("--checkpoint", type=PATH, help="The checkpoint that BUNDLE was made from.")
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    type=PATH,
+    multiple=True,
+    help="The checkpoint that BUNDLE was made from; twice for a pipeline.",
+)
 @click.option("--images", type=PATH, help="Folder of photos, instead of the long set; with --masks.")
 @click.option("--masks", type=PATH, help="Folder of masks, any value above 0 is the hole; with --images.")
 @json_option
-def parity(source: Path, checkpoint: Path | None, images: Path | None, masks: Path | None, as_json: bool) -> None:
+def parity(source: Path, checkpoints: tuple[Path, ...], images: Path | None, masks: Path | None, as_json: bool) -> None:
     """Prove SOURCE on many inputs: a bundle with --checkpoint FILE, or a checkpoint, converted first."""
     from converters.parity_inputs import long_inputs, user_inputs
 
     if (images is None) != (masks is None):
         raise click.UsageError("--images and --masks go together.")
-    if source.is_dir() and checkpoint is None:
+    if source.is_dir() and not checkpoints:
         raise click.UsageError("A bundle is proven against its checkpoint: add --checkpoint FILE.")
-    if not source.is_dir() and checkpoint is not None:
+    if not source.is_dir() and checkpoints:
         raise click.UsageError(f"'{source}' is no bundle folder: leave out --checkpoint, or name a bundle.")
     with progress() as say, tempfile.TemporaryDirectory() as scratch:
         inputs = long_inputs() if images is None or masks is None else user_inputs(images, masks)
-        if checkpoint is None:
-            folder, checkpoint = _convert_for_parity(source, Path(scratch), say), source
-        else:
+        if checkpoints:
             folder = source
+        else:
+            folder, checkpoints = _convert_for_parity(source, Path(scratch), say), (source,)
         from converters.prove import prove
 
-        reports, unverified = prove(folder, checkpoint, inputs, say)
+        reports, unverified = prove(folder, checkpoints, inputs, say)
     if as_json:
         reports_json = [report.to_json() for report in reports]
         click.echo(json.dumps({"reports": reports_json, "not_verified": unverified}, indent=2))
@@ -253,6 +263,73 @@ def _convert_for_parity(checkpoint: Path, scratch: Path, say: Callable[[str], No
     here = tuple(name for name in TARGET_NAMES if TARGETS[name].missing_builder() is None)
     (conversion,) = convert_all([checkpoint], Settings(here, scratch), say)
     return conversion.bundle.folder
+
+
+@main.command()
+@click.argument("photo", type=PATH)
+@click.argument("mask", type=PATH)
+@click.option(
+    "-o", "--out", type=PATH, help="PNG or WebP; a folder for folders. Default: PHOTO-inpainted.png beside it."
+)
+@click.option("--edges-out", type=PATH, help="Write the edges that the second net was given.")
+@click.option("--draw", type=PATH, help="An image of PHOTO's size: where it is not black, an edge is drawn.")
+@click.option("--erase", type=PATH, help="An image of PHOTO's size: where it is not black, edges are erased.")
+@click.option("--resize-mask", is_flag=True, help="Scale a mask of another size to PHOTO's.")
+@click.option("--bundle", type=PATH, help="A pipeline bundle, instead of that of the pair that ships.")
+@json_option
+def inpaint(
+    photo: Path,
+    mask: Path,
+    out: Path | None,
+    edges_out: Path | None,
+    draw: Path | None,
+    erase: Path | None,
+    resize_mask: bool,
+    bundle: Path | None,
+    as_json: bool,
+) -> None:
+    """Fill the hole of PHOTO, which is where MASK is not black; or of all photos of a folder, masks matched by name."""
+    from converters.bundle import read_bundle
+    from converters.errors import PhotoError
+    from converters.inpaint import (
+        OUTPUT_SUFFIX,
+        Job,
+        default_output,
+        inpaint_all,
+        match_folders,
+        open_pipeline,
+        prepare,
+        shipped_pipeline,
+    )
+    from converters.photos import make_folder
+
+    if photo.is_dir():
+        if edges_out or draw or erase:
+            raise click.UsageError("--edges-out, --draw and --erase go with one photo, not with a folder.")
+        jobs = match_folders(photo, mask, out or photo.with_name(f"{photo.name}{OUTPUT_SUFFIX}"), resize_mask)
+    else:
+        jobs = [Job(photo, mask, out or default_output(photo), edges_out, draw, erase, resize_mask)]
+        prepare(jobs[0])
+    with progress() as say:
+        pipeline = read_bundle(bundle) if bundle else shipped_pipeline(say)
+        say("loading the nets")
+        with open_pipeline(pipeline) as runner:
+            if photo.is_dir():
+                make_folder(jobs[0].out.parent)
+            failures = inpaint_all(jobs, runner, lambda number, job: say(f"{number}/{len(jobs)} {job.photo.name}"))
+    written = [str(job.out) for job in jobs if job not in failures]
+    if as_json:
+        failed = {str(job.photo): str(error) for job, error in failures.items()}
+        click.echo(json.dumps({"written": written, "failed": failed}, indent=2))
+    else:
+        for path in written:
+            click.echo(path)
+    if failures and len(jobs) == 1:
+        raise next(iter(failures.values()))
+    for error in failures.values():
+        click.echo(f"ganport: {error}", err=True)
+    if failures:
+        raise PhotoError(photo, f"{len(failures)} of {len(jobs)} photos failed", "See above; the others are done")
 
 
 @main.command()

@@ -115,7 +115,7 @@ def read_sources(
             bundle = read_bundle(path)
             manifest = bundle.manifest
             if manifest["raw"]:
-                raw_sources.add(manifest["source"]["sha256"])
+                raw_sources |= {source["sha256"] for source in manifest["sources"]}
             for artifact in manifest["artifacts"]:
                 missing = TARGETS[artifact["target"]].missing_verifier()
                 if missing is not None:

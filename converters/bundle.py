@@ -26,7 +26,7 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
 GOLDEN = "golden"
-MANIFEST_KEYS = ("schema_version", "name", "raw", "composited", "source", "contract", "artifacts", "files")
+MANIFEST_KEYS = ("schema_version", "name", "raw", "judging", "sources", "contract", "artifacts", "files")
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def export_onnx(model: ReferenceModel, module: nn.Module, size: tuple[int, int] 
     """Write `module` as an ONNX graph of opset 18, weights inside.
 
     Args:
-        model: Gives names, shapes and constraints of inputs and outputs, and the pieces to export.
+        model: Gives the pieces to export, and names, shapes and constraints of their inputs and outputs.
         module: The module to export, float32, spectral norm folded.
         size: (H, W) for static shapes with N = 1; None keeps N, H and W free.
 
@@ -66,8 +66,7 @@ def export_onnx(model: ReferenceModel, module: nn.Module, size: tuple[int, int] 
     parts = []
     for piece in pieces:
         ends = [spec.name for spec in (*piece.inputs, *piece.outputs)]
-        wires = {name: piece.wires.get(name, name) for name in ends}
-        parts.append(Part(piece.name, _export_piece(piece, None), wires))
+        parts.append(Part(piece.name, _export_piece(piece, None), {name: piece.wire(name) for name in ends}))
     return join_graphs(parts, *([_describe(spec) for spec in specs] for specs in (model.inputs, model.outputs)))
 
 

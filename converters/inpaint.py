@@ -6,18 +6,21 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 import reference
 from converters.bundle import MANIFEST, Bundle, read_bundle
-from converters.errors import BundleError, GanportError, PhotoError, UnrunnableError
-from converters.photos import read_marks, read_photo, require_output, write_photo, write_plane
+from converters.errors import BundleError, GanportError, PhotoError, ProfileError, UnrunnableError
+from converters.photos import Photo, read_marks, read_photo, require_output, write_photo, write_plane
 from converters.runners import Runner
 from converters.targets import TARGETS
+from converters.tensors import Array
 
 INPUTS = ("photo", "mask", "edge_edits")
+SMALLEST = 12
 # The GPU's file first, if there is one and a GPU to run it.
 PREFERRED = ("trt", "onnx")
 OUTPUT_SUFFIX = "-inpainted"
@@ -46,6 +49,36 @@ class Job:
     resize_mask: bool = False
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A job's files, read: the photo, its hole (H, W) bool, and the edits (H, W) int8."""
+
+    photo: Photo
+    hole: Array
+    edits: Array
+
+
+def prepare(job: Job) -> Prepared:
+    """Read a job's files, and refuse a place where its results cannot be written.
+
+    Raises:
+        PhotoError: a file cannot be read, does not fit, or cannot be written.
+    """
+    for path in (job.out, job.edges_out):
+        if path is not None:
+            require_output(path)
+    photo = read_photo(job.photo)
+    height, width = size = photo.rgb.shape[0], photo.rgb.shape[1]
+    if min(size) < SMALLEST:
+        raise PhotoError(job.photo, f"it is {width}x{height} pixels", f"Give {SMALLEST} or more on each side")
+    hole = read_marks(job.mask, size, job.resize_mask)
+    edits = np.zeros(size, np.int8)
+    for path, value in ((job.erase, -1), (job.draw, 1)):
+        if path is not None:
+            edits[read_marks(path, size)] = value
+    return Prepared(photo, hole, edits)
+
+
 def inpaint(job: Job, runner: Runner) -> None:
     """Fill the hole of one photo; known pixels come back as they are.
 
@@ -53,36 +86,29 @@ def inpaint(job: Job, runner: Runner) -> None:
         PhotoError: a file cannot be read, does not fit, or cannot be written.
         UnrunnableError: the runtime fails, for want of memory most likely.
     """
-    for path in (job.out, job.edges_out):
-        if path is not None:
-            require_output(path)
-    photo = read_photo(job.photo)
-    height, width = photo.rgb.shape[:2]
-    smallest = runner.inputs[0].minimum
-    if min(height, width) < smallest:
-        raise PhotoError(job.photo, f"it is {width}x{height} pixels", f"Give {smallest} or more on each side")
-    hole = read_marks(job.mask, (height, width), job.resize_mask)
-    edits = np.zeros((height, width), np.int8)
-    for path, value in ((job.erase, -1), (job.draw, 1)):
-        if path is not None:
-            edits[read_marks(path, (height, width))] = value
-    results = runner.run({"photo": photo.rgb[None], "mask": hole[None].astype(np.uint8), "edge_edits": edits[None]})
-    write_photo(job.out, photo, results["result"][0], hole)
+    given = prepare(job)
+    mask, edits = given.hole.astype(np.uint8), given.edits
+    results = runner.run({"photo": given.photo.rgb[None], "mask": mask[None], "edge_edits": edits[None]})
+    write_photo(job.out, given.photo, results["result"][0], given.hole)
     if job.edges_out is not None:
         write_plane(job.edges_out, results["edges"][0, 0])
 
 
-def inpaint_all(
-    jobs: Sequence[Job], runner: Runner, progress: Callable[[Job], None]
-) -> list[tuple[Job, GanportError]]:
-    """Fill every photo that can be; the others with the reason."""
-    failures: list[tuple[Job, GanportError]] = []
-    for job in jobs:
+def inpaint_all(jobs: Sequence[Job], runner: Runner, progress: Callable[[int, Job], None]) -> dict[Job, GanportError]:
+    """Fill every photo that can be filled; why the others cannot.
+
+    Args:
+        jobs: The photos; the folder of an output is made if it is missing.
+        runner: Of a pipeline.
+        progress: Called with the number, from 1, of each job as it begins.
+    """
+    failures: dict[Job, GanportError] = {}
+    for number, job in enumerate(jobs, 1):
+        progress(number, job)
         try:
             inpaint(job, runner)
-        except (PhotoError, UnrunnableError) as error:
-            failures.append((job, error))
-        progress(job)
+        except (PhotoError, UnrunnableError, ProfileError) as error:
+            failures[job] = error
     return failures
 
 
@@ -134,6 +160,15 @@ def open_pipeline(bundle: Bundle) -> Runner:
     )
 
 
+def _cache_folder() -> Path:
+    """One folder for each version of ganport and of the pair."""
+    digest = hashlib.sha256(version("ganport").encode())
+    for path in reference.shipped_checkpoints():
+        digest.update(path.read_bytes())
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "ganport" / digest.hexdigest()[:16]
+
+
 def shipped_pipeline(progress: Callable[[str], None]) -> Bundle:
     """The bundle of the pair that ships, from the cache folder; converted there on first use.
 
@@ -142,14 +177,11 @@ def shipped_pipeline(progress: Callable[[str], None]) -> Bundle:
     Raises:
         GanportError: the conversion fails, or the cache cannot be written.
     """
-    checkpoints = reference.shipped_checkpoints()
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in checkpoints)).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganport" / digest
-    folder = cache / reference.PIPELINE_NAME
+    cache = _cache_folder()
+    folder = cache / next(iter(reference.PIPELINES))
     if not (folder / MANIFEST).is_file():
         from converters.pipeline import Settings, convert
 
         progress("first use: converting the pair that ships")
-        settings = Settings(("onnx",), cache, pipeline=True)
-        list(convert(checkpoints, settings, progress))
+        list(convert(reference.shipped_checkpoints(), Settings(("onnx",), cache, pipeline=True), progress))
     return read_bundle(folder)

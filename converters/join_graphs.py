@@ -1,10 +1,11 @@
-"""Several ONNX graphs wired into one."""
+"""Several ONNX graphs wired into one, and taken apart again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 
@@ -45,6 +46,12 @@ def join_graphs(
         ends = [*part.model.graph.input, *part.model.graph.output]
         _copy(part.model.graph, part.name, {end.name: part.wires[end.name] for end in ends}, graph)
     return joined
+
+
+def take_out(joined: ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> ModelProto:
+    """The part of a graph that computes `outputs` from `inputs`, all of them names of its values."""
+    part: ModelProto = onnx.utils.Extractor(joined).extract_model(list(inputs), list(outputs))
+    return part
 
 
 def _copy(graph: GraphProto, prefix: str, names: Mapping[str, str], into: GraphProto) -> None:

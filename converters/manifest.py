@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from converters.tensors import TensorSpec
 
 if TYPE_CHECKING:
     from converters.checkpoint import Checkpoint
-    from reference import Architecture, ReferenceModel
+    from reference import ReferenceModel
 
 FORMATS = {
     ".onnx": "ONNX",
@@ -34,8 +34,9 @@ class Record:
     """All that a bundle's manifest and README are written from."""
 
     name: str
-    checkpoint: Checkpoint
-    architecture: Architecture
+    checkpoints: Sequence[Checkpoint]
+    architecture: str
+    license_note: str
     model: ReferenceModel
     raw: bool
     size: tuple[int, int] | None
@@ -55,16 +56,19 @@ def write_manifest(folder: Path, record: Record) -> None:
         {
             "schema_version": SCHEMA_VERSION,
             "name": record.name,
-            "architecture": record.architecture.name,
+            "architecture": record.architecture,
             "hyperparameters": dict(record.model.hyperparameters),
             "raw": record.raw,
-            "composited": record.model.composited,
-            "source": {
-                "file": record.checkpoint.path.name,
-                "format": record.checkpoint.format,
-                "sha256": record.checkpoint.sha256,
-                "settings": {key: str(value) for key, value in record.checkpoint.settings.items()},
-            },
+            "judging": {output: asdict(judging) for output, judging in record.model.judging.items()},
+            "sources": [
+                {
+                    "file": checkpoint.path.name,
+                    "format": checkpoint.format,
+                    "sha256": checkpoint.sha256,
+                    "settings": {key: str(value) for key, value in checkpoint.settings.items()},
+                }
+                for checkpoint in record.checkpoints
+            ],
             "contract": {
                 "inputs": [spec.to_json() for spec in record.model.inputs],
                 "outputs": [spec.to_json() for spec in record.model.outputs],
@@ -78,7 +82,7 @@ def write_manifest(folder: Path, record: Record) -> None:
                 "python": platform.python_version(),
                 **{package: version(package) for package in PACKAGES},
             },
-            "license_note": record.architecture.license_note,
+            "license_note": record.license_note,
         },
     )
 
@@ -108,9 +112,9 @@ def format_readme(record: Record) -> str:
     """README.md of a bundle: the contract, what runs each file, how to verify."""
     parts = [
         f"# {record.name}\n",
-        f"`{record.architecture.name}`"
+        f"`{record.architecture}`"
         + (", the bare generator" if record.raw else "")
-        + f", ported from `{record.checkpoint.path.name}` (sha256 `{record.checkpoint.sha256}`).\n",
+        + f", ported from {' and '.join(f'`{c.path.name}` (sha256 `{c.sha256}`)' for c in record.checkpoints)}.\n",
         "## Contract\n",
         _format_contract(record.model.inputs, record.model.outputs),
         _format_sizes(record),
@@ -121,7 +125,7 @@ def format_readme(record: Record) -> str:
     for artifact in record.artifacts:
         parts.append(SNIPPETS[artifact.target](record, artifact))
     parts.append(VERIFY.format(golden=GOLDEN))
-    parts.append(f"## Licence\n\n{record.architecture.license_note}\n")
+    parts.append(f"## Licence\n\n{record.license_note}\n")
     return "\n".join(parts)
 
 
@@ -141,8 +145,9 @@ def _format_sizes(record: Record) -> str:
     spec = record.model.inputs[0]
     if record.size is not None:
         return f"N is 1, H is {record.size[0]}, W is {record.size[1]}; no other size.\n"
+    multiples = f"multiples of {spec.multiple_of}, " if spec.multiple_of > 1 else ""
     return (
-        f"N, H and W are free; H and W are multiples of {spec.multiple_of}, {spec.minimum} or more. "
+        f"N, H and W are free; H and W are {multiples}{spec.minimum} or more. "
         "An engine also keeps to its profile (`manifest.json`).\n"
     )
 
@@ -203,10 +208,19 @@ print(result.shape, np.abs(result - np.load("{GOLDEN}/output_{output}.npy")).max
 
 def _format_engine(record: Record, artifact: Artifact) -> str:
     package = next(iter(artifact.versions))
-    return f"""## Run the TensorRT engine
+    built = f"built by {package} {artifact.versions[package]}, TF32 off. {artifact.details['note']}"
+    if len(artifact.files) == 1:
+        return f"""## Run the TensorRT engine
 
-`{artifact.files[0]}` was built by {package} {artifact.versions[package]}, TF32 off. {artifact.details["note"]}
+`{artifact.files[0]}` was {built}
 Tensor names are the contract's; deserialize it with the runtime of the same package and version.
+"""
+    links = ", ".join(f"`{file}`" for file in artifact.files[1:])
+    return f"""## Run the TensorRT chain
+
+The nets are engines, {built}
+TensorRT has no float64, which Canny needs: what is around the nets runs in ONNX Runtime. One after another:
+{links}; `{artifact.files[0]}` says which of the others' tensors each takes and gives.
 """
 
 

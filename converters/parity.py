@@ -18,7 +18,7 @@ from converters.tensors import Array, Tensors
 
 @dataclass(frozen=True)
 class Tolerance:
-    """A gate: largest errors allowed over the region, None where not judged.
+    """A gate: largest errors allowed over the region, None where not judged. In levels where outputs are 8-bit.
 
     Attributes:
         max_abs: Largest absolute error.
@@ -27,7 +27,7 @@ class Tolerance:
         excess: Largest error against float64, in units of torch float32's own.
     """
 
-    max_abs: float
+    max_abs: float | None
     p99_9: float | None
     psnr_db: float | None
     excess: float | None
@@ -40,10 +40,14 @@ GATES: Mapping[str, Tolerance] = {
     "onnx": Tolerance(2e-5, 2e-5, 100.0, 4.0),
     "mxnet": Tolerance(1e-4, 2e-5, 100.0, 4.0),
     "tensorrt": Tolerance(1e-3, 1e-4, 80.0, 32.0),
+    # 8 bits: a value near the middle between two levels may fall to either side.
+    "levels": Tolerance(None, 1.0, None, None),
+    "equal": Tolerance(0.0, None, None, None),
 }
 
 # Where torch float32 itself is further than this from float64, the input says nothing about the file.
 ILL_CONDITIONED = 1e-5
+ILL_CONDITIONED_LEVELS = 1
 # torch's own error is never taken to be smaller than one float32 step near 1.
 SMALLEST_ERROR = 1e-7
 
@@ -55,9 +59,9 @@ class Metrics:
     Attributes:
         max_abs: Largest absolute error; infinite where a value is not finite.
         p99_9: 99.9th percentile of the absolute error.
-        psnr_db: 10 log10(1 / mean squared error), infinite when equal.
+        psnr_db: 10 log10(peak^2 / mean squared error), infinite when equal; the peak is 1, of integers the type's.
         non_finite: NaN and infinite values in the whole item, region or not.
-        levels: Elements whose 8-bit level, round(255 x), differs.
+        levels: Elements whose 8-bit level, round(255 x), differs; of integers, elements that differ.
         excess: max|actual - float64| / max(max|expected - float64|, 1e-7), None without a float64 run.
         worst_index: Where the largest error is.
     """
@@ -79,7 +83,7 @@ class ComparedCase:
     """One parity input: a runner's outputs, torch's in float32 and in float64.
 
     Attributes:
-        mask: (N, 1, H, W), the hole where 1, if outputs are composited; None judges the whole plane.
+        mask: The hole where above 0, broadcast to the outputs, if they are composited; None judges the whole plane.
         known: The image whose known pixels must come back bit for bit; goes with `mask`.
     """
 
@@ -191,8 +195,9 @@ def measure(actual: Array, expected: Array, float64: Array | None = None, region
         error[np.isnan(error)] = np.inf
         error = np.where(inside, error, -1.0)
         errors = error[inside]
-        levels = np.rint(255 * actual.astype(np.float64)) != np.rint(255 * expected.astype(np.float64))
-        squared = float(np.mean(errors**2))
+        scale, peak = (1, np.iinfo(actual.dtype).max) if _is_integer(actual) else (255, 1)
+        levels = np.rint(scale * actual.astype(np.float64)) != np.rint(scale * expected.astype(np.float64))
+        squared = float(np.mean((errors / peak) ** 2))
     worst = np.unravel_index(int(np.argmax(error)), error.shape)
     return Metrics(
         max_abs=float(errors.max()),
@@ -203,6 +208,10 @@ def measure(actual: Array, expected: Array, float64: Array | None = None, region
         excess=None if float64 is None else _distance(actual, float64, inside) / _own_error(expected, float64, inside),
         worst_index=tuple(int(index) for index in worst),
     )
+
+
+def _is_integer(array: Array) -> bool:
+    return np.issubdtype(array.dtype, np.integer)
 
 
 def _distance(one: Array, other: Array, inside: Array) -> float:
@@ -223,6 +232,12 @@ def compare(rung: str, gate: Tolerance, cases: Sequence[ComparedCase]) -> Parity
         for name in sorted(case.expected.keys() | case.actual.keys()):
             tensors.extend(_compare_tensor(name, gate, case))
     return ParityReport(rung, gate, tuple(tensors))
+
+
+def hole_of(mask: Array, image: Array) -> Array:
+    """Where `mask` is above 0, in as many axes as the image has: channels first (N, 1, H, W), or last (N, H, W, 1)."""
+    hole: Array = mask > 0
+    return hole[..., np.newaxis] if hole.ndim < image.ndim else hole
 
 
 def _compare_tensor(name: str, gate: Tolerance, case: ComparedCase) -> list[TensorParity]:
@@ -257,16 +272,17 @@ def _compare_item(name: str, gate: Tolerance, case: ComparedCase, item: int) -> 
         if not inside.any():
             return TensorParity(name, case.name, item, region, None, False, tuple(failures))
     metrics = measure(actual, expected, float64, inside)
-    ill_conditioned = _distance(expected, float64, inside) > ILL_CONDITIONED
+    limit = ILL_CONDITIONED_LEVELS if _is_integer(expected) else ILL_CONDITIONED
+    ill_conditioned = _distance(expected, float64, inside) > limit
     if not ill_conditioned:
-        failures += _miss(metrics, gate)
+        failures += find_misses(metrics, gate)
     return TensorParity(name, case.name, item, region, metrics, ill_conditioned, tuple(failures))
 
 
-def _miss(metrics: Metrics, gate: Tolerance) -> list[str]:
+def find_misses(metrics: Metrics, gate: Tolerance) -> list[str]:
     """A sentence for each limit of `gate` that is passed."""
     misses = []
-    if not metrics.max_abs <= gate.max_abs:
+    if gate.max_abs is not None and not metrics.max_abs <= gate.max_abs:
         misses.append(f"max abs error {metrics.max_abs:.1e}, allowed {gate.max_abs:.0e}")
     if gate.p99_9 is not None and not metrics.p99_9 <= gate.p99_9:
         misses.append(f"99.9th percentile {metrics.p99_9:.1e}, allowed {gate.p99_9:.0e}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from converters.bundle import write_json
 from converters.parity import ILL_CONDITIONED, ParityReport, TensorParity
 from converters.parity_inputs import SEED, ParityInput
 
+FILES = ("parity.json", "parity.md")
 METRIC_FORMS = (("max_abs", ".1e"), ("psnr_db", ".1f"), ("excess", ".2f"))
 
 
@@ -17,7 +19,7 @@ def write_parity(
 ) -> None:
     """Write parity.json and parity.md into `folder`."""
     write_json(
-        folder / "parity.json",
+        folder / FILES[0],
         {
             "schema_version": 1,
             "seed": SEED,
@@ -27,7 +29,15 @@ def write_parity(
             "not_verified": dict(unverified),
         },
     )
-    (folder / "parity.md").write_text(format_parity(reports, inputs, unverified), encoding="utf-8")
+    (folder / FILES[1]).write_text(format_parity(reports, inputs, unverified), encoding="utf-8")
+
+
+def clear_failed(folder: Path) -> None:
+    """Take away the report of an earlier run's miss, and nothing else."""
+    with contextlib.suppress(OSError):  # not there, or the user keeps something else in it
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def format_parity(reports: Sequence[ParityReport], inputs: Sequence[ParityInput], unverified: Mapping[str, str]) -> str:

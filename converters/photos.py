@@ -104,6 +104,18 @@ def require_output(path: Path) -> None:
         raise PhotoError(path, "its folder is not writable", "Name another file with -o")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for results, if it is not there.
+
+    Raises:
+        PhotoError: it cannot be made.
+    """
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise PhotoError(path, f"cannot be made ({error.strerror})", "Name another folder with -o") from error
+
+
 def write_photo(path: Path, photo: Photo, rgb: Array, hole: Array) -> None:
     """Write `rgb` in the photo's colour profile; the photo's transparency stays, but for the hole, which is opaque.
 

@@ -10,31 +10,48 @@ from converters.checkpoint import read_checkpoint
 from converters.errors import BundleError, UnrunnableError
 from converters.parity import ParityReport
 from converters.parity_inputs import ParityInput, short_inputs
-from converters.pipeline import run_reference
+from converters.pipeline import build_stages, order_stages, run_reference
 from converters.targets import TARGETS
 from reference import identify
 
 
 def prove(
-    folder: Path, checkpoint: Path, inputs: Sequence[ParityInput], progress: Callable[[str], None]
+    folder: Path, checkpoints: Sequence[Path], inputs: Sequence[ParityInput], progress: Callable[[str], None]
 ) -> tuple[list[ParityReport], dict[str, str]]:
-    """One report per target of the bundle that runs here, and why the others do not.
+    """Reports per target of the bundle that runs here, and why the others do not.
+
+    Args:
+        folder: The bundle.
+        checkpoints: What it was made from: one, or a pipeline's.
+        inputs: What to judge on.
 
     A bundle of static shapes is also judged on the short set at its own size.
     The bundle's hashes are not looked at: that is `verify`. A report that misses its gate is returned, not raised.
 
     Raises:
-        BundleError: the bundle was made from another checkpoint.
+        BundleError: the bundle was made from other checkpoints.
     """
     bundle = read_bundle(folder)
-    source = read_checkpoint(checkpoint)
-    if source.sha256 != bundle.manifest["source"]["sha256"]:
+    read = [read_checkpoint(path) for path in checkpoints]
+    known = {source["sha256"]: source["file"] for source in bundle.manifest["sources"]}
+    for checkpoint in read:
+        if checkpoint.sha256 not in known:
+            raise BundleError(
+                folder,
+                f"it was made from another checkpoint than {checkpoint.path.name} (sha256 differs)",
+                "Name the checkpoint it was made from",
+            )
+    if len(read) != len(known):
         raise BundleError(
             folder,
-            f"it was made from another checkpoint than {checkpoint.name} (sha256 differs)",
-            "Name the checkpoint it was made from",
+            f"it was made from {' and '.join(known.values())}, of which {len(read)} were given",
+            "Name each with --checkpoint",
         )
-    model = identify(source).build(source, raw=bundle.manifest["raw"])
+    stages = [(identify(checkpoint), checkpoint) for checkpoint in read]
+    if len(stages) == 1:
+        model = stages[0][0].build(stages[0][1], raw=bundle.manifest["raw"])
+    else:
+        model = build_stages(*order_stages(stages))
     static_size = bundle.manifest["contract"]["static_size"]
     if static_size is not None:  # inputs of another size cannot be run
         inputs = (*short_inputs(tuple(static_size)), *inputs)
@@ -51,7 +68,7 @@ def prove(
         paths = [folder / file for file in artifact["files"]]
         try:
             with target.open(paths, bundle.inputs, bundle.outputs) as runner:
-                reports.append(expected.compare(target.name, target.gate, runner))
+                reports += expected.compare(target.name, target.gate, runner)
         except UnrunnableError as error:
             unverified[target.name] = f"numbers not checked: {error.met}"
     return reports, unverified

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
-from converters.errors import BundleError
+from converters.errors import BundleError, UnrunnableError
 from converters.tensors import CONTRACT_KEY, Array, Tensors, TensorSpec, check_feeds
 
 if TYPE_CHECKING:
@@ -125,8 +125,15 @@ class OnnxRunner:
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
         check_feeds(self._where, self.inputs, feeds)
+        from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
+
         names = [spec.name for spec in self.outputs]
-        return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        try:
+            results = self._session.run(names, dict(feeds))
+        except RuntimeException as error:  # for want of memory
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise UnrunnableError(self._where, f"ONNX Runtime fails ({reason})", "Give a smaller input") from error
+        return dict(zip(names, results, strict=True))
 
     def __enter__(self) -> Self:
         return self

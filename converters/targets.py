@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,14 +14,26 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from converters.to_tensorrt import Profile
+    from reference import Piece
 
 
 @dataclass(frozen=True)
 class Source:
-    """What every target starts from: the waist and its contract."""
+    """What every target starts from: the waist and its contract.
+
+    Attributes:
+        name: The bundle's, and so of its files.
+        waist: The simplified graph of the whole model.
+        pieces: What the model is made of, for a target that cannot take it whole.
+        inputs: Contract.
+        outputs: Contract.
+        facts: For the file's metadata.
+        profile: Sizes that an engine takes.
+    """
 
     name: str
     waist: ModelProto
+    pieces: tuple[Piece, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     facts: Mapping[str, str]
@@ -48,12 +60,13 @@ class Artifact:
 
 
 class Target(Protocol):
-    """One row of TARGETS."""
+    """One row of TARGETS; `no_pipeline` says why the target cannot express a pipeline, None if it can."""
 
     name: str
     gate: str
     formats: tuple[str, ...]
     needs: str
+    no_pipeline: str | None
 
     def missing_builder(self) -> str | None:
         """Why this machine cannot write the target's files, or None if it can."""
@@ -83,6 +96,7 @@ class OnnxTarget:
     gate = "onnx"
     formats: tuple[str, ...] = ("ONNX",)
     needs = "nothing more"
+    no_pipeline: str | None = None
 
     def missing_builder(self) -> str | None:
         return None
@@ -117,6 +131,9 @@ class MxnetTarget:
     gate = "mxnet"
     formats: tuple[str, ...] = ("MXNet symbol", "MXNet params")
     needs = "nothing to write; the extra 'mxnet' to check the numbers"
+    no_pipeline: str | None = (
+        "a symbol has no loop that runs until nothing changes, as Canny's hysteresis does, and no 8-bit arithmetic"
+    )
 
     def missing_builder(self) -> str | None:
         return None
@@ -149,6 +166,7 @@ class TensorrtTarget:
     gate = "tensorrt"
     formats: tuple[str, ...] = ("TensorRT engine",)
     needs = "the extra 'tensorrt' to build; an NVIDIA GPU to check the numbers"
+    no_pipeline: str | None = None
 
     def missing_builder(self) -> str | None:
         from converters.tensorrt_runtime import missing_tensorrt
@@ -163,20 +181,50 @@ class TensorrtTarget:
     def write(self, source: Source, folder: Path) -> Artifact:
         from converters.to_tensorrt import NOTES, build_engine
 
+        if len(source.pieces) > 1:
+            return self._write_chain(source, folder)
         build = build_engine(source.waist, source.profile)
         file = f"{source.name}.engine"
         (folder / file).write_bytes(build.engine)
-        details = {
-            "compared_with_the_graph": dict(build.compared),
-            "profile": build.profile,
-            "tf32": False,
-            "note": NOTES[build.package],
-        }
+        details = {**build.details, "note": NOTES[build.package]}
         return Artifact(self.name, "float32", (file,), {build.package: build.version}, details)
 
+    def _write_chain(self, source: Source, folder: Path) -> Artifact:
+        """The nets as engines; what is around them, which TensorRT cannot express (float64), as ONNX files."""
+        from converters.chain import write_chain
+        from converters.join_graphs import take_out
+        from converters.to_onnx import convert_to_onnx, serialize
+        from converters.to_tensorrt import NOTES, build_engine
+
+        links = []
+        details: dict[str, Any] = {}
+        versions: dict[str, str] = {}
+        for piece in source.pieces:
+            inputs, outputs = (
+                [replace(spec, name=piece.wire(spec.name)) for spec in specs] for specs in (piece.inputs, piece.outputs)
+            )
+            graph = take_out(source.waist, [spec.name for spec in inputs], [spec.name for spec in outputs])
+            if any(node.op_type == "Conv" for node in graph.graph.node):
+                build = build_engine(graph, source.profile)
+                file, data = f"{source.name}-{piece.name}.engine", build.engine
+                details[file] = build.details
+                versions[build.package] = build.version
+                details["note"] = NOTES[build.package]
+            else:
+                file = f"{source.name}-{piece.name}.onnx"
+                data = serialize(convert_to_onnx(graph, inputs, outputs, source.facts))
+            (folder / file).write_bytes(data)
+            links.append((file, inputs, outputs))
+        chain = f"{source.name}-chain.json"
+        write_chain(folder / chain, links)
+        return Artifact(self.name, "float32", (chain, *(file for file, _, _ in links)), versions, details)
+
     def open(self, paths: Sequence[Path], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Runner:
+        from converters.chain import ChainRunner
         from converters.tensorrt_runtime import TensorrtRunner
 
+        if paths[0].suffix == ".json":
+            return ChainRunner(paths[0], inputs, outputs)
         return TensorrtRunner(paths[0], inputs, outputs)
 
 

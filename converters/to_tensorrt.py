@@ -82,6 +82,11 @@ class EngineBuild:
     compared: Mapping[str, int]
     profile: Mapping[str, Any] | None
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"compared_with_the_graph": dict(self.compared), "profile": self.profile, "tf32": False}
+
 
 def build_engine(waist: ModelProto, profile: Profile) -> EngineBuild:
     """Parse the graph, compare what was parsed, build; float32, TF32 off.

@@ -10,6 +10,7 @@ import pytest
 from onnx import ModelProto
 from torch import nn
 
+import reference
 from converters.checkpoint import read_checkpoint
 from converters.from_torch import export_onnx
 from converters.pipeline import Conversion, Settings, convert
@@ -55,3 +56,11 @@ def waists(checkpoints: Mapping[str, Path]) -> Mapping[str, Waist]:
         exported = export_onnx(model, folded)
         made[net] = Waist(model, folded, exported, simplify(exported))
     return made
+
+
+@pytest.fixture(scope="session")
+def shipped_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Conversion:
+    """The pair that ships as one bundle, its files named in the wrong order; read only."""
+    settings = Settings(("onnx", "trt"), tmp_path_factory.mktemp("pipeline"), pipeline=True)
+    (conversion,) = convert(tuple(reversed(reference.shipped_checkpoints())), settings, lambda step: None)
+    return conversion

@@ -113,7 +113,7 @@ def test_overwrite_replaces_the_bundle_by_the_new_checkpoints(
     assert result.exit_code == 0, result.stderr
     assert [path.name for path in out.iterdir()] == [EDGE]
     assert not (out / EDGE / f"{EDGE}.engine").exists()
-    source = json.loads((out / EDGE / "manifest.json").read_text())["source"]
+    source = json.loads((out / EDGE / "manifest.json").read_text())["sources"][0]
     assert source["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
 
 

@@ -121,7 +121,7 @@ def test_one_file_is_right_at_every_size(
     net: str, target: str, conversions: Mapping[str, Conversion], at_every_size: Mapping[str, Expected]
 ) -> None:
     with open_target(conversions[net], target) as runner:
-        report = at_every_size[net].compare(target, target, runner)
+        (report,) = at_every_size[net].compare(target, target, runner)
     require_passed(report, net)
     assert [tensor.gated for tensor in report.tensors] == [True] * len(SIZES)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from converters.errors import ArchitectureError
 from converters.tensors import Array, Tensors, TensorSpec
@@ -20,6 +20,7 @@ ARCHITECTURES = {
     "edgeconnect-edge": "reference.edgeconnect:EDGE",
     "edgeconnect-inpaint": "reference.edgeconnect:INPAINT",
 }
+PIPELINES = {"edgeconnect": "reference.edgeconnect_pipeline:PIPELINE"}
 SHOWN = 3
 
 
@@ -55,10 +56,31 @@ class Piece:
     outputs: tuple[TensorSpec, ...]
     wires: Mapping[str, str] = field(default_factory=dict)
 
+    def wire(self, end: str) -> str:
+        """The model's value that an input or output is."""
+        return self.wires.get(end, end)
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How an output is held to torch's.
+
+    Attributes:
+        known: The input whose pixels come back bit for bit outside the hole, so that the hole is judged; None judges
+            the whole plane. The hole is the input "mask", where it is above 0.
+        gate: A gate of its own, instead of the target's.
+    """
+
+    known: str | None = None
+    gate: str | None = None
+
+
+WHOLE_PLANE = Judging()
+
 
 @dataclass(frozen=True)
 class ReferenceModel:
-    """A checkpoint as a torch module, untouched: the standard that every file is held to.
+    """A checkpoint, or several, as a torch module, untouched: the standard that every file is held to.
 
     Attributes:
         architecture: Name in ARCHITECTURES.
@@ -66,7 +88,7 @@ class ReferenceModel:
         inputs: Contract of the inputs; the module takes them in this order.
         outputs: Contract of the outputs; the module gives them in this order.
         module: In eval mode, spectral norm alive.
-        composited: Whether known pixels come back bit for bit, so that parity is judged in the hole.
+        judging: By output, how it is judged if not on the whole plane by the target's gate.
         make_feeds: Makes the inputs; see Contract.
         split: The pieces that `module`, or a folded copy of it, is exported in; None exports it whole.
     """
@@ -76,9 +98,12 @@ class ReferenceModel:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     module: nn.Module
-    composited: bool
+    judging: Mapping[str, Judging]
     make_feeds: MakeFeeds
     split: Callable[[nn.Module], tuple[Piece, ...]] | None = None
+
+    def judging_of(self, output: str) -> Judging:
+        return self.judging.get(output, WHOLE_PLANE)
 
     def pieces(self, module: nn.Module) -> tuple[Piece, ...]:
         """What `module` is exported in, in an order in which every value is computed before it is used."""
@@ -127,6 +152,24 @@ class Architecture(Protocol):
         ...
 
 
+class Pipeline(Protocol):
+    """Several nets, and what is around them, as one model.
+
+    `stages` are the architectures it is made of, in the order in which `build` takes their models.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stages(self) -> tuple[str, ...]: ...
+
+    @property
+    def license_note(self) -> str: ...
+
+    def build(self, *stages: ReferenceModel) -> ReferenceModel: ...
+
+
 def identify(checkpoint: Checkpoint) -> Architecture:
     """The one architecture whose keys and shapes are the checkpoint's.
 
@@ -154,11 +197,30 @@ def identify(checkpoint: Checkpoint) -> Architecture:
     )
 
 
+def identify_pipeline(names: Sequence[str]) -> Pipeline:
+    """The pipeline whose stages are the architectures `names`, in whatever order.
+
+    Raises:
+        ArchitectureError: there is none.
+    """
+    pipelines: list[Pipeline] = [_open(place) for place in PIPELINES.values()]
+    for pipeline in pipelines:
+        if sorted(pipeline.stages) == sorted(names):
+            return pipeline
+    known = "; ".join(f"{pipeline.name} of {' and '.join(pipeline.stages)}" for pipeline in pipelines)
+    raise ArchitectureError("--pipeline", f"no pipeline is made of {' and '.join(names)}", f"Known are: {known}")
+
+
 def open_architecture(name: str) -> Architecture:
     """The architecture of that name."""
-    module, _, attribute = ARCHITECTURES[name].partition(":")
-    architecture: Architecture = getattr(importlib.import_module(module), attribute)
+    architecture: Architecture = _open(ARCHITECTURES[name])
     return architecture
+
+
+def _open(place: str) -> Any:
+    """The object at "module:NAME"."""
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def shipped_checkpoints() -> tuple[Path, ...]:

@@ -80,7 +80,7 @@ def _blur(x: Tensor, axis: int) -> Tensor:
     padded = _pad(x, axis, RADIUS, "constant")
     y = x * double(weights[0] / total)
     for distance in range(RADIUS, 0, -1):
-        pair = _shifted(padded, x, axis, RADIUS - distance) + _shifted(padded, x, axis, RADIUS + distance)
+        pair = _shifted(padded, axis, RADIUS, -distance) + _shifted(padded, axis, RADIUS, distance)
         y = y + pair * double(weights[distance] / total)
     return y
 
@@ -90,9 +90,9 @@ def _sobel(x: Tensor) -> tuple[Tensor, Tensor]:
     derivatives = []
     for along, across in ((2, 3), (3, 2)):
         padded = _pad(x, along, 1, "replicate")
-        slope = _shifted(padded, x, along, 2) - _shifted(padded, x, along, 0)
+        slope = _shifted(padded, along, 1, 1) - _shifted(padded, along, 1, -1)
         padded = _pad(slope, across, 1, "replicate")
-        derivatives.append(slope * 2 + (_shifted(padded, x, across, 0) + _shifted(padded, x, across, 2)))
+        derivatives.append(slope * 2 + (_shifted(padded, across, 1, -1) + _shifted(padded, across, 1, 1)))
     return derivatives[0], derivatives[1]
 
 
@@ -101,7 +101,7 @@ def _is_peak(rows: Tensor, columns: Tensor, strength: Tensor) -> Tensor:
     padded = _pad(_pad(strength, 2, 1, "constant"), 3, 1, "constant")
 
     def neighbour(down: int, right: int) -> Tensor:
-        return _shifted(_shifted(padded, strength, 2, 1 + down), strength, 3, 1 + right)
+        return _shifted(_shifted(padded, 2, 1, down), 3, 1, right)
 
     falling = ((rows >= 0) & (columns >= 0)) | ((rows <= 0) & (columns <= 0))  # from top left to bottom right
     steep = rows.abs() > columns.abs()
@@ -127,18 +127,18 @@ def _is_surrounded(unknown: Tensor) -> Tensor:
 def _grow(strong: Tensor, weak: Tensor) -> Tensor:
     """Weak pixels that are connected, over corners too, to a strong one; (N, 1, H, W) float32, 0 or 1."""
 
-    def step(grown: Tensor, unsettled: Tensor) -> tuple[Tensor, Tensor]:
+    def step(grown: Tensor, weak: Tensor, unsettled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         larger = grown
         for _ in range(STEPS):
             larger = functional.max_pool2d(larger, 3, stride=1, padding=1) * weak
-        return larger, (larger != grown).any()
+        return larger, weak.clone(), (larger != grown).any()
 
-    state = (strong, torch.tensor(True))
+    state = (strong, weak, torch.tensor(True))
     if torch.compiler.is_exporting():
-        grown: Tensor = while_loop(lambda grown, unsettled: unsettled.clone(), step, state)[0]
-        return grown
-    while bool(state[1]):
-        state = step(*state)
+        state = while_loop(lambda grown, weak, unsettled: unsettled.clone(), step, state)
+    else:
+        while bool(state[2]):
+            state = step(*state)
     return state[0]
 
 
@@ -148,6 +148,7 @@ def _pad(x: Tensor, axis: int, size: int, mode: str) -> Tensor:
     return functional.pad(x, widths, mode=mode)
 
 
-def _shifted(padded: Tensor, like: Tensor, axis: int, start: int) -> Tensor:
-    """As much of `padded` along `axis`, from `start` on, as `like` has."""
-    return padded.narrow(axis, start, like.shape[axis])
+def _shifted(padded: Tensor, axis: int, size: int, by: int) -> Tensor:
+    """What was padded by `size` along an axis, without its padding, seen `by` pixels further on."""
+    window = slice(size + by, by - size or None)
+    return padded[:, :, window] if axis == 2 else padded[:, :, :, window]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from converters.checkpoint import Checkpoint
 from converters.errors import ArchitectureError
 from converters.tensors import Array, Tensors, TensorSpec
-from reference import Contract, KeyMatch, ReferenceModel
+from reference import Contract, Judging, KeyMatch, ReferenceModel
 
 EPSILON = 1e-5
 SPECTRAL_SUFFIXES = {
@@ -261,8 +261,8 @@ class EdgeConnect:
         inputs, outputs, make_feeds = self.contract(raw)
         stage = EdgeStage if self.out_channels == 1 else InpaintStage
         module = generator if raw else stage(generator)
-        composited = not raw and stage is InpaintStage
-        return ReferenceModel(self.name, hyperparameters, inputs, outputs, module.eval(), composited, make_feeds)
+        judging = {} if raw or stage is EdgeStage else {"result": Judging(known="image")}
+        return ReferenceModel(self.name, hyperparameters, inputs, outputs, module.eval(), judging, make_feeds)
 
     def contract(self, raw: bool) -> Contract:
         """Masking, concatenation and compositing belong to the stages, not to the bare generator."""

@@ -10,17 +10,17 @@ The three modules around the two nets, Front, Middle and Back, export on their o
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from converters.tensors import Array, Tensors, TensorSpec
-from reference import Contract, Piece, ReferenceModel
+from reference import Contract, Judging, Piece, ReferenceModel
 from reference.canny import Canny
 from reference.edgeconnect import EDGE, INPAINT, EdgeConnect
 
-NAME = "edgeconnect"
 MULTIPLE = 4
 FindEdges = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -192,14 +192,26 @@ def net_ends(net: EdgeConnect) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec
     return contract.inputs, contract.outputs
 
 
-def build_pipeline(edge: ReferenceModel, inpaint: ReferenceModel) -> ReferenceModel:
-    """The two nets' stages, untouched, as one model."""
-    hyperparameters = {
-        f"{net}_{key}": value
-        for net, model in (("edge", edge), ("inpaint", inpaint))
-        for key, value in model.hyperparameters.items()
-    }
-    module = EdgeConnectPipeline(edge.module, inpaint.module).eval()
-    return ReferenceModel(
-        NAME, hyperparameters, CONTRACT.inputs, CONTRACT.outputs, module, True, CONTRACT.make_feeds, split
-    )
+@dataclass(frozen=True)
+class Pipeline:
+    """The two nets' stages, untouched, and what is around them, as one model."""
+
+    name: str = "edgeconnect"
+    stages: tuple[str, ...] = (EDGE.name, INPAINT.name)
+    license_note: str = EDGE.license_note
+
+    def build(self, edge: ReferenceModel, inpaint: ReferenceModel) -> ReferenceModel:
+        """Join two stages' models, not raw ones."""
+        hyperparameters = {
+            f"{net}_{key}": value
+            for net, model in (("edge", edge), ("inpaint", inpaint))
+            for key, value in model.hyperparameters.items()
+        }
+        module = EdgeConnectPipeline(edge.module, inpaint.module).eval()
+        judging = {"result": Judging(known="photo", gate="levels"), "canny": Judging(gate="equal")}
+        return ReferenceModel(
+            self.name, hyperparameters, CONTRACT.inputs, CONTRACT.outputs, module, judging, make_feeds, split
+        )
+
+
+PIPELINE = Pipeline()

@@ -1,0 +1,263 @@
+"""The pair that ships as one graph, from photo to photo, against the torch pipeline with scikit-image's Canny."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from click.testing import CliRunner
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.color import rgb2gray
+from skimage.feature import canny
+
+import cli
+import reference
+from converters.chain import ChainRunner
+from converters.checkpoint import read_checkpoint
+from converters.errors import ArchitectureError, ConversionError
+from converters.parity_inputs import make_input
+from converters.pipeline import Conversion, Settings, build_stages, convert, order_stages
+from converters.runners import OnnxRunner, TorchRunner
+from converters.to_tensorrt import DEFAULT_PROFILE, build_engine
+from reference import ReferenceModel, identify
+from reference.canny import SIGMA, gray_of
+from reference.edgeconnect_pipeline import Back, EdgeConnectPipeline, FindEdges
+
+Array = NDArray[np.generic]
+# Required of the hole's pixels: at most one 8-bit level apart.
+SAME_PIXELS = 0.999
+LIMIT_GIB = 12
+SIZES = (((256, 256), 1), ((512, 512), 1), ((333, 517), 1), ((256, 256), 2), ((12, 13), 1))
+
+
+def skimage_edges(*, with_mask: bool) -> FindEdges:
+    """Canny outside torch: as it should be called, or with the mask argument withheld."""
+
+    def find(photo: torch.Tensor, hole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        maps = [
+            canny(rgb2gray(item), sigma=SIGMA, mask=~unknown if with_mask else None)
+            for item, unknown in zip(photo.numpy(), hole.numpy(), strict=True)
+        ]
+        return gray_of(photo), torch.from_numpy(np.stack(maps)[:, None]).float()
+
+    return find
+
+
+@pytest.fixture(scope="module")
+def model() -> ReferenceModel:
+    checkpoints = [read_checkpoint(path) for path in reference.shipped_checkpoints()]
+    return build_stages(*order_stages([(identify(checkpoint), checkpoint) for checkpoint in checkpoints]))
+
+
+@pytest.fixture(scope="module")
+def conversion(shipped_pipeline: Conversion) -> Conversion:
+    return shipped_pipeline
+
+
+@pytest.fixture(scope="module")
+def runner(conversion: Conversion) -> OnnxRunner:
+    return OnnxRunner(conversion.bundle.folder / "edgeconnect.onnx")
+
+
+def feeds_of(image: str, mask: str, size: tuple[int, int], batch: int = 1) -> dict[str, Array]:
+    given = make_input([(image, mask)] * batch, size)
+    photo = np.rint(given.photo * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    hole = (given.mask[:, 0] * 255).astype(np.uint8)
+    return {"photo": np.ascontiguousarray(photo), "mask": hole, "edge_edits": np.zeros(hole.shape, np.int8)}
+
+
+def with_edges(model: ReferenceModel, find_edges: FindEdges) -> TorchRunner:
+    assert isinstance(model.module, EdgeConnectPipeline)
+    module = EdgeConnectPipeline(model.module.edge, model.module.inpaint, find_edges)
+    return TorchRunner(module, model.inputs, model.outputs)
+
+
+def test_bundle_is_proven_like_any_other(conversion: Conversion) -> None:
+    assert conversion.bundle.folder.name == "edgeconnect"
+    rungs = {report.rung for report in conversion.reports}
+    assert {"fold", "export", "simplify", "onnx", "onnx, result", "onnx, canny"} <= rungs
+    assert all(report.passed for report in conversion.reports)
+    assert [source["file"] for source in conversion.bundle.manifest["sources"]] == [
+        "EdgeModel_gen.pth",
+        "InpaintingModel_gen.pth",
+    ]
+    assert CliRunner().invoke(cli.main, ["verify", str(conversion.bundle.folder)]).exit_code == 0
+
+
+@pytest.mark.parametrize(("size", "batch"), SIZES)
+@pytest.mark.parametrize("mask", ["small", "large", "border"])
+def test_result_is_the_torch_pipelines_with_scikit_images_canny(
+    model: ReferenceModel, runner: OnnxRunner, size: tuple[int, int], batch: int, mask: str
+) -> None:
+    feeds = feeds_of("coffee", mask, size, batch)
+    expected = with_edges(model, skimage_edges(with_mask=True)).run(feeds)
+    actual = runner.run(feeds)
+    assert np.array_equal(actual["canny"], expected["canny"])
+    hole = feeds["mask"] > 0
+    apart = np.abs(actual["result"].astype(int) - expected["result"])[hole]
+    assert np.mean(apart <= 1) >= SAME_PIXELS
+    assert np.array_equal(actual["result"][~hole], feeds["photo"][~hole])
+
+
+def test_outline_of_the_hole_appears_only_where_the_mask_argument_is_withheld(
+    model: ReferenceModel, runner: OnnxRunner
+) -> None:
+    feeds = feeds_of("coffee", "large", (256, 256))
+    hole = feeds["mask"] > 0
+    feeds["photo"][hole] = 255
+    rim = ndimage.binary_dilation(hole, np.ones((1, 3, 3)), 2) & ~ndimage.binary_erosion(hole, np.ones((1, 3, 3)), 2)
+    withheld = with_edges(model, skimage_edges(with_mask=False)).run(feeds)
+    ours = runner.run(feeds)
+    assert withheld["canny"][rim].sum() > 200
+    assert ours["canny"][rim].sum() < 20
+    assert not ours["canny"][ndimage.binary_dilation(hole, np.ones((1, 3, 3)))].any()
+
+
+def test_empty_mask_returns_the_photo(runner: OnnxRunner) -> None:
+    feeds = feeds_of("chelsea", "none", (101, 97))
+    assert np.array_equal(runner.run(feeds)["result"], feeds["photo"])
+
+
+def test_any_value_above_zero_is_the_hole(runner: OnnxRunner) -> None:
+    feeds = feeds_of("chelsea", "large", (64, 64))
+    faint = {**feeds, "mask": (feeds["mask"] > 0).astype(np.uint8)}
+    assert np.array_equal(runner.run(feeds)["result"], runner.run(faint)["result"])
+
+
+def test_edge_drawn_in_the_hole_changes_the_hole_and_nothing_else(runner: OnnxRunner) -> None:
+    feeds = feeds_of("coffee", "large", (128, 128))
+    edits = feeds["edge_edits"].copy()
+    edits[0, 64, 40:90] = 1
+    assert (feeds["mask"][0, 64, 40:90] > 0).all()
+    before, after = runner.run(feeds), runner.run({**feeds, "edge_edits": edits})
+    hole = feeds["mask"] > 0
+    assert np.array_equal(before["result"][~hole], after["result"][~hole])
+    assert (before["result"][hole] != after["result"][hole]).any()
+    assert (after["edges"][0, 0, 64, 40:90] == 1).all()
+    assert np.array_equal(before["canny"], after["canny"])
+
+
+def test_edge_erased_in_the_hole_is_gone_before_the_second_net(runner: OnnxRunner) -> None:
+    feeds = feeds_of("coffee", "large", (128, 128))
+    edits = np.full_like(feeds["edge_edits"], -1)
+    edges = runner.run({**feeds, "edge_edits": edits})["edges"][:, 0]
+    assert (edges[feeds["mask"] > 0] == 0).all()
+
+
+def test_edits_outside_the_hole_act_on_the_canny_map_that_the_edge_net_sees(runner: OnnxRunner) -> None:
+    feeds = feeds_of("coffee", "small", (128, 128))
+    edits = feeds["edge_edits"].copy()
+    edits[0, :, 3] = 1
+    before, after = runner.run(feeds), runner.run({**feeds, "edge_edits": edits})
+    assert not (after["edges"][0, 0, :, 3] == 1).all()
+    assert np.abs(after["edges"] - before["edges"])[0, 0, :, :8].max() > 0.1
+
+
+@pytest.mark.parametrize("value", [1, -1])
+def test_edits_everywhere_give_finite_edges_and_keep_known_pixels(runner: OnnxRunner, value: int) -> None:
+    feeds = feeds_of("coffee", "large", (61, 90))
+    feeds["edge_edits"][:] = value
+    results = runner.run(feeds)
+    hole = feeds["mask"] > 0
+    assert np.isfinite(results["edges"]).all()
+    assert np.array_equal(results["result"][~hole], feeds["photo"][~hole])
+
+
+def test_levels_are_rounded_half_to_even_and_clamped() -> None:
+    values = torch.tensor([0.5, 1.5, 2.5, 253.5, 254.5, -3.0, 300.0, 7.49, 7.51], dtype=torch.float64) / 255
+    filled = values.reshape(1, 1, 1, -1).expand(1, 3, 12, -1)
+    photo = torch.zeros(1, 12, 9, 3, dtype=torch.uint8)
+    mask = torch.ones(1, 12, 9, dtype=torch.uint8)
+    result, _ = Back()(filled, filled[:, :1], photo, mask)
+    assert result[0, 0, :, 0].tolist() == [0, 2, 2, 254, 254, 0, 255, 7, 8]
+
+
+def test_chain_of_files_gives_what_the_single_graph_gives(
+    model: ReferenceModel, runner: OnnxRunner, conversion: Conversion, tmp_path: Path
+) -> None:
+    """The runner of the TensorRT chain, with an ONNX file in each engine's place: there is no GPU here."""
+    folder = conversion.bundle.folder
+    whole = onnx.load(folder / "edgeconnect.onnx")
+    chain = json.loads((folder / "edgeconnect-chain.json").read_bytes())
+    for link in chain:
+        if link["file"].endswith(".engine"):
+            ends = ([spec["name"] for spec in link[end]] for end in ("inputs", "outputs"))
+            link["file"] = link["file"].replace(".engine", ".onnx")
+            onnx.save(onnx.utils.Extractor(whole).extract_model(*ends), tmp_path / link["file"])
+        else:
+            shutil.copy(folder / link["file"], tmp_path)
+    (tmp_path / "chain.json").write_text(json.dumps(chain))
+    feeds = feeds_of("chelsea", "border", (77, 90))
+    with ChainRunner(tmp_path / "chain.json", model.inputs, model.outputs) as runner_of_chain:
+        results = runner_of_chain.run(feeds)
+    for name, array in runner.run(feeds).items():
+        assert np.array_equal(results[name], array), name
+
+
+def test_tensorrt_gets_the_nets_as_engines_and_the_rest_as_onnx_files(conversion: Conversion) -> None:
+    artifact = next(artifact for artifact in conversion.artifacts if artifact.target == "trt")
+    links = json.loads((conversion.bundle.folder / artifact.files[0]).read_bytes())
+    assert [Path(link["file"]).suffix for link in links] == [".onnx", ".engine", ".onnx", ".engine", ".onnx"]
+    assert artifact.details["edgeconnect-edge.engine"]["compared_with_the_graph"]["Conv"] == 20
+    assert conversion.unverified["trt"] == "built, numbers not checked: no GPU"
+
+
+def test_tensorrts_parser_does_not_take_the_whole_graph(conversion: Conversion) -> None:
+    import onnx
+
+    whole = onnx.load(conversion.bundle.folder / "edgeconnect.onnx")
+    with pytest.raises(ConversionError, match="TensorRT's parser"):
+        build_engine(whole, DEFAULT_PROFILE)
+
+
+def test_pipeline_as_a_symbol_is_refused_with_the_reason(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli.main, ["convert", "--pipeline", "--to", "mxnet", "-o", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert "no loop that runs until nothing changes" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_files_that_make_no_pipeline_are_refused(tmp_path: Path) -> None:
+    edge = reference.shipped_checkpoints()[0]
+    with pytest.raises(ArchitectureError, match="no pipeline is made of edgeconnect-edge and edgeconnect-edge"):
+        list(convert([edge, edge], Settings(("onnx",), tmp_path, pipeline=True), lambda step: None))
+
+
+def test_parity_command_takes_both_checkpoints(conversion: Conversion) -> None:
+    folder = str(conversion.bundle.folder)
+    edge, inpaint = map(str, reference.shipped_checkpoints())
+    result = CliRunner().invoke(cli.main, ["parity", folder, "--checkpoint", edge])
+    assert result.exit_code == 1
+    assert "EdgeModel_gen.pth and InpaintingModel_gen.pth, of which 1 were given" in result.stderr
+    result = CliRunner().invoke(cli.main, ["parity", folder, "--checkpoint", inpaint, "--checkpoint", edge, "--json"])
+    assert result.exit_code == 0, result.stderr
+    reports = {report["rung"]: report for report in json.loads(result.stdout)["reports"]}
+    assert reports["onnx, result"]["p99_9"] <= 1
+    assert reports["onnx, canny"]["max_abs"] == 0
+
+
+def test_photo_of_four_megapixels_stays_within_memory(conversion: Conversion) -> None:
+    code = f"""
+import resource
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession({str(conversion.bundle.folder / "edgeconnect.onnx")!r})
+photo = np.random.default_rng(0).integers(0, 256, (1, 2048, 2048, 3), np.uint8)
+mask = np.zeros((1, 2048, 2048), np.uint8)
+mask[:, 500:900, 300:1500] = 1
+edits = np.zeros(mask.shape, np.int8)
+result = session.run(["result"], {{"photo": photo, "mask": mask, "edge_edits": edits}})[0]
+assert (result[mask == 0] == photo[mask == 0]).all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(run.stdout) < LIMIT_GIB
