@@ -6,11 +6,14 @@ BIN := $(VENV)/bin
 # torch is pinned to a release whose CPU wheel is small; a plain `torch` may pull gigabytes of CUDA packages.
 TORCH := torch==2.13.0
 OUT := artifacts
+PHOTO := reference/photos/coffee.png
 
 .PHONY: demo test lint clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/ganport convert --to onnx,mxnet,trt -o $(OUT) --overwrite
+	$(BIN)/ganport convert --pipeline --to onnx,trt -o $(OUT) --overwrite
+	$(BIN)/ganport inpaint $(PHOTO) reference/photos/coffee-mask.png --bundle $(OUT)/edgeconnect -o $(OUT)/coffee-inpainted.png
 
 test: $(VENV)/dev.stamp lint
 	$(BIN)/python -m pytest -q --durations=15

@@ -209,9 +209,8 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
 
             hashes = " ".join(checkpoint.sha256 for checkpoint in job.checkpoints)
             facts = {"architecture": job.architecture.name, "source_sha256": hashes}
-            source = Source(
-                folder.name, waist, model.pieces(folded), model.inputs, model.outputs, facts, settings.profile
-            )
+            pieces = model.pieces(folded)
+            source = Source(folder.name, waist, model.inputs, model.outputs, facts, settings.profile, pieces)
             artifacts, unverified = [], {}
             for target in (TARGETS[name] for name in settings.targets):
                 say(f"writing {target.name}")

@@ -24,20 +24,20 @@ class Source:
     Attributes:
         name: The bundle's, and so of its files.
         waist: The simplified graph of the whole model.
-        pieces: What the model is made of, for a target that cannot take it whole.
         inputs: Contract.
         outputs: Contract.
         facts: For the file's metadata.
         profile: Sizes that an engine takes.
+        pieces: What the model is made of, for a target that cannot take it whole.
     """
 
     name: str
     waist: ModelProto
-    pieces: tuple[Piece, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     facts: Mapping[str, str]
     profile: Profile
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from reference.canny import SIGMA, gray_of
 from reference.edgeconnect_pipeline import Back, EdgeConnectPipeline, FindEdges
 
 Array = NDArray[np.generic]
+PHOTOS = Path(reference.__file__).parent / "photos"
 # Required of the hole's pixels: at most one 8-bit level apart.
 SAME_PIXELS = 0.999
 LIMIT_GIB = 12
@@ -117,7 +118,7 @@ def test_outline_of_the_hole_appears_only_where_the_mask_argument_is_withheld(
     withheld = with_edges(model, skimage_edges(with_mask=False)).run(feeds)
     ours = runner.run(feeds)
     assert withheld["canny"][rim].sum() > 200
-    assert ours["canny"][rim].sum() < 20
+    assert ours["canny"][rim].sum() < 0.1 * withheld["canny"][rim].sum()
     assert not ours["canny"][ndimage.binary_dilation(hole, np.ones((1, 3, 3)))].any()
 
 
@@ -189,7 +190,11 @@ def test_chain_of_files_gives_what_the_single_graph_gives(
     chain = json.loads((folder / "edgeconnect-chain.json").read_bytes())
     for link in chain:
         if link["file"].endswith(".engine"):
-            ends = ([spec["name"] for spec in link[end]] for end in ("inputs", "outputs"))
+            ends = [[spec["name"] for spec in link[end]] for end in ("inputs", "outputs")]
+            whole.graph.value_info.extend(
+                onnx.helper.make_tensor_value_info(spec["name"], onnx.TensorProto.FLOAT, spec["shape"])
+                for spec in (*link["inputs"], *link["outputs"])
+            )
             link["file"] = link["file"].replace(".engine", ".onnx")
             onnx.save(onnx.utils.Extractor(whole).extract_model(*ends), tmp_path / link["file"])
         else:
@@ -231,13 +236,17 @@ def test_two_files_that_make_no_pipeline_are_refused(tmp_path: Path) -> None:
         list(convert([edge, edge], Settings(("onnx",), tmp_path, pipeline=True), lambda step: None))
 
 
-def test_parity_command_takes_both_checkpoints(conversion: Conversion) -> None:
+def test_parity_command_takes_both_checkpoints(conversion: Conversion, tmp_path: Path) -> None:
     folder = str(conversion.bundle.folder)
+    for name, file in (("images", "coffee.png"), ("masks", "coffee-mask.png")):
+        (tmp_path / name).mkdir()
+        shutil.copy(PHOTOS / file, tmp_path / name / "coffee.png")
     edge, inpaint = map(str, reference.shipped_checkpoints())
-    result = CliRunner().invoke(cli.main, ["parity", folder, "--checkpoint", edge])
+    common = ["parity", folder, "--images", str(tmp_path / "images"), "--masks", str(tmp_path / "masks"), "--json"]
+    result = CliRunner().invoke(cli.main, [*common, "--checkpoint", edge])
     assert result.exit_code == 1
     assert "EdgeModel_gen.pth and InpaintingModel_gen.pth, of which 1 were given" in result.stderr
-    result = CliRunner().invoke(cli.main, ["parity", folder, "--checkpoint", inpaint, "--checkpoint", edge, "--json"])
+    result = CliRunner().invoke(cli.main, [*common, "--checkpoint", inpaint, "--checkpoint", edge])
     assert result.exit_code == 0, result.stderr
     reports = {report["rung"]: report for report in json.loads(result.stdout)["reports"]}
     assert reports["onnx, result"]["p99_9"] <= 1

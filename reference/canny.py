@@ -10,8 +10,7 @@ hangs on the last bit. The filters are spelled out as shifted sums, because ONNX
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._higher_order_ops import while_loop
@@ -21,6 +20,9 @@ SIGMA = 2.0
 LOW, HIGH = 0.1, 0.2
 # SciPy cuts the Gaussian off at four sigma.
 RADIUS = int(4 * SIGMA + 0.5)
+# From the middle outwards; summed as SciPy does it, by numpy and over the whole kernel.
+_KERNEL = np.exp(-0.5 / SIGMA**2 * np.arange(-RADIUS, RADIUS + 1) ** 2)
+WEIGHTS: list[float] = (_KERNEL / _KERNEL.sum())[RADIUS:].tolist()
 # Of scikit-image's rgb2gray.
 LUMA = (0.2125, 0.7154, 0.0721)
 EPSILON = torch.finfo(torch.float64).eps
@@ -65,23 +67,22 @@ def double(number: float) -> Tensor:
 
 
 def _smooth(gray: Tensor, unknown: Tensor) -> Tensor:
-    """Gaussian mean of the known pixels: the blurred known part over the blurred map of what is known."""
+    """Gaussian mean of the known pixels: the blurred known part over the blurred map of what is known, plus EPSILON."""
     known = (~unknown).double()
     both = torch.cat([gray * known, known], 1)  # (N, 2, H, W)
     for axis in (2, 3):
         both = _blur(both, axis)
-    return both[:, :1] / (both[:, 1:] + double(EPSILON))
+    both = both * double(1 / EPSILON)  # a power of two, so exact: the exporter drops an addition of so small a number
+    return both[:, :1] / (both[:, 1:] + double(1))
 
 
 def _blur(x: Tensor, axis: int) -> Tensor:
     """Gaussian along one axis, zeros beyond the border."""
-    weights = [math.exp(-0.5 / SIGMA**2 * distance**2) for distance in range(RADIUS + 1)]
-    total = math.fsum([*weights, *weights[1:]])
     padded = _pad(x, axis, RADIUS, "constant")
-    y = x * double(weights[0] / total)
+    y = x * double(WEIGHTS[0])
     for distance in range(RADIUS, 0, -1):
         pair = _shifted(padded, axis, RADIUS, -distance) + _shifted(padded, axis, RADIUS, distance)
-        y = y + pair * double(weights[distance] / total)
+        y = y + pair * double(WEIGHTS[distance])
     return y
 
 
