@@ -18,11 +18,9 @@ import click
 from converters.errors import GanportError, ParityError
 
 if TYPE_CHECKING:
-    from converters.bench import Measurement
     from converters.pipeline import Conversion
 
 TARGET_NAMES = ("onnx", "mxnet", "trt")
-TABLE_WIDTH = 150
 LARGEST_SIDE = 16384
 Size = tuple[int, int]
 
@@ -127,6 +125,7 @@ def convert(
     import reference
     from converters.pipeline import Settings
     from converters.pipeline import convert as convert_all
+    from converters.tables import print_conversions
     from converters.to_tensorrt import Profile
 
     sources = checkpoints or reference.shipped_checkpoints()
@@ -143,51 +142,13 @@ def convert(
     if as_json:
         click.echo(json.dumps({"bundles": [_describe(conversion) for conversion in conversions]}, indent=2))
     else:
-        _print_conversions(conversions)
+        print_conversions(conversions)
 
 
 def _describe(conversion: Conversion) -> dict[str, Any]:
     manifest = conversion.bundle.manifest
     keys = ("name", "architecture", "hyperparameters", "artifacts", "not_verified")
     return {"folder": str(conversion.bundle.folder), **{key: manifest[key] for key in keys}}
-
-
-CONVERT_COLUMNS = ("model", "target", "parity", "max abs", "PSNR, dB", "excess", "MiB")
-TEXT_COLUMNS = ("model", "target", "runtime", "parity")
-
-
-def _print_conversions(conversions: list[Conversion]) -> None:
-    rows = []
-    for conversion in conversions:
-        manifest = conversion.bundle.manifest
-        for artifact in conversion.artifacts:
-            size = sum(manifest["files"][file]["size"] for file in artifact.files) / 2**20
-            rows.append((manifest["name"], artifact.target, *_parity_cells(conversion, artifact.target), f"{size:.1f}"))
-    _print_table(CONVERT_COLUMNS, rows)
-    for conversion in conversions:
-        click.echo(f"{conversion.bundle.folder}/")
-
-
-def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="left" if column in TEXT_COLUMNS else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    Console(width=TABLE_WIDTH).print(table)
-
-
-def _parity_cells(conversion: Conversion, target: str) -> tuple[str, ...]:
-    from converters.parity_report import METRIC_FORMS, format_number
-
-    report = next((report for report in conversion.reports if report.rung == target), None)
-    if report is None:
-        return conversion.unverified[target], "", "", ""
-    facts = report.summary()
-    return "passed", *(format_number(facts[key], form) for key, form in METRIC_FORMS)
 
 
 @main.command()
@@ -343,6 +304,7 @@ def bench(sources: tuple[Path, ...], size: Size, batch: int, threads: int, runs:
     """Measure SOURCES in turn on equal inputs: bundles, ONNX files, and checkpoints, which run in torch."""
     from converters.bench import measure_group, read_environment
     from converters.bench_sources import read_sources
+    from converters.tables import print_measurements
 
     with progress() as say:
         groups, skipped = read_sources(sources, size, batch)
@@ -353,35 +315,9 @@ def bench(sources: tuple[Path, ...], size: Size, batch: int, threads: int, runs:
         rows = [row.to_json() for row in measurements]
         click.echo(json.dumps({**run, "measurements": rows, "not_run": not_run}, indent=2))
         return
-    _print_table(BENCH_COLUMNS, [_bench_cells(row) for row in measurements])
-    click.echo(
-        "Latencies in ms. max abs: largest difference from the first torch row, else the first row, of the model."
-    )
+    print_measurements(measurements)
     for (file, target), why in skipped.items():
         click.echo(f"{file}, {target}: not run ({why})")
-
-
-BENCH_COLUMNS = (
-    *("model", "runtime", "parity", "max abs"),
-    *("p50", "min", "mean", "p90", "p95", "p99", "CoV", "img/s", "load", "RSS MiB", "MiB"),
-)
-
-
-def _bench_cells(row: Measurement) -> tuple[str, ...]:
-    latency = row.latency_ms
-    times = (latency.p50, latency.min, latency.mean, latency.p90, latency.p95, latency.p99)
-    return (
-        row.contestant.model,
-        row.contestant.runtime,
-        row.contestant.parity,
-        f"{row.max_abs:.1e}",
-        *(f"{time_ms:.1f}" for time_ms in times),
-        f"{latency.cov:.2f}",
-        f"{row.images_per_s:.2f}",
-        f"{row.load_ms:.0f}",
-        f"{row.peak_rss_mib:.0f}",
-        f"{row.contestant.size / 2**20:.1f}",
-    )
 
 
 @main.command()

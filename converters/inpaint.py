@@ -14,7 +14,7 @@ import numpy as np
 import reference
 from converters.bundle import MANIFEST, Bundle, read_bundle
 from converters.errors import BundleError, GanportError, PhotoError, ProfileError, UnrunnableError
-from converters.photos import Photo, read_marks, read_photo, require_output, write_photo, write_plane
+from converters.photos import Photo, match_names, read_marks, read_photo, require_output, write_photo, write_plane
 from converters.runners import Runner
 from converters.targets import TARGETS
 from converters.tensors import Array
@@ -123,19 +123,10 @@ def match_folders(photos: Path, masks: Path, out: Path, resize_mask: bool) -> li
     Raises:
         PhotoError: a folder is missing or empty, or a photo has no mask or several.
     """
-    if not masks.is_dir():
-        raise PhotoError(masks, "it is no folder", "Give a folder of masks for a folder of photos")
-    found = sorted(path for path in photos.iterdir() if path.is_file() and not path.name.startswith("."))
-    if not found:
-        raise PhotoError(photos, "it holds no file", "Put photos there")
-    jobs = []
-    for path in found:
-        candidates = [mask for mask in sorted(masks.iterdir()) if mask.stem == path.stem and mask.is_file()]
-        if len(candidates) != 1:
-            met = "no mask of that name is" if not candidates else f"{len(candidates)} masks of that name are"
-            raise PhotoError(path, f"{met} in {masks}", f"Keep one {path.stem}.png there")
-        jobs.append(Job(path, candidates[0], out / f"{path.stem}.png", resize_mask=resize_mask))
-    return jobs
+    return [
+        Job(photo, mask, out / f"{photo.stem}.png", resize_mask=resize_mask)
+        for photo, mask in match_names(photos, masks)
+    ]
 
 
 def open_pipeline(bundle: Bundle) -> Runner:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.errors import FeedError
+from converters.photos import match_names, read_marks, read_photo
 from converters.tensors import Array
 
 SEED = 20190101
@@ -172,35 +172,13 @@ def user_inputs(images: Path, masks: Path) -> tuple[ParityInput, ...]:
     """Pairs of photo and mask from two folders, matched by the name before the suffix, cut to multiples of 4.
 
     Raises:
-        FeedError: a folder is missing or empty, a mask is missing, a size differs, or a file is no image.
+        PhotoError: a folder is missing or empty, a mask is missing, a size differs, or a file is no image.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    def load(path: Path, mode: str) -> Array:
-        try:
-            with Image.open(path) as image:
-                return np.asarray(ImageOps.exif_transpose(image).convert(mode))
-        except (OSError, UnidentifiedImageError) as error:
-            raise FeedError(path, "it is no image that can be read", "Give PNG, JPEG or WebP files") from error
-
-    for folder in (images, masks):
-        if not folder.is_dir():
-            raise FeedError(folder, "there is no such folder", "Name a folder of images")
-    found = sorted(path for path in images.iterdir() if path.is_file() and not path.name.startswith("."))
-    if not found:
-        raise FeedError(images, "it holds no file", "Put photos there")
     inputs = []
-    for path in found:
-        candidates = sorted(masks.glob(f"{path.stem}.*"))
-        if not candidates:
-            raise FeedError(path, f"no mask of that name is in {masks}", f"Add {path.stem}.png there")
-        photo, mask = load(path, "RGB"), load(candidates[0], "L")
-        if photo.shape[:2] != mask.shape:
-            raise FeedError(
-                candidates[0], f"its size is {mask.shape}, the photo's {photo.shape[:2]}", "Give both the same size"
-            )
-        height, width = (side // MULTIPLE * MULTIPLE for side in mask.shape)
-        cut_photo = photo[:height, :width].astype(np.float32) / np.float32(255)
-        cut_mask = (mask[:height, :width] > 0).astype(np.float32)
-        inputs.append(_stack(f"{path.name} {height}x{width}", [cut_photo], [cut_mask]))
+    for path, mask_path in match_names(images, masks):
+        rgb = read_photo(path).rgb
+        height, width = (side // MULTIPLE * MULTIPLE for side in rgb.shape[:2])
+        hole = read_marks(mask_path, (rgb.shape[0], rgb.shape[1]))[:height, :width].astype(np.float32)
+        photo = rgb[:height, :width].astype(np.float32) / np.float32(255)
+        inputs.append(_stack(f"{path.name} {height}x{width}", [photo], [hole]))
     return tuple(inputs)

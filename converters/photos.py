@@ -86,6 +86,28 @@ def read_marks(path: Path, size: tuple[int, int], resize: bool = False) -> Array
     return np.asarray(scaled)
 
 
+def match_names(photos: Path, masks: Path) -> list[tuple[Path, Path]]:
+    """Every file of a folder and the mask of the same name, whatever the suffixes.
+
+    Raises:
+        PhotoError: a folder is missing or empty, or a photo has no mask or several.
+    """
+    for folder in (photos, masks):
+        if not folder.is_dir():
+            raise PhotoError(folder, "it is no folder", "Give a folder of photos and a folder of masks")
+    found = sorted(path for path in photos.iterdir() if path.is_file() and not path.name.startswith("."))
+    if not found:
+        raise PhotoError(photos, "it holds no file", "Put photos there")
+    pairs = []
+    for path in found:
+        candidates = [mask for mask in sorted(masks.iterdir()) if mask.stem == path.stem and mask.is_file()]
+        if len(candidates) != 1:
+            met = "no mask of that name is" if not candidates else f"{len(candidates)} masks of that name are"
+            raise PhotoError(path, f"{met} in {masks}", f"Keep one {path.stem}.png there")
+        pairs.append((path, candidates[0]))
+    return pairs
+
+
 def require_output(path: Path) -> None:
     """Refuse a place where no picture can be written, before any work is done.
 

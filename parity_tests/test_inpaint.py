@@ -129,7 +129,7 @@ def bad_inputs() -> Iterator[tuple[str, list[str], str]]:
         yield f"photo is {name}", [name, "mask.png"], sentence
     yield "mask is text", ["photo.png", "text.png"], "no PNG, JPEG or WebP image"
     yield "photo is missing", ["nothing.png", "mask.png"], "there is no such file"
-    yield "photo is a folder", [".", "mask.png"], "it is no folder. Give a folder of masks"
+    yield "photo is a folder", [".", "mask.png"], "it is no folder. Give a folder of photos and a folder of masks"
     yield "mask is smaller", ["photo.png", "small.png"], "it is 5x5 pixels, the photo 85x63"
     yield "pen is smaller", ["photo.png", "mask.png", "--draw", "small.png"], "it is 5x5 pixels"
     yield "photo is 1x1", ["dot.png", "dot.png"], "it is 1x1 pixels. Give 12 or more on each side"
