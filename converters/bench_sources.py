@@ -15,7 +15,7 @@ from converters.parity_inputs import PHOTOS, SEED, make_input
 from converters.runners import OnnxRunner, Runner, TorchRunner
 from converters.targets import TARGETS
 from converters.tensors import Tensors, TensorSpec
-from reference import ARCHITECTURES, identify, open_architecture
+from reference import ARCHITECTURES, identify, list_contracts, open_architecture
 
 MASKS = ("large", "small", "border")
 BUFFERS = len(MASKS)
@@ -159,13 +159,11 @@ def _read_onnx(path: Path) -> Contestant:
 
 def _make_feeds(inputs: Sequence[TensorSpec], size: tuple[int, int], batch: int) -> tuple[Tensors, ...]:
     """Photos with holes where the inputs are an architecture's; seeded noise in [0, 1] for a foreign net."""
-    for name in ARCHITECTURES:
-        for raw in (False, True):
-            contract = open_architecture(name).contract(raw)
-            if _signature(contract.inputs) == _signature(inputs):
-                pairs = [[(PHOTOS[(i + n) % len(PHOTOS)], MASKS[i]) for n in range(batch)] for i in range(BUFFERS)]
-                cases = [make_input(each, size) for each in pairs]
-                return tuple(contract.make_feeds(case.photo, case.edges, case.mask) for case in cases)
+    for contract in list_contracts():
+        if _signature(contract.inputs) == _signature(inputs):
+            pairs = [[(PHOTOS[(i + n) % len(PHOTOS)], MASKS[i]) for n in range(batch)] for i in range(BUFFERS)]
+            cases = [make_input(each, size) for each in pairs]
+            return tuple(contract.make_feeds(case.photo, case.edges, case.mask) for case in cases)
     random = np.random.default_rng(SEED)
     return tuple(_make_noise(inputs, size, batch, random) for _ in range(BUFFERS))
 

@@ -178,7 +178,7 @@ session = ort.InferenceSession("{artifact.files[0]}", providers=["CPUExecutionPr
 feeds = {{i.name: np.load(f"{GOLDEN}/input_{{i.name}}.npy") for i in session.get_inputs()}}
 names = [o.name for o in session.get_outputs()]
 for name, array in zip(names, session.run(names, feeds)):
-    print(name, array.shape, np.abs(array - np.load(f"{GOLDEN}/output_{{name}}.npy")).max())
+    print(name, array.shape, np.abs(array - np.load(f"{GOLDEN}/output_{{name}}.npy").astype(float)).max())
 ```
 """
 

@@ -20,6 +20,7 @@ from skimage.feature import canny
 
 import cli
 import reference
+from converters.bench_sources import read_sources
 from converters.chain import ChainRunner
 from converters.checkpoint import read_checkpoint
 from converters.errors import ArchitectureError, ConversionError
@@ -120,6 +121,26 @@ def test_outline_of_the_hole_appears_only_where_the_mask_argument_is_withheld(
     assert withheld["canny"][rim].sum() > 200
     assert ours["canny"][rim].sum() < 0.1 * withheld["canny"][rim].sum()
     assert not ours["canny"][ndimage.binary_dilation(hole, np.ones((1, 3, 3)))].any()
+
+
+def test_bench_gives_a_pipeline_photos_with_holes(conversion: Conversion) -> None:
+    (group,), _ = read_sources([conversion.bundle.folder], (30, 42), 2)
+    for feeds in group.feeds:
+        assert len(np.unique(feeds["photo"])) > 50
+        assert 0 < np.mean(feeds["mask"] > 0) < 1
+
+
+def test_snippet_of_the_bundles_readme_reproduces_the_golden_outputs(conversion: Conversion) -> None:
+    readme = (conversion.bundle.folder / "README.md").read_text()
+    snippet = readme.split("```python\n")[1].split("```")[0]
+    run = subprocess.run(
+        [sys.executable, "-c", snippet], cwd=conversion.bundle.folder, capture_output=True, text=True, check=True
+    )
+    errors = {line.split()[0]: float(line.split()[-1]) for line in run.stdout.splitlines()}
+    assert errors.keys() == {"result", "edges", "canny"}
+    assert errors["result"] <= 1
+    assert errors["edges"] < 1e-4
+    assert errors["canny"] == 0
 
 
 def test_empty_mask_returns_the_photo(runner: OnnxRunner) -> None:

@@ -159,6 +159,9 @@ class Pipeline(Protocol):
     """
 
     @property
+    def contract(self) -> Contract: ...
+
+    @property
     def name(self) -> str: ...
 
     @property
@@ -209,6 +212,15 @@ def identify_pipeline(names: Sequence[str]) -> Pipeline:
             return pipeline
     known = "; ".join(f"{pipeline.name} of {' and '.join(pipeline.stages)}" for pipeline in pipelines)
     raise ArchitectureError("--pipeline", f"no pipeline is made of {' and '.join(names)}", f"Known are: {known}")
+
+
+def list_contracts() -> list[Contract]:
+    """Of every architecture, raw or not, and of every pipeline."""
+    architectures = [open_architecture(name) for name in ARCHITECTURES]
+    return [
+        *(architecture.contract(raw) for architecture in architectures for raw in (False, True)),
+        *(_open(place).contract for place in PIPELINES.values()),
+    ]
 
 
 def open_architecture(name: str) -> Architecture:

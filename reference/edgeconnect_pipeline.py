@@ -199,6 +199,7 @@ class Pipeline:
     name: str = "edgeconnect"
     stages: tuple[str, ...] = (EDGE.name, INPAINT.name)
     license_note: str = EDGE.license_note
+    contract: Contract = CONTRACT
 
     def build(self, edge: ReferenceModel, inpaint: ReferenceModel) -> ReferenceModel:
         """Join two stages' models, not raw ones."""
