@@ -277,7 +277,9 @@ def inpaint(
         with open_pipeline(pipeline) as runner:
             if photo.is_dir():
                 make_folder(jobs[0].out.parent)
-            failures = inpaint_all(jobs, runner, lambda number, job: say(f"{number}/{len(jobs)} {job.photo.name}"))
+            failures = inpaint_all(
+                jobs, runner, lambda done, job: say(f"{format_bar(done, len(jobs))} {job.photo.name}")
+            )
     written = [str(job.out) for job in jobs if job not in failures]
     if as_json:
         failed = {str(job.photo): str(error) for job, error in failures.items()}
@@ -359,6 +361,12 @@ def formats(as_json: bool) -> None:
         for what in ("missing_to_build", "missing_to_verify"):
             if row[what]:
                 click.echo(f"  here: {row[what]}")
+
+
+def format_bar(done: int, total: int, width: int = 20) -> str:
+    """A progress bar and its figures."""
+    filled = done * width // total
+    return f"|{'#' * filled}{'.' * (width - filled)}| {done}/{total}"
 
 
 @contextlib.contextmanager

@@ -64,9 +64,14 @@ def prepare(job: Job) -> Prepared:
     Raises:
         PhotoError: a file cannot be read, does not fit, or cannot be written.
     """
+    given = {path.resolve() for path in (job.photo, job.mask, job.draw, job.erase) if path is not None}
     for path in (job.out, job.edges_out):
         if path is not None:
             require_output(path)
+            if path.resolve() in given:
+                raise PhotoError(path, "it is one of the files given", "Name another file to write")
+    if job.edges_out is not None and job.edges_out.resolve() == job.out.resolve():
+        raise PhotoError(job.out, "the result and the edges cannot both go there", "Name two files")
     photo = read_photo(job.photo)
     height, width = size = photo.rgb.shape[0], photo.rgb.shape[1]
     if min(size) < SMALLEST:
@@ -100,11 +105,11 @@ def inpaint_all(jobs: Sequence[Job], runner: Runner, progress: Callable[[int, Jo
     Args:
         jobs: The photos; the folder of an output is made if it is missing.
         runner: Of a pipeline.
-        progress: Called with the number, from 1, of each job as it begins.
+        progress: Called as each job begins, with the number of those that are done.
     """
     failures: dict[Job, GanportError] = {}
-    for number, job in enumerate(jobs, 1):
-        progress(number, job)
+    for done, job in enumerate(jobs):
+        progress(done, job)
         try:
             inpaint(job, runner)
         except (PhotoError, UnrunnableError, ProfileError) as error:

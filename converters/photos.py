@@ -90,7 +90,7 @@ def match_names(photos: Path, masks: Path) -> list[tuple[Path, Path]]:
     """Every file of a folder and the mask of the same name, whatever the suffixes.
 
     Raises:
-        PhotoError: a folder is missing or empty, or a photo has no mask or several.
+        PhotoError: a folder is missing or empty, a photo has no mask or several, or two photos share a name.
     """
     for folder in (photos, masks):
         if not folder.is_dir():
@@ -99,7 +99,10 @@ def match_names(photos: Path, masks: Path) -> list[tuple[Path, Path]]:
     if not found:
         raise PhotoError(photos, "it holds no file", "Put photos there")
     pairs = []
+    stems = [path.stem for path in found]
     for path in found:
+        if stems.count(path.stem) > 1:
+            raise PhotoError(path, "another photo has its name, but for the suffix", "Rename one of them")
         candidates = [mask for mask in sorted(masks.iterdir()) if mask.stem == path.stem and mask.is_file()]
         if len(candidates) != 1:
             met = "no mask of that name is" if not candidates else f"{len(candidates)} masks of that name are"

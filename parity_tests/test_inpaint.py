@@ -123,6 +123,23 @@ def test_photo_without_a_mask_of_its_name_stops_a_folder_before_anything_is_writ
     assert not (folder / "photos-inpainted").exists()
 
 
+def test_two_photos_of_one_name_stop_a_folder_before_one_takes_the_others_place(
+    folder: Path, inpaint: Callable[..., Result]
+) -> None:
+    for name in ("photos/a.png", "photos/a.jpg", "masks/a.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        with Image.open(folder / "photo.png") as image:
+            image.save(folder / name)
+    result = inpaint(folder / "photos", folder / "masks")
+    assert result.exit_code == 1
+    assert "another photo has its name, but for the suffix" in result.stderr
+    assert not (folder / "photos-inpainted").exists()
+
+
+def test_bar_fills_from_empty_to_full() -> None:
+    assert [cli.format_bar(done, 4, 8) for done in (0, 2, 4)] == ["|........| 0/4", "|####....| 2/4", "|########| 4/4"]
+
+
 def bad_inputs() -> Iterator[tuple[str, list[str], str]]:
     """(what, arguments, a piece of the sentence); every file lies in the test's folder."""
     for name, (_, sentence) in damaged_files().items():
@@ -136,6 +153,13 @@ def bad_inputs() -> Iterator[tuple[str, list[str], str]]:
     yield "output is a JPEG", ["photo.png", "mask.png", "-o", "out.jpg"], "would not keep known pixels"
     yield "output's folder is missing", ["photo.png", "mask.png", "-o", "no/out.png"], "folder does not exist"
     yield "output is a folder", ["photo.png", "mask.png", "-o", "taken.png"], "it is a folder"
+    yield "output is the photo", ["photo.png", "mask.png", "-o", "photo.png"], "it is one of the files given"
+    yield "edges go over the mask", ["photo.png", "mask.png", "--edges-out", "mask.png"], "one of the files given"
+    yield (
+        "both go to one file",
+        ["photo.png", "mask.png", "-o", "o.png", "--edges-out", "o.png"],
+        "cannot both go there",
+    )
     yield "output is below a file", ["photo.png", "mask.png", "-o", "photo.png/out.png"], "folder does not exist"
 
 
