@@ -123,6 +123,7 @@ def convert(
 ) -> None:
     """Convert CHECKPOINTS (the shipped pair if none is named) and prove every file."""
     import reference
+    from converters.freed_memory import keep_freed_memory
     from converters.pipeline import Settings
     from converters.pipeline import convert as convert_all
     from converters.tables import print_conversions
@@ -137,6 +138,7 @@ def convert(
         raise click.UsageError(f"--name {name!r} is no folder name. Give one without slashes or control characters.")
     chosen = tuple(target for target in TARGET_NAMES if any(target in group for group in targets))
     settings = Settings(chosen, out, name, raw, size, overwrite, pipeline, Profile(trt_min, trt_opt, trt_max))
+    keep_freed_memory()
     with progress() as say:
         conversions = list(convert_all(sources, settings, say))
     if as_json:
