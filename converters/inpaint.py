@@ -103,7 +103,7 @@ def inpaint_all(jobs: Sequence[Job], runner: Runner, progress: Callable[[int, Jo
     """Fill every photo that can be filled; why the others cannot.
 
     Args:
-        jobs: The photos; the folder of an output is made if it is missing.
+        jobs: The photos; the outputs' folders exist.
         runner: Of a pipeline.
         progress: Called as each job begins, with the number of those that are done.
     """
@@ -126,7 +126,7 @@ def match_folders(photos: Path, masks: Path, out: Path, resize_mask: bool) -> li
     """A job for each photo of a folder and the mask of the same name, whatever the suffixes.
 
     Raises:
-        PhotoError: a folder is missing or empty, or a photo has no mask or several.
+        PhotoError: see match_names.
     """
     return [
         Job(photo, mask, out / f"{photo.stem}.png", resize_mask=resize_mask)

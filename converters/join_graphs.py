@@ -49,7 +49,10 @@ def join_graphs(
 
 
 def take_out(joined: ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> ModelProto:
-    """The part of a graph that computes `outputs` from `inputs`, all of them names of its values."""
+    """The part of a graph that computes `outputs` from `inputs`: its ends, or values that its value_info describes.
+
+    A loop in that part must not take values from around it: the extractor does not see them.
+    """
     part: ModelProto = onnx.utils.Extractor(joined).extract_model(list(inputs), list(outputs))
     return part
 
@@ -77,7 +80,7 @@ def _copy(graph: GraphProto, prefix: str, names: Mapping[str, str], into: GraphP
 def _rename(node: NodeProto, prefix: str, scope: Mapping[str, str]) -> NodeProto:
     renamed = NodeProto()
     renamed.CopyFrom(node)
-    renamed.name = f"{prefix}/{node.name}"
+    renamed.name = f"{prefix}/{node.name}" if node.name else ""
     renamed.input[:] = [scope[name] if name else "" for name in node.input]
     renamed.output[:] = [scope[name] if name else "" for name in node.output]
     for attribute in renamed.attribute:

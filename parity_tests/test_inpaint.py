@@ -18,7 +18,7 @@ import converters.pipeline
 import reference
 from converters.bundle import read_bundle
 from converters.pipeline import Conversion, Settings
-from parity_tests.test_photos import damaged_files
+from parity_tests.damaged_images import damaged_files
 
 PHOTOS = Path(reference.__file__).parent / "photos"
 SIZE = (60, 84)

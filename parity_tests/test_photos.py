@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from pathlib import Path
@@ -14,6 +13,7 @@ from PIL import Image
 
 from converters.errors import PhotoError
 from converters.photos import Photo, read_marks, read_photo, require_output, write_photo, write_plane
+from parity_tests.damaged_images import damaged_files
 
 Array = NDArray[np.uint8]
 SIZE = (17, 23)
@@ -144,23 +144,6 @@ def test_mask_of_another_size_is_refused_unless_asked_to_be_scaled(tmp_path: Pat
     with pytest.raises(PhotoError, match=r"it is 4x4 pixels, the photo 8x12.*--resize-mask"):
         read_marks(tmp_path / "mask.png", (12, 8))
     assert np.array_equal(read_marks(tmp_path / "mask.png", (12, 8), resize=True), np.kron(np.eye(4), np.ones((3, 2))))
-
-
-def damaged_files() -> dict[str, tuple[bytes, str]]:
-    whole = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(whole, "JPEG")
-    png = io.BytesIO()
-    Image.fromarray(pixels(3)).save(png, "PNG")
-    bomb = png.getvalue()[:16] + struct.pack(">II", 40000, 40000) + png.getvalue()[24:29]
-    bomb += struct.pack(">I", zlib.crc32(bomb[12:29])) + png.getvalue()[33:]
-    return {
-        "text.png": (b"hello, I am text", "no PNG, JPEG or WebP image"),
-        "empty.png": (b"", "no PNG, JPEG or WebP image"),
-        "cut.jpg": (whole.getvalue()[: len(whole.getvalue()) // 2], "damaged or cut short"),
-        "cut.png": (png.getvalue()[: len(png.getvalue()) // 2], "damaged or cut short"),
-        "bomb.png": (bomb, "claims more than 89 million pixels"),
-        "picture.bmp": (b"BM" + bytes(60), "no PNG, JPEG or WebP image"),
-    }
 
 
 @pytest.mark.parametrize("name", list(damaged_files()))

@@ -154,6 +154,14 @@ def test_any_value_above_zero_is_the_hole(runner: OnnxRunner) -> None:
     assert np.array_equal(runner.run(feeds)["result"], runner.run(faint)["result"])
 
 
+def test_what_lies_in_the_hole_is_ignored(runner: OnnxRunner) -> None:
+    feeds = feeds_of("chelsea", "large", (90, 70))
+    other = {**feeds, "photo": np.where((feeds["mask"] > 0)[..., None], 255 - feeds["photo"], feeds["photo"])}
+    assert not np.array_equal(feeds["photo"], other["photo"])
+    for name, array in runner.run(feeds).items():
+        assert np.array_equal(array, runner.run(other)[name]), name
+
+
 def test_edge_drawn_in_the_hole_changes_the_hole_and_nothing_else(runner: OnnxRunner) -> None:
     feeds = feeds_of("coffee", "large", (128, 128))
     edits = feeds["edge_edits"].copy()
