@@ -1,0 +1,67 @@
+(* ::Package:: *)
+
+(* Runs the golden case of this bundle on each route into the Wolfram Language, and prints how far each is from what
+   the untouched PyTorch module gave. From a shell: wolframscript -file @check@ *)
+
+BeginPackage["Ganport`Check`"]
+
+Begin["`Private`"]
+
+folder = If[$InputFileName === "", Directory[], DirectoryName[ExpandFileName[$InputFileName]]];
+
+file[parts__] := FileNameJoin[{folder, parts}]
+
+(* A NumPy file of version 1: magic string and version, 8 bytes; length of the header, low byte first; the header, of
+   which the parentheses hold the shape; float32 values, low byte first, the last axis fastest. *)
+readArray[path_] := Module[{stream = OpenRead[path, BinaryFormat -> True], low, high, header, shape, values},
+  {low, high} = Take[BinaryReadList[stream, "Byte", 10], -2];
+  header = BinaryReadList[stream, "Byte", low + 256 high];
+  shape = FromDigits /@ StringSplit[StringSplit[FromCharacterCode[header], {"(", ")"}][[2]], ", "];
+  values = BinaryReadList[stream, "Real32", Times @@ shape, ByteOrdering -> -1];
+  Close[stream];
+  Fold[Partition, values, Reverse[Rest[shape]]]
+]
+
+inputs = <|
+@inputs@
+|>;
+
+expected = Flatten[readArray[@output@]];
+
+(* Greatest difference of a net's result, $Failed if it is not as many numbers. *)
+difference[result_Association] := difference[First[Values[result]]]
+
+difference[result_] := Module[{actual = Flatten[{Normal[result]}]},
+  If[VectorQ[actual, NumberQ] && Length[actual] === Length[expected], Max[Abs[actual - expected]], $Failed]
+]
+
+(* A NetGraph takes a batch of arrays or one of them, an external net what its file says: both ways are tried. *)
+measure[net_] := Module[{batched = difference[Quiet[net[inputs]]]},
+  If[batched === $Failed, difference[Quiet[net[Map[First, inputs]]]], batched]
+]
+
+report[route_, net_] := Module[{largest = measure[net]},
+  Print[route, ": ", Which[
+    largest === $Failed, "not run by this version",
+    largest <= @gate@, "passed, largest difference " <> ToString[largest, InputForm],
+    True, "FAILED, largest difference " <> ToString[largest, InputForm]
+  ]];
+  TrueQ[largest <= @gate@]
+]
+
+Get[file[@package@]];
+
+{height, width} = Take[Dimensions[First[Values[inputs]]], -2];
+
+passed = report["NetGraph", Ganport`@builder@`@builder@["Ports" -> "Arrays", "ImageSize" -> {width, height}]];
+report["ONNX, NetExternalObject", Quiet[Import[file[@onnx@], {"ONNX", "NetExternalObject"}]]];
+report["ONNX, imported layers", Quiet[Import[file[@onnx@], "ONNX"]]];
+(* The page "MXNet": params are looked for under the symbol's own name, which ours do not bear; hence "ArrayPath". *)
+report["MXNet", Quiet[Import[file[@symbol@], "MXNet", "ArrayPath" -> file[@params@]]]];
+
+(* A script tells by its exit code whether the NetGraph passed; a notebook's kernel goes on. *)
+If[$ScriptCommandLine =!= {}, Exit[If[TrueQ[passed], 0, 1]]];
+
+End[]
+
+EndPackage[]

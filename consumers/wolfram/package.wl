@@ -1,0 +1,81 @@
+(* ::Package:: *)
+
+(* @package@: the net @name@ as a NetGraph, written by ganport.
+   Its arrays: @weights@, beside this file. No Wolfram kernel has run it where it was written:
+   run @check@ once where you use it. *)
+
+BeginPackage["Ganport`@builder@`"]
+
+@builder@::usage = @usage@;
+
+@builder@::arguments = "Rules are wanted, as in @builder@[\"Ports\" -> \"Arrays\"], not `1`.";
+@builder@::option = "`1` is no option of @builder@; \"ImageSize\" and \"Ports\" are.";
+@builder@::size = "`1` is no size of this net. \"ImageSize\" is {width, height}, @size_rule@.";
+@builder@::ports = "`1` is no kind of port. \"Ports\" is \"Images\" or \"Arrays\".";
+@builder@::weights = "`1` is missing, or is not the file that belongs to this package.";
+
+Begin["`Private`"]
+
+defaults = {"ImageSize" -> @default_size@, "Ports" -> "Images"};
+
+Options[@builder@] = defaults;
+
+folder = If[$InputFileName === "", Directory[], DirectoryName[ExpandFileName[$InputFileName]]];
+
+weightsFile = FileNameJoin[{folder, @weights@}];
+
+weightNames = {
+@weight_names@
+};
+
+@builder@[arguments___] := Module[{settings = readSettings[Flatten[{arguments}]], unknown},
+  Which[
+    settings === $Failed, complain["arguments", {arguments}],
+    (unknown = Complement[Keys[settings], Keys[defaults]]) =!= {}, complain["option", First[unknown]],
+    ! sizeQ[settings["ImageSize"]], complain["size", settings["ImageSize"]],
+    ! MemberQ[{"Images", "Arrays"}, settings["Ports"]], complain["ports", settings["Ports"]],
+    True, build[readWeights[weightsFile], settings["ImageSize"], settings["Ports"]]
+  ]
+]
+
+complain[message_, met_] := (Message[MessageName[@builder@, message], met]; $Failed)
+
+(* The later of two rules for one option holds; ImageSize is taken for "ImageSize". *)
+readSettings[rules : {(_Rule | _RuleDelayed) ...}] := Association @@ Join[
+  defaults,
+  Replace[rules, (Rule | RuleDelayed)[option_, value_] :> (ToString[option] -> value), {1}]
+]
+
+readSettings[_] := $Failed
+
+sizeQ[size_] := @size_test@
+
+readWeights[file_] := Module[{weights = Quiet[Import[file, "WXF"]]},
+  If[AssociationQ[weights] && Complement[weightNames, Keys[weights]] === {}, weights, complain["weights", file]]
+]
+
+build[$Failed, _, _] := $Failed
+
+build[weights_, size_, ports_] := NetGraph[layers[weights], connections,
+@port_options@
+]
+
+inputPort["Images", 1, size_] := NetEncoder[{"Image", size, ColorSpace -> "Grayscale"}]
+inputPort["Images", 3, size_] := NetEncoder[{"Image", size, ColorSpace -> "RGB"}]
+inputPort[_, channels_, {width_, height_}] := {channels, height, width}
+
+outputPort["Images", 1, _] := NetDecoder[{"Image", ColorSpace -> "Grayscale"}]
+outputPort["Images", 3, _] := NetDecoder[{"Image", ColorSpace -> "RGB"}]
+outputPort[_, channels_, {width_, height_}] := {channels, height, width}
+
+layers[weights_] := <|
+@layers@
+|>
+
+connections = {
+@connections@
+};
+
+End[]
+
+EndPackage[]
