@@ -8,13 +8,12 @@ both axes at once, add up a whole plane in one float32 sum and lose two to three
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, numpy_helper
 
 from converters.errors import ConversionError
-from converters.onnx_ranks import read_ranks
+from converters.onnx_builder import GraphBuilder, rebuild, tensor_names
+from converters.onnx_shapes import read_ranks
 from converters.tensors import Array
 
 OPERATOR = "InstanceNormalization"
@@ -28,73 +27,60 @@ def rewrite_accurate_norm(model: ModelProto) -> ModelProto:
     Raises:
         ConversionError: a norm's input is not of rank 4, or its scale or bias is not a constant.
     """
-    rewritten = ModelProto()
-    rewritten.CopyFrom(model)
-    graph = rewritten.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     ranks = read_ranks(model)
-    nodes: list[NodeProto] = []
-    for node in graph.node:
+    builder = GraphBuilder(tensor_names(model))
+    for node in model.graph.node:
         if node.op_type == OPERATOR:
-            nodes.extend(_spell(node, ranks.get(node.input[0]), constants, graph.initializer))
+            _spell(builder, node, ranks.get(node.input[0]), constants)
         else:
-            nodes.append(node)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    used = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-    del graph.value_info[:]  # some of the tensors are gone
-    return rewritten
+            builder.nodes.append(node)
+    return rebuild(model, builder)
 
 
-def _spell(
-    node: NodeProto,
-    rank: int | None,
-    constants: dict[str, TensorProto],
-    initializers: Any,
-) -> list[NodeProto]:
-    x, scale_name, bias_name = node.input
-    (y,) = node.output
+def _spell(builder: GraphBuilder, node: NodeProto, rank: int | None, constants: dict[str, Array]) -> None:
+    x, scale, bias = node.input
     if rank != 4:
         raise ConversionError(
             f"{OPERATOR} '{node.name}'", f"its input has rank {rank}", "Only rank 4 (NCHW) is handled"
         )
-    if scale_name not in constants or bias_name not in constants:
+    if scale not in constants or bias not in constants:
         raise ConversionError(
             f"{OPERATOR} '{node.name}'", "its scale or bias is computed in the graph", "Export them as constants"
         )
-    scale = numpy_helper.to_array(constants[scale_name])
-    bias = numpy_helper.to_array(constants[bias_name])
     epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
+    spell_norm(builder, x, constants[scale], constants[bias], epsilon, plane=(2, 3), name=node.output[0])
+    builder.nodes[-1].output[0] = node.output[0]
 
-    def constant(suffix: str, value: Array) -> str:
-        name = f"{y}_{suffix}"
-        initializers.append(numpy_helper.from_array(value, name))
-        return name
 
-    def emit(op: str, inputs: list[str], output: str) -> str:
-        spelled.append(helper.make_node(op, inputs, [output], name=f"{node.name}_{output}"))
-        return output
+def spell_norm(
+    builder: GraphBuilder, x: str, scale: Array, bias: Array, epsilon: float, *, plane: tuple[int, int], name: str
+) -> str:
+    """Add the operators of a norm of `x` over the axes `plane`, H and then W; the output, named after `name`.
 
-    def mean_over_plane(of: str, prefix: str) -> str:
-        rows = emit("ReduceMean", [of, over_w], f"{y}_{prefix}_w")
-        return emit("ReduceMean", [rows, over_h], f"{y}_{prefix}")
+    Args:
+        scale: (C,).
+        bias: (C,).
+        plane: (2, 3) for NCHW, (1, 2) for NHWC.
+    """
 
-    spelled: list[NodeProto] = []
-    over_w = constant("axis_w", np.array([3], np.int64))
-    over_h = constant("axis_h", np.array([2], np.int64))
-    mean = mean_over_plane(x, "mean")
-    centred = emit("Sub", [x, mean], f"{y}_centred")
-    squared = emit("Mul", [centred, centred], f"{y}_squared")
+    def mean_over_plane(of: str, step: str) -> str:
+        rows = builder.add("ReduceMean", [of, builder.integers(plane[1])], f"{name}_{step}_w")
+        return builder.add("ReduceMean", [rows, builder.integers(plane[0])], f"{name}_{step}")
+
+    per_channel = [1 if axis in plane else -1 for axis in (1, 2, 3)]
+    centred = builder.add("Sub", [x, mean_over_plane(x, "mean")], f"{name}_centred")
+    squared = builder.add("Mul", [centred, centred], f"{name}_squared")
     variance = mean_over_plane(squared, "variance")
-    shifted = emit("Add", [variance, constant("epsilon", np.array(epsilon, np.float32))], f"{y}_shifted")
-    deviation = emit("Sqrt", [shifted], f"{y}_deviation")
-    result = emit("Div", [centred, deviation], f"{y}_normalized")
+    shifted = builder.add(
+        "Add", [variance, builder.constant(np.array(epsilon, np.float32), "epsilon")], f"{name}_shifted"
+    )
+    deviation = builder.add("Sqrt", [shifted], f"{name}_deviation")
+    result = builder.add("Div", [centred, deviation], f"{name}_normalized")
     if not np.all(scale == 1):
-        result = emit("Mul", [result, constant("scale", scale.reshape(1, -1, 1, 1))], f"{y}_scaled")
+        factors = builder.constant(scale.reshape(per_channel), f"{name}_scale")
+        result = builder.add("Mul", [result, factors], f"{name}_scaled")
     if not np.all(bias == 0):
-        result = emit("Add", [result, constant("bias", bias.reshape(1, -1, 1, 1))], f"{y}_biased")
-    spelled[-1].output[0] = y
-    return spelled
+        offsets = builder.constant(bias.reshape(per_channel), f"{name}_bias")
+        result = builder.add("Add", [result, offsets], f"{name}_biased")
+    return result

@@ -1,0 +1,196 @@
+"""A convolution as two Gathers and three matrix products, in ONNX's own operators, for planes of any size.
+
+    y = scatter(A (sum_c U_c * (B gather(x)_c))),   B, U, A of `tiling`
+
+`gather` reads the pixels of every tile, with the padding and the dilation in its indices, and `scatter` is the Gather
+that takes every output pixel from the tile that holds it; both are exact. Indices are computed in the graph from the
+plane's height and width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from converters.onnx_builder import GraphBuilder
+from converters.rewrites.tiling import Convolution, Tiling, reads_zeros, transform_weights
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A tensor with channels last.
+
+    Attributes:
+        tensor: (N, H, W, C).
+        height: Name of H, a scalar int64.
+        width: Name of W, a scalar int64.
+    """
+
+    tensor: str
+    height: str
+    width: str
+
+
+class TiledConvWriter:
+    """Writes tiled convolutions; those of equal geometry on planes of one size share their indices."""
+
+    def __init__(self, builder: GraphBuilder) -> None:
+        self._builder = builder
+        self._known: dict[tuple[object, ...], str] = {}
+
+    def write(self, x: Rows, conv: Convolution, tiling: Tiling, name: str) -> Rows:
+        """Add the nodes; the result is named after `name`."""
+        b = self._builder
+        height, width = (self._output_size(size, conv) for size in (x.height, x.width))
+        read_rows, read_columns = (self._read(size, conv, tiling) for size in (x.height, x.width))
+        flat = self._reshape(x.tensor, (0, -1, conv.in_channels), f"{name}_pixels")
+        if reads_zeros(conv):
+            flat = b.add("Pad", [flat, b.integers(0, 0, 0, 0, 1, 0)], f"{name}_with_zeros")
+        index = self._read_index(read_rows, read_columns, x, conv, tiling)
+        channels = tiling.lanes**2 * conv.in_channels
+        pixels = b.add("Gather", [flat, index], f"{name}_gathered", axis=1)
+        pixels = self._reshape(pixels, (0, tiling.reads**2, -1), f"{name}_tiles")
+        points = b.add("MatMul", [b.constant(tiling.input_matrix, f"{name}_B"), pixels], f"{name}_transformed")
+        points = self._reshape(points, (0, tiling.products, -1, channels), f"{name}_points")
+        weights = b.constant(transform_weights(conv, tiling), f"{name}_U")
+        products = b.add("MatMul", [points, weights], f"{name}_products")
+        products = self._reshape(products, (0, tiling.phases**2, tiling.points**2, -1), f"{name}_sums")
+        outputs = b.add("MatMul", [b.constant(tiling.output_matrix, f"{name}_A"), products], f"{name}_outputs")
+        outputs = self._reshape(outputs, (0, -1, conv.out_channels), f"{name}_output_pixels")
+        index = self._write_index(height, width, x, conv, tiling)
+        rows = b.add("Gather", [outputs, index], f"{name}_scattered", axis=1)
+        sizes = [b.integers(0), self._vector(height), self._vector(width), b.integers(conv.out_channels)]
+        shape = self._share(("shape", height, width, conv.out_channels), "Concat", sizes, "shape", axis=0)
+        result = b.add("Reshape", [rows, shape], f"{name}_rows")
+        if conv.bias is not None:
+            result = b.add("Add", [result, b.constant(conv.bias, f"{name}_bias")], f"{name}_biased")
+        return Rows(result, height, width)
+
+    def _output_size(self, size: str, conv: Convolution) -> str:
+        reach = conv.dilation * (conv.kernel - 1)
+        if conv.transposed:
+            grown = self._integer("Mul", size, conv.stride)
+            return self._integer("Add", grown, reach + 1 + conv.output_padding - 2 * conv.padding - conv.stride)
+        return self._integer(
+            "Add", self._divide(self._integer("Add", size, 2 * conv.padding - reach - 1), conv.stride), 1
+        )
+
+    def _tiles(self, size: str, conv: Convolution, tiling: Tiling) -> str:
+        """Number of tiles along an axis: enough for the most outputs that a phase and a dilation class have."""
+        span = tiling.phases * tiling.dilation
+        most = self._divide(self._integer("Add", self._output_size(size, conv), span - 1), span)
+        per_class = self._divide(self._integer("Add", most, tiling.outputs - 1), tiling.outputs)
+        return self._integer("Mul", per_class, tiling.dilation)
+
+    def _read(self, size: str, conv: Convolution, tiling: Tiling) -> str:
+        """Coordinates along an axis, (reads, tiles, lanes); -1 where the padding is zero."""
+        b = self._builder
+        tiles = self._tiles(size, conv, tiling)
+        key = (
+            "read",
+            size,
+            tiling.step,
+            tiling.increment,
+            tiling.start,
+            tiling.reads,
+            tiling.lanes,
+            tiles,
+            reads_zeros(conv),
+        )
+        if key in self._known:
+            return self._known[key]
+        tile = b.add("Range", [b.integer(0), tiles, b.integer(1)], "tile")
+        if tiling.dilation > 1:
+            step = self._integer("Mul", self._divide(tile, tiling.dilation), tiling.step)
+            first = b.add("Add", [step, self._integer("Mod", tile, tiling.dilation)], "first")
+        else:
+            first = self._integer("Mul", tile, tiling.step)
+        first = self._reshape(first, (1, -1, 1), "first")
+        reads, lanes = np.arange(tiling.reads)[:, None, None], np.arange(tiling.lanes)
+        offsets = tiling.start + tiling.increment * reads + lanes
+        at = b.add("Add", [first, b.constant(offsets.astype(np.int64), "offsets")], "at")
+        last = self._integer("Sub", size, 1)
+        if not reads_zeros(conv):
+            # Tiles that reach over the end may read past one mirror image; what they give there is never taken.
+            mirrored = b.add("Sub", [last, b.add("Abs", [at], "at")], "mirrored")
+            at = b.add("Sub", [last, b.add("Abs", [mirrored], "mirrored")], "at")
+            at = b.add("Max", [at, b.integer(0)], "at")
+        else:
+            outside = b.add("Greater", [at, last], "outside")
+            at = b.add("Where", [outside, b.integer(-1), b.add("Max", [at, b.integer(-1)], "at")], "at")
+        self._known[key] = at
+        return at
+
+    def _read_index(self, rows: str, columns: str, x: Rows, conv: Convolution, tiling: Tiling) -> str:
+        """Pixel numbers in the order (reads_h, reads_w, tiles_h, tiles_w, lanes_h, lanes_w); H W for a zero."""
+        b = self._builder
+        key = ("read index", rows, columns, x.width)
+        if key not in self._known:
+            high = self._reshape(rows, (tiling.reads, 1, -1, 1, tiling.lanes, 1), "rows")
+            wide = self._reshape(columns, (1, tiling.reads, 1, -1, 1, tiling.lanes), "columns")
+            index = b.add("Add", [b.add("Mul", [high, x.width], "row_start"), wide], "pixel")
+            if reads_zeros(conv):
+                inside = b.add(
+                    "Not", [b.add("Less", [b.add("Min", [high, wide], "least"), b.integer(0)], "zero")], "inside"
+                )
+                end = b.add("Mul", [x.height, x.width], "end")
+                index = b.add("Where", [inside, index, end], "pixel")
+            self._known[key] = self._reshape(index, (-1,), "read_index")
+        return self._known[key]
+
+    def _write_index(self, height: str, width: str, x: Rows, conv: Convolution, tiling: Tiling) -> str:
+        """For every output pixel, its number in the order (phases^2, outputs^2, tiles_h, tiles_w)."""
+        b = self._builder
+        tiles_h, tiles_w = (self._tiles(size, conv, tiling) for size in (x.height, x.width))
+        key = ("write index", height, width, tiles_h, tiles_w, tiling.outputs, tiling.phases, tiling.dilation)
+        if key not in self._known:
+            tiles = b.add("Mul", [tiles_h, tiles_w], "tiles")
+            phases, outputs = tiling.phases, tiling.outputs
+            slot, tile = self._split(height, tiling, (phases * outputs**2, outputs))
+            high = b.add("Add", [b.add("Mul", [slot, tiles], "slot"), b.add("Mul", [tile, tiles_w], "tile")], "high")
+            slot, tile = self._split(width, tiling, (outputs**2, 1))
+            wide = b.add("Add", [b.add("Mul", [slot, tiles], "slot"), tile], "wide")
+            index = b.add("Add", [self._reshape(high, (-1, 1), "high"), wide], "pixel")
+            self._known[key] = self._reshape(index, (-1,), "write_index")
+        return self._known[key]
+
+    def _split(self, size: str, tiling: Tiling, weights: tuple[int, int]) -> tuple[str, str]:
+        """Of every output along an axis: weights[0] * phase + weights[1] * place in the tile, and its tile."""
+        b = self._builder
+        output = b.add("Range", [b.integer(0), size, b.integer(1)], "output")
+        number, phase = self._divmod(output, tiling.phases)
+        number, residue = self._divmod(number, tiling.dilation)
+        tile, place = self._divmod(number, tiling.outputs)
+        assert place is not None  # no tiling has one output
+        slot = self._integer("Mul", place, weights[1])
+        if phase is not None:
+            slot = b.add("Add", [slot, self._integer("Mul", phase, weights[0])], "slot")
+        if residue is not None:
+            tile = b.add("Add", [self._integer("Mul", tile, tiling.dilation), residue], "tile")
+        return slot, tile
+
+    def _divmod(self, value: str, divisor: int) -> tuple[str, str | None]:
+        if divisor == 1:
+            return value, None
+        return self._divide(value, divisor), self._integer("Mod", value, divisor)
+
+    def _divide(self, value: str, divisor: int) -> str:
+        return value if divisor == 1 else self._integer("Div", value, divisor)
+
+    def _integer(self, op: str, value: str, operand: int) -> str:
+        """`value` op an integer; nothing is added where that changes nothing."""
+        if (op, operand) in (("Mul", 1), ("Add", 0), ("Sub", 0)):
+            return value
+        return self._share((op, value, operand), op, [value, self._builder.integer(operand)], op.lower())
+
+    def _vector(self, scalar: str) -> str:
+        return self._share(("vector", scalar), "Reshape", [scalar, self._builder.integers(1)], "size")
+
+    def _reshape(self, tensor: str, shape: tuple[int, ...], name: str) -> str:
+        return self._builder.add("Reshape", [tensor, self._builder.integers(*shape)], name)
+
+    def _share(self, key: tuple[object, ...], op: str, inputs: list[str], name: str, **attributes: object) -> str:
+        if key not in self._known:
+            self._known[key] = self._builder.add(op, inputs, name, **attributes)
+        return self._known[key]
