@@ -7,16 +7,24 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 OUT := artifacts
 PHOTO := reference/photos/coffee.png
+# What the C++ consumer is built with; nothing is installed.
+CPP := build/cpp
 
-.PHONY: demo test lint clean
+OLDEST := build/onnxruntime-1.16.3
+
+.PHONY: demo test bench lint clean
 
 demo: $(VENV)/run.stamp
-	$(BIN)/ganport convert --to onnx,mxnet,trt -o $(OUT) --overwrite
+	$(BIN)/ganport convert --to onnx,mxnet,trt,wolfram -o $(OUT) --overwrite
 	$(BIN)/ganport convert --pipeline --to onnx,trt -o $(OUT) --overwrite
 	$(BIN)/ganport inpaint $(PHOTO) reference/photos/coffee-mask.png --bundle $(OUT)/edgeconnect -o $(OUT)/coffee-inpainted.png
 
-test: $(VENV)/dev.stamp lint
+test: $(VENV)/dev.stamp $(CPP)/deps.stamp $(OLDEST) lint
 	$(BIN)/python -m pytest -q --durations=15
+
+# Nothing else should run meanwhile; it takes a quarter of an hour.
+bench: $(VENV)/bench.stamp
+	$(BIN)/python benchmarks/cpu_latency.py
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -27,12 +35,25 @@ lint: $(VENV)/dev.stamp
 $(VENV)/run.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --editable '.[mxnet,tensorrt]'
+	$(BIN)/pip install --quiet --editable '.[mxnet,tensorrt,wolfram]'
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
-	$(BIN)/pip install --quiet --editable '.[mxnet,tensorrt,dev]'
+	$(BIN)/pip install --quiet --editable '.[mxnet,tensorrt,wolfram,dev]'
 	touch $@
+
+$(VENV)/bench.stamp: $(VENV)/run.stamp
+	$(BIN)/pip install --quiet --editable '.[mxnet,tensorrt,wolfram,bench]'
+	touch $@
+
+$(CPP)/deps.stamp: parity_tests/fetch_cpp_dependencies.sh $(VENV)/dev.stamp
+	bash parity_tests/fetch_cpp_dependencies.sh $(CPP) $(BIN)/python
+	touch $@
+
+# The oldest runtime that our ONNX files are said to run on, in a folder of its own.
+$(OLDEST): $(VENV)/dev.stamp
+	rm -rf $@
+	$(BIN)/pip install --quiet --no-deps --target $@ onnxruntime==1.16.3
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -20,7 +20,7 @@ from converters.errors import GanportError, ParityError
 if TYPE_CHECKING:
     from converters.pipeline import Conversion
 
-TARGET_NAMES = ("onnx", "mxnet", "trt")
+TARGET_NAMES = ("onnx", "mxnet", "trt", "wolfram")
 LARGEST_SIDE = 16384
 Size = tuple[int, int]
 
@@ -82,6 +82,9 @@ def main() -> None:
 @click.option("--raw", is_flag=True, help="The bare generator, without masking and compositing.")
 @click.option("--size", type=read_size, metavar="HxW", help="Static shapes, N = 1; some C++ runtimes need them.")
 @click.option(
+    "--tune", type=click.Choice(["cpu"]), help="Rewrite the graph so that a CPU runs the ONNX and MXNet files faster."
+)
+@click.option(
     "--trt-min",
     type=read_size,
     metavar="HxW",
@@ -115,6 +118,7 @@ def convert(
     pipeline: bool,
     raw: bool,
     size: Size | None,
+    tune: str | None,
     trt_min: Size,
     trt_opt: Size,
     trt_max: Size,
@@ -137,7 +141,8 @@ def convert(
     if name is not None and (name != Path(name).name or name in ("", "..") or "\\" in name or not name.isprintable()):
         raise click.UsageError(f"--name {name!r} is no folder name. Give one without slashes or control characters.")
     chosen = tuple(target for target in TARGET_NAMES if any(target in group for group in targets))
-    settings = Settings(chosen, out, name, raw, size, overwrite, pipeline, Profile(trt_min, trt_opt, trt_max))
+    profile = Profile(trt_min, trt_opt, trt_max)
+    settings = Settings(chosen, out, name, raw, size, overwrite, pipeline, tune is not None, profile)
     keep_freed_memory()
     with progress() as say:
         conversions = list(convert_all(sources, settings, say))
@@ -363,6 +368,17 @@ def formats(as_json: bool) -> None:
         for what in ("missing_to_build", "missing_to_verify"):
             if row[what]:
                 click.echo(f"  here: {row[what]}")
+
+
+@main.command()
+@click.argument("language", type=click.Choice(["cpp"]))
+@click.argument("folder", type=PATH)
+def consumers(language: str, folder: Path) -> None:
+    """Write the sources of programs that use a bundle without Python into FOLDER, which is new or empty."""
+    from converters.consumers import write_consumer
+
+    write_consumer(language, folder)
+    click.echo(folder)
 
 
 def format_bar(done: int, total: int, width: int = 20) -> str:

@@ -10,6 +10,7 @@
     │   └── ProfileError         its size lies outside an engine's profile
     ├── UnrunnableError          a file is sound, but this machine does not run it
     ├── PhotoError               an image file cannot be read, does not fit, or cannot be written
+    ├── ConsumerError            a consumer's sources cannot be written
     ├── BundleError              a bundle cannot be written, read, or is not what its hashes say
     ├── ParityError              exit code 3: the numbers differ by more than the gate allows
     └── MissingPackageError      exit code 4: this machine lacks what the target needs
@@ -77,6 +78,10 @@ class UnrunnableError(GanportError):
 
 class PhotoError(GanportError):
     """An image file cannot be read, does not fit, or cannot be written."""
+
+
+class ConsumerError(GanportError):
+    """A consumer's sources cannot be written."""
 
 
 class BundleError(GanportError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from converters.bundle import MANIFEST, hash_file, read_bundle
 from converters.checkpoint import read_checkpoint
 from converters.errors import BundleError
+from converters.targets import TUNING_FACT
 
 
 def inspect_file(path: Path) -> dict[str, Any]:
@@ -40,6 +42,8 @@ def _inspect_onnx(path: Path) -> dict[str, Any]:
     def shape(value: onnx.ValueInfoProto) -> list[int | str]:
         return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    tuning = metadata.pop(f"ganport.{TUNING_FACT}", None)
     return {
         "kind": "onnx",
         "sha256": hash_file(path),
@@ -50,7 +54,8 @@ def _inspect_onnx(path: Path) -> dict[str, Any]:
         "outputs": {value.name: shape(value) for value in model.graph.output},
         "nodes": dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         "parameters": sum(_count(tensor) for tensor in model.graph.initializer),
-        "metadata": {entry.key: entry.value for entry in model.metadata_props},
+        "metadata": metadata,
+        **({} if tuning is None else json.loads(tuning)),
     }
 
 

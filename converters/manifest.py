@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters.bundle import GOLDEN, MANIFEST, SCHEMA_VERSION, describe_files, write_json
-from converters.parity import ParityReport
+from converters.cpp_readme import format_cpp_readme
+from converters.parity import GATES, ParityReport
 from converters.parity_report import METRIC_FORMS, format_number
-from converters.targets import TARGETS, Artifact
+from converters.targets import Artifact
 from converters.tensors import TensorSpec
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ FORMATS = {
     ".onnx": "ONNX",
     ".engine": "TensorRT engine",
     ".params": "MXNet NDArray list",
+    ".wl": "Wolfram Language",
+    ".wxf": "WXF",
     ".npy": "NumPy array",
     ".md": "Markdown",
 }
@@ -46,8 +49,13 @@ class Record:
 
 
 def write_manifest(folder: Path, record: Record) -> None:
-    """Write README.md and then manifest.json, which hashes every other file in `folder`."""
+    """Write README.md, cpp/README.md and then manifest.json, which hashes every other file in `folder`."""
     (folder / "README.md").write_text(format_readme(record), encoding="utf-8")
+    inputs, targets = [spec.name for spec in record.model.inputs], [artifact.target for artifact in record.artifacts]
+    cpp_readme = format_cpp_readme(record.name, inputs, targets)
+    if cpp_readme is not None:
+        (folder / "cpp").mkdir()
+        (folder / "cpp" / "README.md").write_text(cpp_readme, encoding="utf-8")
     files = describe_files(folder)
     for file, facts in files.items():
         facts["format"] = _format(file)
@@ -75,6 +83,7 @@ def write_manifest(folder: Path, record: Record) -> None:
                 "static_size": None if record.size is None else list(record.size),
             },
             "artifacts": [_describe_artifact(artifact, record) for artifact in record.artifacts],
+            "gates": {name: asdict(gate) for name, gate in GATES.items()},
             "not_verified": dict(record.unverified),
             "files": files,
             "versions": {
@@ -95,7 +104,7 @@ def _describe_artifact(artifact: Artifact, record: Record) -> dict[str, Any]:
         "files": list(artifact.files),
         "versions": dict(artifact.versions),
         "details": dict(artifact.details),
-        "gate": TARGETS[artifact.target].gate,
+        "gate": artifact.gate,
         "parity": None if report is None else report.summary(),
         "verified": artifact.target not in record.unverified,
     }
@@ -224,7 +233,33 @@ TensorRT has no float64, which Canny needs: what is around the nets runs in ONNX
 """
 
 
-SNIPPETS = {"onnx": _format_onnx, "mxnet": _format_mxnet, "trt": _format_engine}
+def _format_wolfram(record: Record, artifact: Artifact) -> str:
+    package, weights, check = artifact.files
+    builder = artifact.details["function"]
+    size = "" if record.size is None else f"; this one takes {{{record.size[1]}, {record.size[0]}}} only"
+    feeds = ", ".join(f'"{spec.name}" -> {spec.name}' for spec in record.model.inputs)
+    return f"""## Build the net in Mathematica
+
+**No Wolfram kernel has run these files.** Let yours run the golden case once, on every route into the language (the
+NetGraph, the ONNX file, the MXNet pair); each prints a line, and the exit code tells of the NetGraph:
+
+    wolframscript -file {check}
+
+`{package}` builds a NetGraph of native layers from the arrays in `{weights}`.
+A size is {{width, height}}{size}:
+
+```wl
+Get["{package}"]
+net = {builder}["ImageSize" -> {{width, height}}];
+net[<|{feeds}|>]
+```
+
+Inputs and output are images of that size; with `"Ports" -> "Arrays"` they are arrays {{channels, height, width}}, the
+axis N left out. `?{builder}` tells the rest.
+"""
+
+
+SNIPPETS = {"onnx": _format_onnx, "mxnet": _format_mxnet, "trt": _format_engine, "wolfram": _format_wolfram}
 
 VERIFY = """## Verify
 

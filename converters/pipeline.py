@@ -28,10 +28,11 @@ from converters.rewrites.accurate_norm import rewrite_accurate_norm
 from converters.runners import OnnxRunner, Runner, TorchRunner
 from converters.simplify import simplify
 from converters.spectral_norm import fold_spectral_norm
-from converters.targets import TARGETS, Artifact, Source, Target
+from converters.targets import TARGETS, Artifact, Source, Target, with_those_beside
 from converters.tensors import Tensors, TensorSpec
 from converters.to_onnx import serialize
 from converters.to_tensorrt import DEFAULT_PROFILE, Profile
+from converters.tune_cpu import tune_for_cpu
 from reference import Architecture, Pipeline, ReferenceModel, identify, identify_pipeline
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Settings:
-    """The user's wishes, the same for every checkpoint of a run."""
+    """The user's wishes, the same for every checkpoint of a run; targets bring with them those beside them."""
 
     targets: tuple[str, ...]
     out: Path
@@ -61,6 +62,7 @@ class Settings:
     size: tuple[int, int] | None = None
     overwrite: bool = False
     pipeline: bool = False
+    tune: bool = False
     profile: Profile = DEFAULT_PROFILE
 
 
@@ -137,6 +139,8 @@ def convert(checkpoints: Sequence[Path], settings: Settings, progress: Progress)
             raise ConversionError(
                 f"--pipeline --to {target.name}", target.no_pipeline, "Convert the two nets: leave out --pipeline"
             )
+    settings = replace(settings, targets=with_those_beside(settings.targets))
+    for target in (TARGETS[name] for name in settings.targets):
         missing = target.missing_builder()
         if missing is not None:
             raise MissingPackageError(f"--to {target.name}", missing, f"It needs {target.needs}")
@@ -207,10 +211,15 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
             waist = simplify(exported)
             prove("simplify", "onnx", open_waist(waist, model))
 
+            tuned = None
+            for tuned in tune_for_cpu(waist) if settings.tune else ():
+                say(f"rewriting for a CPU: {tuned.rung}")
+                prove(tuned.rung, tuned.gate, open_waist(tuned.graph, model))
+
             hashes = " ".join(checkpoint.sha256 for checkpoint in job.checkpoints)
             facts = {"architecture": job.architecture.name, "source_sha256": hashes}
             pieces = model.pieces(folded)
-            source = Source(folder.name, waist, model.inputs, model.outputs, facts, settings.profile, pieces)
+            source = Source(folder.name, waist, model.inputs, model.outputs, facts, settings.profile, pieces, tuned)
             artifacts, unverified = [], {}
             for target in (TARGETS[name] for name in settings.targets):
                 say(f"writing {target.name}")
@@ -255,7 +264,7 @@ def _prove_artifact(
         return missing
     try:
         with target.open([folder / file for file in artifact.files], model.inputs, model.outputs) as runner:
-            prove(target.name, target.gate, runner)
+            prove(target.name, artifact.gate, runner)
     except UnrunnableError as error:
         return f"built, numbers not checked: {error.met}"
     return None

@@ -68,7 +68,7 @@ def prove(
         paths = [folder / file for file in artifact["files"]]
         try:
             with target.open(paths, bundle.inputs, bundle.outputs) as runner:
-                reports += expected.compare(target.name, target.gate, runner)
+                reports += expected.compare(target.name, artifact["gate"], runner)
         except UnrunnableError as error:
             unverified[target.name] = f"numbers not checked: {error.met}"
     return reports, unverified

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from converters.errors import UnrunnableError
 from converters.runners import OnnxRunner, Runner
 from converters.tensors import TensorSpec
 
@@ -14,7 +16,11 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from converters.to_tensorrt import Profile
+    from converters.tune_cpu import TuningStep
     from reference import Piece
+
+# Metadata key (after `ganport.`) of what was chosen for each convolution of a tuned file, as JSON.
+TUNING_FACT = "tuning"
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class Source:
         facts: For the file's metadata.
         profile: Sizes that an engine takes.
         pieces: What the model is made of, for a target that cannot take it whole.
+        tuned: The waist rewritten for a CPU, if that was asked for.
     """
 
     name: str
@@ -38,6 +45,7 @@ class Source:
     facts: Mapping[str, str]
     profile: Profile
     pieces: tuple[Piece, ...] = ()
+    tuned: TuningStep | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class Artifact:
     Attributes:
         target: The target's name.
         precision: Element type of weights and arithmetic.
+        gate: Name of the gate that the files are held to.
         files: File names inside the bundle's folder, in the order that `Target.open` takes them.
         versions: Libraries that wrote the files, name to version.
         details: What the target wants to say about them, JSON types.
@@ -54,19 +63,26 @@ class Artifact:
 
     target: str
     precision: str
+    gate: str
     files: tuple[str, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Target(Protocol):
-    """One row of TARGETS; `no_pipeline` says why the target cannot express a pipeline, None if it can."""
+    """One row of TARGETS.
+
+    Attributes:
+        no_pipeline: Why the target cannot express a pipeline, None if it can.
+        beside: Targets that are always written with this one.
+    """
 
     name: str
     gate: str
     formats: tuple[str, ...]
     needs: str
     no_pipeline: str | None
+    beside: tuple[str, ...]
 
     def missing_builder(self) -> str | None:
         """Why this machine cannot write the target's files, or None if it can."""
@@ -89,6 +105,10 @@ class Target(Protocol):
         ...
 
 
+def _describe_tuning(tuned: TuningStep) -> dict[str, Any]:
+    return {"tuned_for": "cpu", "convolutions": [asdict(choice) for choice in tuned.choices]}
+
+
 class OnnxTarget:
     """NAME.onnx."""
 
@@ -97,6 +117,7 @@ class OnnxTarget:
     formats: tuple[str, ...] = ("ONNX",)
     needs = "nothing more"
     no_pipeline: str | None = None
+    beside: tuple[str, ...] = ()
 
     def missing_builder(self) -> str | None:
         return None
@@ -109,16 +130,15 @@ class OnnxTarget:
 
         from converters.to_onnx import convert_to_onnx, serialize
 
-        model = convert_to_onnx(source.waist, source.inputs, source.outputs, source.facts)
+        graph, gate, facts, tuning = source.waist, self.gate, dict(source.facts), {}
+        if source.tuned is not None:
+            graph, gate, tuning = source.tuned.graph, source.tuned.gate, _describe_tuning(source.tuned)
+            facts[TUNING_FACT] = json.dumps(tuning)
+        model = convert_to_onnx(graph, source.inputs, source.outputs, facts)
         file = f"{source.name}.onnx"
         (folder / file).write_bytes(serialize(model))
-        return Artifact(
-            self.name,
-            "float32",
-            (file,),
-            {"onnx": onnx.__version__},
-            {"opset": model.opset_import[0].version, "ir_version": model.ir_version},
-        )
+        details = {"opset": model.opset_import[0].version, "ir_version": model.ir_version, **tuning}
+        return Artifact(self.name, "float32", gate, (file,), {"onnx": onnx.__version__}, details)
 
     def open(self, paths: Sequence[Path], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Runner:
         return OnnxRunner(paths[0], inputs, outputs)
@@ -134,6 +154,7 @@ class MxnetTarget:
     no_pipeline: str | None = (
         "a symbol has no loop that runs until nothing changes, as Canny's hysteresis does, and no 8-bit arithmetic"
     )
+    beside: tuple[str, ...] = ()
 
     def missing_builder(self) -> str | None:
         return None
@@ -147,11 +168,14 @@ class MxnetTarget:
     def write(self, source: Source, folder: Path) -> Artifact:
         from converters.to_mxnet import convert_to_mxnet
 
-        files = convert_to_mxnet(source.waist)
+        graph, gate, details = source.waist, self.gate, {}
+        if source.tuned is not None:
+            graph, gate, details = source.tuned.planned, source.tuned.gate, _describe_tuning(source.tuned)
+        files = convert_to_mxnet(graph)
         symbol, params = f"{source.name}-symbol.json", f"{source.name}-0000.params"
         (folder / symbol).write_text(files.symbol_json)
         (folder / params).write_bytes(files.params)
-        return Artifact(self.name, "float32", (symbol, params), {"mxnet format": "1.9.1"})
+        return Artifact(self.name, "float32", gate, (symbol, params), {"mxnet format": "1.9.1"}, details)
 
     def open(self, paths: Sequence[Path], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Runner:
         from converters.mxnet_runtime import MxnetRunner
@@ -167,6 +191,7 @@ class TensorrtTarget:
     formats: tuple[str, ...] = ("TensorRT engine",)
     needs = "the extra 'tensorrt' to build; an NVIDIA GPU to check the numbers"
     no_pipeline: str | None = None
+    beside: tuple[str, ...] = ()
 
     def missing_builder(self) -> str | None:
         from converters.tensorrt_runtime import missing_tensorrt
@@ -187,7 +212,7 @@ class TensorrtTarget:
         file = f"{source.name}.engine"
         (folder / file).write_bytes(build.engine)
         details = {**build.details, "note": NOTES[build.package]}
-        return Artifact(self.name, "float32", (file,), {build.package: build.version}, details)
+        return Artifact(self.name, "float32", self.gate, (file,), {build.package: build.version}, details)
 
     def _write_chain(self, source: Source, folder: Path) -> Artifact:
         """The nets as engines; what is around them, which TensorRT cannot express (float64), as ONNX files."""
@@ -217,7 +242,7 @@ class TensorrtTarget:
             links.append((file, inputs, outputs))
         chain = f"{source.name}-chain.json"
         write_chain(folder / chain, links)
-        return Artifact(self.name, "float32", (chain, *(file for file, _, _ in links)), versions, details)
+        return Artifact(self.name, "float32", self.gate, (chain, *(file for file, _, _ in links)), versions, details)
 
     def open(self, paths: Sequence[Path], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Runner:
         from converters.chain import ChainRunner
@@ -228,4 +253,61 @@ class TensorrtTarget:
         return TensorrtRunner(paths[0], inputs, outputs)
 
 
-TARGETS: dict[str, Target] = {target.name: target for target in (OnnxTarget(), MxnetTarget(), TensorrtTarget())}
+class WolframTarget:
+    """NAME.wl, which builds a NetGraph; NAME-weights.wxf, its arrays; NAME-check.wl, which checks all three routes."""
+
+    name = "wolfram"
+    gate = "mxnet"
+    formats: tuple[str, ...] = ("Wolfram Language", "WXF")
+    needs = "the extra 'wolfram' to write; Mathematica or a Wolfram Engine to check the numbers"
+    no_pipeline: str | None = (
+        "a NetGraph has no loop that runs until nothing changes, as Canny's hysteresis does, and no 8-bit arithmetic"
+    )
+    beside: tuple[str, ...] = ("onnx", "mxnet")
+
+    def missing_builder(self) -> str | None:
+        from converters.wolfram_weights import missing_wolframclient
+
+        return missing_wolframclient()
+
+    def missing_verifier(self) -> str | None:
+        return "written, numbers not checked: no Mathematica kernel here has run it"
+
+    def write(self, source: Source, folder: Path) -> Artifact:
+        from converters.parity import GATES
+        from converters.to_wolfram import WolframFiles, convert_to_wolfram, format_check, format_package
+        from converters.wolfram_weights import serialize_weights, wolframclient_version
+
+        net = convert_to_wolfram(source.waist)
+        files = WolframFiles(source.name)
+        largest = GATES[self.gate].max_abs
+        assert largest is not None
+        (folder / files.package).write_text(format_package(files, net, source.inputs, source.outputs), encoding="ascii")
+        (folder / files.weights).write_bytes(serialize_weights(net.weights))
+        (folder / files.check).write_text(format_check(files, source.inputs, source.outputs, largest), encoding="ascii")
+        return Artifact(
+            self.name,
+            "float32",
+            self.gate,
+            (files.package, files.weights, files.check),
+            {"wolframclient": wolframclient_version()},
+            {"function": files.builder, "layers": len(net.layers)},
+        )
+
+    def open(self, paths: Sequence[Path], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Runner:
+        raise UnrunnableError(
+            paths[0],
+            "no Mathematica kernel runs it here",
+            f"Where there is one, run wolframscript -file {paths[2].name}",
+        )
+
+
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (OnnxTarget(), MxnetTarget(), TensorrtTarget(), WolframTarget())
+}
+
+
+def with_those_beside(names: Sequence[str]) -> tuple[str, ...]:
+    """The targets of these names and those that are written with them, in the order of TARGETS."""
+    wanted = {name for chosen in names for name in (chosen, *TARGETS[chosen].beside)}
+    return tuple(name for name in TARGETS if name in wanted)

@@ -43,6 +43,8 @@ def replay(bundle: Bundle) -> Iterator[Replay]:
     for artifact in bundle.manifest["artifacts"]:
         if artifact["target"] not in TARGETS:
             raise BundleError(bundle.folder, f"its target '{artifact['target']}' is not known", "Update ganport")
+        if artifact["gate"] not in GATES:
+            raise BundleError(bundle.folder, f"its gate '{artifact['gate']}' is not known", "Update ganport")
         target = TARGETS[artifact["target"]]
         skipped = target.missing_verifier()
         if skipped is not None:
@@ -63,7 +65,7 @@ def replay(bundle: Bundle) -> Iterator[Replay]:
                     "Do not use it: convert the checkpoint again",
                 )
             metrics = measure(actual[name], array)
-            gate = bundle.manifest["judging"].get(name, {}).get("gate") or target.gate
+            gate = bundle.manifest["judging"].get(name, {}).get("gate") or artifact["gate"]
             misses = find_misses(metrics, GATES[gate])
             if metrics.non_finite or misses:
                 raise ParityError(

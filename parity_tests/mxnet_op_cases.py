@@ -177,6 +177,8 @@ CASES = (
         NORMALIZED,
     ),
     OpCase("InstanceNormalization", "row", ((2, 3, 40), floats(3), floats(3, seed=2)), {}, NORMALIZED),
+    OpCase("Transpose", "channels last", (PLANE,), {"perm": [0, 2, 3, 1]}),
+    OpCase("Transpose", "all reversed", ((2, 3, 4),)),
 )
 
 

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
+from converters.checkpoint import read_checkpoint
+from converters.from_torch import export_onnx
 from converters.parity import ParityReport, TensorParity
 from converters.parity_inputs import long_inputs
 from converters.pipeline import Conversion, Settings, convert
 from converters.prove import prove
+from converters.simplify import simplify
+from converters.spectral_norm import fold_spectral_norm
 from converters.targets import TARGETS
+from converters.to_onnx import convert_to_onnx, serialize
 from parity_tests.seeded_checkpoints import FULL_BASE, FULL_BLOCKS, NETS, write_checkpoint
-from reference import shipped_checkpoints
+from reference import identify, shipped_checkpoints
 
 # What was promised for nets of this size at 256x256, holes up to 83 % of the plane.
 LARGEST_ERROR = {"onnx": 2e-5, "mxnet": 1e-4}
 LARGEST_EXCESS = 4.0
 # encoder, 8 blocks of two, decoder
 LAYERS = {"Conv": 3 + 16 + 1, "ConvTranspose": 2, "InstanceNormalization": 3 + 16 + 2, "Pad": 2 + 16}
+# The net whose ONNX file is written with --tune cpu; the ladder proves its plain graph too.
+TUNED = "inpaint"
+LARGEST_GROWTH = 4.5
+LARGEST_MEMORY = 1.5
 BOTH = pytest.mark.parametrize("net", NETS)
 
 
@@ -33,8 +44,11 @@ def report_of(reports: list[ParityReport], rung: str) -> ParityReport:
 def full_size(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Conversion]:
     folder = tmp_path_factory.mktemp("full")
     paths = [write_checkpoint(folder, net, FULL_BASE, FULL_BLOCKS) for net in NETS]
-    made = convert(paths, Settings(tuple(TARGETS), folder / "out"), lambda step: None)
-    return dict(zip(NETS, made, strict=True))
+    made = {}
+    for net, path in zip(NETS, paths, strict=True):
+        settings = Settings(tuple(TARGETS), folder / "out", tune=net == TUNED)
+        (made[net],) = convert([path], settings, lambda step: None)
+    return made
 
 
 def test_checkpoint_has_the_published_files_form(tmp_path: Path) -> None:
@@ -71,6 +85,43 @@ def test_full_size_engine_is_built_and_compared_layer_by_layer(net: str, full_si
     (engine,) = (artifact for artifact in full_size[net].artifacts if artifact.target == "trt")
     assert engine.details["compared_with_the_graph"] == LAYERS
     assert manifest["files"][f"edgeconnect-{net}.engine"]["size"] > 4 * 10_000_000  # 10.8 M float32 weights
+
+
+MEASURE_PEAK = """
+import resource
+import sys
+import numpy as np
+import onnxruntime
+
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 2
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+side = int(sys.argv[2])
+feeds = {given.name: np.zeros((1, given.shape[1], side, side), np.float32) for given in session.get_inputs()}
+for _ in range(2):
+    session.run(None, feeds)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_of(file: Path, side: int) -> int:
+    command = [sys.executable, "-c", MEASURE_PEAK, str(file), str(side)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def test_tuned_file_is_no_larger_than_promised_and_takes_no_more_than_half_again_the_memory(
+    full_size: Mapping[str, Conversion], tmp_path: Path
+) -> None:
+    checkpoint = read_checkpoint(write_checkpoint(tmp_path, TUNED, FULL_BASE, FULL_BLOCKS))
+    model = identify(checkpoint).build(checkpoint)
+    waist = simplify(export_onnx(model, fold_spectral_norm(model.module)))
+    plain = tmp_path / "plain.onnx"
+    plain.write_bytes(serialize(convert_to_onnx(waist, model.inputs, model.outputs, {})))
+    bundle = full_size[TUNED].bundle
+    assert bundle.manifest["artifacts"][0]["details"]["tuned_for"] == "cpu"
+    tuned = bundle.folder / f"edgeconnect-{TUNED}.onnx"
+    assert tuned.stat().st_size <= LARGEST_GROWTH * plain.stat().st_size
+    assert peak_of(tuned, 512) <= LARGEST_MEMORY * peak_of(plain, 512)
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from converters.errors import UnsupportedOpError
 from converters.mxnet_ops import OPS
-from converters.mxnet_ops.registry import Registry
+from converters.onnx_nodes import NEWEST_OPSET
 from converters.targets import MxnetTarget, Source
-from converters.to_mxnet import NEWEST_OPSET, convert_to_mxnet
+from converters.to_mxnet import convert_to_mxnet
 from converters.to_tensorrt import DEFAULT_PROFILE
 from parity_tests.mxnet_op_cases import CASES, IR_VERSION, NODE, OPSET, PLANE, OpCase, build_model, floats, ints, number
 
@@ -199,25 +199,3 @@ def test_constant_of_another_type_is_refused_by_name() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     with pytest.raises(UnsupportedOpError, match=r"node 'joined' \(Concat\): its constant 'whole' is float64"):
         convert_to_mxnet(model)
-
-
-def test_second_function_for_an_operator_and_opset_raises() -> None:
-    registry = Registry()
-    registry.op("Relu", since=6)(lambda emit, x: x)
-    registry.op("Relu", since=13)(lambda emit, x: x)
-    with pytest.raises(ValueError, match="Relu since 13 is registered twice"):
-        registry.op("Relu", since=13)(lambda emit, x: x)
-
-
-def test_each_opset_gets_the_newest_function_that_it_may_use() -> None:
-    registry = Registry()
-
-    def old(emit: object, x: object) -> object:
-        return x
-
-    def new(emit: object, x: object) -> object:
-        return x
-
-    registry.op("Relu", since=6)(old)
-    registry.op("Relu", since=13)(new)
-    assert [registry.find("here", "Relu", opset) for opset in (6, 12, 13, 18)] == [old, old, new, new]

@@ -288,7 +288,10 @@ AGREED: Mapping[str, Tolerance] = {
     "fold": Tolerance(1e-6, None, 120.0, None),
     "onnx": Tolerance(2e-5, 2e-5, 100.0, 4.0),
     "mxnet": Tolerance(1e-4, 2e-5, 100.0, 4.0),
+    "exact": Tolerance(2e-5, None, 100.0, 4.0),
+    "winograd": Tolerance(1e-4, 2e-5, 95.0, 16.0),
     "tensorrt": Tolerance(1e-3, 1e-4, 80.0, 32.0),
+    "openvino": Tolerance(1e-4, 1e-4, 95.0, None),
     "levels": Tolerance(None, 1.0, None, None),
     "equal": Tolerance(0.0, None, None, None),
 }

@@ -14,6 +14,7 @@ import pytest
 
 from converters.bundle import list_files
 from converters.pipeline import Conversion
+from converters.targets import TARGETS
 from parity_tests.conftest import Waist
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -38,7 +39,8 @@ def find_traces(data: bytes) -> list[str]:
 def test_no_file_of_a_bundle_holds_an_absolute_path(net: str, conversions: Mapping[str, Conversion]) -> None:
     folder = conversions[net].bundle.folder
     files = list_files(folder)
-    assert {Path(file).suffix for file in files} == {".onnx", ".json", ".params", ".engine", ".md", ".npy", ""}
+    suffixes = {".onnx", ".json", ".params", ".engine", ".wl", ".wxf", ".md", ".npy", ""}
+    assert {Path(file).suffix for file in files} == suffixes
     assert {file: traces for file in files if (traces := find_traces((folder / file).read_bytes()))} == {}
 
 
@@ -52,7 +54,7 @@ def twins(checkpoints: Mapping[str, Path], tmp_path_factory: pytest.TempPathFact
     out = tmp_path_factory.mktemp("another") / "deeper"
     seed = next(seed for seed in ("1", "2") if seed != os.environ.get("PYTHONHASHSEED"))
     result = subprocess.run(
-        [sys.executable, "-m", "cli", "convert", *map(str, checkpoints.values()), "--to", "onnx,mxnet,trt", "-o", out],
+        [sys.executable, "-m", "cli", "convert", *map(str, checkpoints.values()), "--to", ",".join(TARGETS), "-o", out],
         cwd=tmp_path_factory.mktemp("elsewhere"),
         env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,

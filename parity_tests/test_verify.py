@@ -40,7 +40,7 @@ def test_sound_bundle_passes_on_every_runtime_present(folder: Path) -> None:
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert lines[0] == "hashes verified"
-    assert [line.split(":")[0] for line in lines[1:]] == ["onnx", "mxnet", "trt"]
+    assert [line.split(":")[0] for line in lines[1:]] == ["onnx", "mxnet", "trt", "wolfram"]
     assert "golden case reproduced" in lines[1]
 
 
@@ -48,7 +48,7 @@ def test_one_flipped_bit_in_any_file_is_found_and_the_file_named(folder: Path) -
     rng = random.Random(0)
     files = [file for file, data in list_tree(folder).items() if data is not None]
     kinds = {Path(file).suffix for file in files}
-    assert kinds == {"", ".onnx", ".json", ".params", ".engine", ".md", ".npy"}
+    assert kinds == {"", ".onnx", ".json", ".params", ".engine", ".md", ".npy", ".wl", ".wxf"}
     for file in files:
         whole = (folder / file).read_bytes()
         for position in (0, len(whole) - 1, rng.randrange(len(whole))):

@@ -1,0 +1,283 @@
+"""The package's options and messages, its arrays' file, and the program that checks every route."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from converters.tensors import TensorSpec
+from converters.to_wolfram import TEMPLATES, WolframFiles, format_check, format_package
+from converters.wolfram_ops import Net
+from converters.wolfram_weights import serialize_weights
+from parity_tests.conftest import Waist
+from parity_tests.mathics import Call, Kernel, Symbol, quote
+from parity_tests.mxnet_op_cases import floats
+from parity_tests.wolfram_bundle import load, read_weights, write_files
+
+NAME, BUILDER = "edgeconnect-inpaint", "BuildEdgeconnectInpaint"
+PORTS = ("image", "edges", "mask", "result")
+FAILED = Symbol("$Failed")
+# What the check lets pass, and golden arrays small enough to be read by Mathics, number by number.
+GATE = 1e-4
+GOLDEN_SIZE = (12, 16)
+# BinaryReadList is not in Mathics; its BinaryRead takes a list of types.
+BINARY_READ_LIST = """
+    Unprotect[BinaryReadList];
+    BinaryReadList[stream_, type_, count_, ___] := BinaryRead[stream, ConstantArray[type, count]]
+"""
+
+
+@pytest.fixture
+def folder(waists: Mapping[str, Waist], tmp_path: Path) -> Path:
+    """What the target writes for the inpaint net."""
+    write_files(tmp_path, NAME, waists["inpaint"].graph, waists["inpaint"].model)
+    return tmp_path
+
+
+@pytest.fixture
+def kernel(folder: Path) -> Kernel:
+    return load(folder / f"{NAME}.wl", list(read_weights(folder / f"{NAME}-weights.wxf")))
+
+
+def build_ports(kernel: Kernel, options: str) -> dict[str, object]:
+    graph = kernel.evaluate(f"{BUILDER}[{options}]")
+    assert kernel.said == []
+    assert isinstance(graph, Call)
+    return dict(rule.arguments for rule in graph.arguments[2:])
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ("", [256, 256]),
+        ('"ImageSize" -> {320, 12}', [320, 12]),
+        ("ImageSize -> {16, 24}", [16, 24]),
+        ('{"ImageSize" -> {16, 24}, "Ports" -> "Images"}', [16, 24]),
+        ('"ImageSize" :> {16, 24}', [16, 24]),
+        ('"ImageSize" -> {16, 24}, "ImageSize" -> {20, 24}', [20, 24]),
+    ],
+)
+def test_ports_are_images_of_the_wanted_width_and_height(kernel: Kernel, options: str, size: list[int]) -> None:
+    ports = build_ports(kernel, options)
+    assert tuple(ports) == PORTS
+    spaces = {name: Call("Rule", (Symbol("ColorSpace"), space)) for name, space in (("1", "Grayscale"), ("3", "RGB"))}
+    assert ports["image"] == Call("NetEncoder", (["Image", size, spaces["3"]],))
+    assert ports["mask"] == ports["edges"] == Call("NetEncoder", (["Image", size, spaces["1"]],))
+    assert ports["result"] == Call("NetDecoder", (["Image", spaces["3"]],))
+
+
+def test_ports_are_arrays_of_channels_height_and_width_where_wanted(kernel: Kernel) -> None:
+    shapes = ([3, 24, 16], [1, 24, 16], [1, 24, 16], [3, 24, 16])
+    assert build_ports(kernel, '"ImageSize" -> {16, 24}, "Ports" -> "Arrays"') == dict(zip(PORTS, shapes, strict=True))
+
+
+SIZES = '"ImageSize" is {width, height}, both multiples of 4 and 12 or more.'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ('"ImageSize" -> {8, 16}', f"size: {{8, 16}} is no size of this net. {SIZES}"),
+        ('"ImageSize" -> {16, 18}', f"size: {{16, 18}} is no size of this net. {SIZES}"),
+        ('"ImageSize" -> {16., 16.}', f"size: {{16., 16.}} is no size of this net. {SIZES}"),
+        ('"ImageSize" -> 256', f"size: 256 is no size of this net. {SIZES}"),
+        ('"ImageSize" -> {1, 2, 3}', f"size: {{1, 2, 3}} is no size of this net. {SIZES}"),
+        ('"Ports" -> "Tensors"', 'ports: Tensors is no kind of port. "Ports" is "Images" or "Arrays".'),
+        ('"Size" -> {16, 16}', f'option: Size is no option of {BUILDER}; "ImageSize" and "Ports" are.'),
+        ("{16, 16}", f'arguments: Rules are wanted, as in {BUILDER}["Ports" -> "Arrays"], not {{{{16, 16}}}}.'),
+        ('"Images"', f'arguments: Rules are wanted, as in {BUILDER}["Ports" -> "Arrays"], not {{Images}}.'),
+    ],
+)
+def test_wrong_use_gives_a_message_and_no_net(kernel: Kernel, arguments: str, said: str) -> None:
+    assert kernel.evaluate(f"{BUILDER}[{arguments}]") == FAILED
+    assert kernel.said == [said]
+
+
+@pytest.mark.parametrize("stored", [[], ["generator.encoder.1.weight"], ["another"]])
+def test_weights_of_another_package_give_a_message_and_no_net(folder: Path, stored: list[str]) -> None:
+    kernel = load(folder / f"{NAME}.wl", stored)
+    assert kernel.evaluate(f"{BUILDER}[]") == FAILED
+    (said,) = kernel.said
+    assert said.startswith(f"weights: {folder / NAME}-weights.wxf is missing, or is not the file")
+
+
+def test_missing_weights_give_a_message_and_no_net(folder: Path) -> None:
+    (folder / f"{NAME}-weights.wxf").unlink()
+    kernel = Kernel()
+    kernel.get(folder / f"{NAME}.wl")
+    assert kernel.evaluate(f"{BUILDER}[]") == FAILED
+    assert [said.partition(":")[0] for said in kernel.said] == ["weights"]
+
+
+def test_usage_tells_of_options_and_of_every_port_and_its_meaning(kernel: Kernel, waists: Mapping[str, Waist]) -> None:
+    usage = kernel.evaluate(f"{BUILDER}::usage")
+    model = waists["inpaint"].model
+    for spec in (*model.inputs, *model.outputs):
+        assert f'"{spec.name}", channels: {spec.shape[1]}: {spec.meaning}.' in usage
+    for words in ('"ImageSize" -> {width, height}', '"Ports" -> "Images"', '"Ports" -> "Arrays"', "multiples of 4"):
+        assert words in usage
+
+
+def test_package_leaves_only_its_builder_to_the_user(kernel: Kernel) -> None:
+    assert kernel.evaluate(f'Names["Ganport`{BUILDER}`*"]') == [BUILDER]
+    assert kernel.evaluate("$Context") == "Global`"
+
+
+@pytest.mark.parametrize(
+    ("name", "builder"),
+    [
+        ("edgeconnect-edge", "BuildEdgeconnectEdge"),
+        ("Plus", "BuildPlus"),
+        ("7 x_y", "Build7XY"),
+        ("straße *) 漢", "BuildStraE"),
+        ('a"b', "BuildAB"),
+        ("-", "Build"),
+    ],
+)
+def test_any_bundle_name_gives_a_package_that_evaluates(name: str, builder: str, tmp_path: Path) -> None:
+    files = WolframFiles(name)
+    specs = [TensorSpec(port, ("N", 1, "H", "W"), meaning='a "quoted" *) meaning') for port in ('in"', "out*)")]
+    net = Net()
+    net.add('re"lu*)', "ElementwiseLayer[Ramp]", ['NetPort["in\\""]'])
+    (tmp_path / "package.wl").write_text(format_package(files, net, specs[:1], specs[1:]), encoding="ascii")
+    kernel = load(tmp_path / "package.wl", [])
+    graph = kernel.evaluate(f'{builder}["Ports" -> "Arrays"]')
+    assert isinstance(graph, Call)
+    assert graph.arguments[0] == {'re"lu*)': Call("ElementwiseLayer", (Symbol("Ramp"),))}
+    assert [rule.arguments[0] for rule in graph.arguments[2:]] == ['in"', "out*)"]
+    assert format_check(files, specs[:1], specs[1:], GATE).isascii()
+
+
+def test_arrays_come_back_bit_for_bit_and_give_the_same_bytes_twice(tmp_path: Path) -> None:
+    arrays = {
+        "b": floats(3, 2, 5, 4).transpose(1, 0, 3, 2),  # not in the order of its rows
+        "a": np.array([0.0, -0.0, 1e-45, 3.4028235e38, -1.1754944e-38], np.float32),
+        'é " \\': floats(1),
+    }
+    data = serialize_weights(arrays)
+    assert data == serialize_weights(arrays)
+    (tmp_path / "a.wxf").write_bytes(data)
+    back = read_weights(tmp_path / "a.wxf")
+    assert list(back) == list(arrays)
+    for name, array in arrays.items():
+        assert back[name].dtype == np.float32
+        assert back[name].shape == array.shape
+        assert back[name].tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("net", ["edge", "inpaint"])
+def test_file_holds_the_checkpoints_arrays_as_real32_numeric_arrays(
+    net: str, waists: Mapping[str, Waist], tmp_path: Path
+) -> None:
+    """By the WXF format: version "8:", association 'A', numeric array 0xC2 of type 0x22, Real32."""
+    write_files(tmp_path, "net", waists[net].graph, waists[net].model)
+    data = (tmp_path / "net-weights.wxf").read_bytes()
+    assert data.startswith(b"8:A")
+    back = read_weights(tmp_path / "net-weights.wxf")
+    state = {f"generator.{name}": value.numpy() for name, value in waists[net].folded.generator.state_dict().items()}
+    assert state.keys() <= back.keys()
+    for name, array in state.items():
+        assert back[name].tobytes() == array.tobytes()
+        header = bytes([0xC2, 0x22, array.ndim])
+        assert data.index(header, data.index(name.encode())) == data.index(name.encode()) + len(name)
+    for name in back.keys() - state.keys():  # the norms' factors and offsets
+        assert set(back[name].flat) in ({0.0}, {1.0})
+
+
+def as_list(array: NDArray[np.float32]) -> str:
+    """A literal of its values, exact."""
+    return quote_list([as_list(part) for part in array]) if array.ndim else repr(float(array)).replace("e", "*^")
+
+
+def quote_list(items: list[str]) -> str:
+    return f"{{{', '.join(items)}}}"
+
+
+@pytest.fixture
+def golden(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """Written as a bundle's golden case is."""
+    (folder / "golden").mkdir()
+    made = {}
+    for seed, (name, channels) in enumerate((("image", 3), ("edges", 1), ("mask", 1), ("result", 3))):
+        made[name] = floats(1, channels, *GOLDEN_SIZE, seed=seed)
+        np.save(folder / "golden" / f"{'output' if name == 'result' else 'input'}_{name}.npy", made[name])
+    return made
+
+
+ROUTES = ("NetGraph", "ONNX, NetExternalObject", "ONNX, imported layers", "MXNet")
+
+
+def run_check(folder: Path, heads: Mapping[str, str]) -> tuple[Kernel, list[str]]:
+    """Evaluate the check; `heads` are definitions of what Import and NetGraph give when they are applied."""
+    kernel = load(folder / f"{NAME}.wl", list(read_weights(folder / f"{NAME}-weights.wxf")))
+    kernel.evaluate(BINARY_READ_LIST)
+    for head, result in heads.items():
+        kernel.evaluate(f"{head}[___][fed_] := (System`fed = fed; {result})")
+    kernel.evaluate('Import[_String, {"ONNX", "NetExternalObject"}] := System`OnnxNet[]')
+    kernel.evaluate('Import[file_String, "MXNet", "ArrayPath" -> params_] := System`MxnetNet[file, params]')
+    kernel.get(folder / f"{NAME}-check.wl")
+    return kernel, kernel.said
+
+
+def test_check_reads_the_golden_case_and_prints_a_line_for_each_route(
+    folder: Path, golden: dict[str, NDArray[np.float32]]
+) -> None:
+    result = golden["result"]
+    nearly, wrong = result.copy(), result.copy()
+    nearly[0, 1, 2, 3] += GATE / 2
+    wrong[0, 2, 11, 15] -= 2 * GATE
+    kernel, said = run_check(
+        folder,
+        {
+            "System`NetGraph": as_list(nearly),
+            "System`OnnxNet": f'<|"result" -> {as_list(wrong)}|>',
+            "System`MxnetNet": as_list(result[0]),
+        },
+    )
+    assert [line.partition(":")[0] for line in said] == list(ROUTES)
+    for line, verdict, largest in zip(
+        said, ("passed", "FAILED", "not run by this version", "passed"), (GATE / 2, 2 * GATE, None, 0.0), strict=True
+    ):
+        assert line.split(": ")[1].startswith(verdict)
+        if largest is not None:
+            assert abs(float(line.rpartition(" ")[2].replace("*^", "e")) - largest) <= 1e-7
+    fed = kernel.evaluate("System`fed")
+    for name in ("image", "edges", "mask"):
+        assert np.array_equal(np.array(fed[name], np.float32), golden[name])
+
+
+@pytest.mark.parametrize(
+    "result",
+    ["$Failed", '"text"', "{1., 2.}", "Indeterminate", '<|"result" -> $Failed|>'],
+)
+def test_route_that_gives_no_such_array_is_one_line_and_no_crash(
+    folder: Path, golden: dict[str, NDArray[np.float32]], result: str
+) -> None:
+    _, said = run_check(folder, {"System`NetGraph": result})
+    assert said == [f"{route}: not run by this version" for route in ROUTES]
+
+
+def test_check_tries_one_item_where_a_batch_is_refused(folder: Path, golden: dict[str, NDArray[np.float32]]) -> None:
+    single = as_list(golden["result"][0])
+    taken = f'If[Length[Dimensions[fed["mask"]]] === 3, {single}, $Failed]'
+    _, said = run_check(folder, {"System`NetGraph": taken})
+    assert said[0] == "NetGraph: passed, largest difference 0."
+
+
+def test_check_names_the_files_that_the_other_targets_write() -> None:
+    files = WolframFiles("any")
+    spec = TensorSpec("x", ("N", 1, "H", "W"))
+    text = format_check(files, [spec], [spec], GATE)
+    for name in ("any.wl", "any.onnx", "any-symbol.json", "any-0000.params", "golden", "input_x.npy", "output_x.npy"):
+        assert quote(name) in text
+
+
+def test_templates_lie_where_the_wheel_puts_them() -> None:
+    """Beside the package `converters`, in a folder that ships; what ships is compared with the tree elsewhere."""
+    root = Path(__file__).parent.parent
+    assert root / "consumers" / "wolfram" == TEMPLATES
+    assert {path.name for path in TEMPLATES.iterdir()} == {"README.md", "package.wl", "check.wl"}
