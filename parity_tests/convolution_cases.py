@@ -129,3 +129,19 @@ def run_onnx(model: ModelProto, x: Array) -> list[Array]:
     session = onnxruntime.InferenceSession(serialize(model), providers=["CPUExecutionProvider"])
     results: list[Array] = session.run(None, {"x": x})
     return results
+
+
+def down_and_up() -> ModelProto:
+    """Convolutions that halve, keep and double the plane, one after another."""
+    random = np.random.default_rng(6)
+
+    def weight(kernel: int) -> Array:
+        return random.standard_normal((IN_CHANNELS, IN_CHANNELS, kernel, kernel)).astype(np.float32)
+
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["half"], strides=[2, 2], pads=[1] * 4),
+        helper.make_node("Relu", ["half"], ["r"]),
+        helper.make_node("Conv", ["r", "w2"], ["kept"], pads=[1] * 4),
+        helper.make_node("ConvTranspose", ["kept", "w3"], ["y"], strides=[2, 2], pads=[1] * 4),
+    ]
+    return make_model(nodes, {"w1": weight(4), "w2": weight(3), "w3": weight(4)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,17 @@ from converters.rewrites.own_ops import DOMAIN
 from converters.rewrites.winograd import rewrite_winograd
 from converters.tensors import Array, TensorSpec
 from converters.to_mxnet import convert_to_mxnet
-from parity_tests.convolution_cases import CONVS, IN_CHANNELS, RELATIVE, SIZES, chain, model_of, run_onnx, torch_result
+from parity_tests.convolution_cases import (
+    CONVS,
+    IN_CHANNELS,
+    RELATIVE,
+    SIZES,
+    chain,
+    down_and_up,
+    model_of,
+    run_onnx,
+    torch_result,
+)
 
 pytestmark = pytest.mark.skipif(missing_mxnet() is not None, reason=str(missing_mxnet()))
 BLOCKS = {
@@ -66,13 +77,14 @@ def test_tiled_convolution_gives_what_torch_gives_at_any_size(name: str, tmp_pat
     require_torchs(open_mxnet(planned, tmp_path), CONVS[name])
 
 
-def test_norm_of_learned_scale_and_bias_between_two_tiled_convolutions(tmp_path: Path) -> None:
-    planned, _ = rewrite_winograd(chain())
-    assert own_ops(planned) == {"TiledConvolution", "ChannelsLastNorm"}
+@pytest.mark.parametrize("make", [chain, down_and_up])
+def test_tensors_with_channels_last_between_tiled_convolutions(make: Callable[[], ModelProto], tmp_path: Path) -> None:
+    planned, _ = rewrite_winograd(make())
+    assert own_ops(planned) == {"TiledConvolution"} | ({"ChannelsLastNorm"} if make is chain else set())
     runner = open_mxnet(planned, tmp_path)
     for batch, height, width in SIZES:
         x = np.random.default_rng(5).standard_normal((batch, IN_CHANNELS, height, width)).astype(np.float32)
-        (expected,) = run_onnx(chain(), x)
+        (expected,) = run_onnx(make(), x)
         assert np.abs(runner.run({"x": x})["y"] - expected).max() <= 10 * RELATIVE * np.abs(expected).max()
 
 

@@ -18,6 +18,7 @@ from parity_tests.convolution_cases import (
     RELATIVE,
     SIZES,
     chain,
+    down_and_up,
     make_model,
     model_of,
     run_onnx,
@@ -144,6 +145,15 @@ def test_what_is_between_two_tiled_convolutions_stays_with_channels_last() -> No
     assert op_types(tiled).count("Transpose") == 2  # in at x, out at y
     x = np.random.default_rng(5).standard_normal((2, IN_CHANNELS, 10, 14)).astype(np.float32)
     for actual, expected in zip(run_onnx(tiled, x), run_onnx(model, x), strict=True):
+        assert np.abs(actual - expected).max() <= 10 * RELATIVE * np.abs(expected).max()
+
+
+def test_planes_of_different_sizes_are_told_apart() -> None:
+    tiled, choices = rewrite_winograd(down_and_up())
+    assert [choice.chosen for choice in choices] == ["tiles"] * 3
+    for batch, height, width in SIZES:
+        x = np.random.default_rng(7).standard_normal((batch, IN_CHANNELS, height, width)).astype(np.float32)
+        (actual,), (expected,) = run_onnx(tiled, x), run_onnx(down_and_up(), x)
         assert np.abs(actual - expected).max() <= 10 * RELATIVE * np.abs(expected).max()
 
 
