@@ -100,8 +100,10 @@ def test_mxnet_symbol_spells_every_norm_out_with_the_modules_epsilon(
     roots = [node["inputs"][0][0] for node in nodes if node["op"] == "rsqrt"]
     assert [nodes[index]["op"] for index in roots] == ["_plus_scalar"] * NORMS
     assert [np.float32(nodes[index]["attrs"]["scalar"]) for index in roots] == [EPSILON] * NORMS
-    axes = sorted(node["attrs"]["axis"] for node in nodes if node["op"] == "mean")
-    assert axes == ["2"] * 2 * NORMS + ["3"] * 2 * NORMS
+    # Each norm has the weights of a mean over H and over W, and takes three such means: x, the remainder, its square.
+    axes = sorted(node["attrs"]["axis"] for node in nodes if node["op"] == "_contrib_arange_like")
+    assert axes == ["2"] * NORMS + ["3"] * NORMS
+    assert [node["op"] for node in nodes].count("dot") == 3 * 2 * NORMS
 
 
 @BOTH

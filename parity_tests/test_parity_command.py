@@ -40,8 +40,9 @@ def tampered(conversions: Mapping[str, Conversion], tmp_path: Path) -> Path:
     folder = Path(shutil.copytree(conversions["edge"].bundle.folder, tmp_path / "bundle"))
     (path,) = folder.glob("*.onnx")
     model = onnx.load(path)
-    (epsilon,) = (t for t in model.graph.initializer if t.name == "instance_norm_epsilon")
-    epsilon.CopyFrom(numpy_helper.from_array(np.array(WRONG_EPSILON, np.float32), epsilon.name))
+    first = next(node for node in model.graph.node if "epsilon" in node.input)
+    first.input[1] = "wrong_epsilon"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(WRONG_EPSILON, np.float32), "wrong_epsilon"))
     onnx.save(model, path)
     rewrite_hashes(folder)
     return folder
