@@ -12,6 +12,7 @@ from converters.parity import ParityReport
 from converters.parity_inputs import ParityInput, short_inputs
 from converters.pipeline import build_stages, order_stages, run_reference
 from converters.targets import TARGETS
+from converters.verify import read_gate
 from reference import identify
 
 
@@ -65,10 +66,11 @@ def prove(
             unverified[target.name] = missing
             continue
         progress(f"proving {target.name}")
+        gate = read_gate(folder, artifact)
         paths = [folder / file for file in artifact["files"]]
         try:
             with target.open(paths, bundle.inputs, bundle.outputs) as runner:
-                reports += expected.compare(target.name, artifact["gate"], runner)
+                reports += expected.compare(target.name, gate, runner)
         except UnrunnableError as error:
             unverified[target.name] = f"numbers not checked: {error.met}"
     return reports, unverified

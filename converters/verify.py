@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from converters.bundle import Bundle, read_bundle, verify_hashes
 from converters.errors import BundleError, ParityError, ProfileError, UnrunnableError
@@ -32,6 +33,18 @@ def verify(folder: Path) -> tuple[Replay, ...]:
     return tuple(replay(read_bundle(folder)))
 
 
+def read_gate(folder: Path, artifact: Mapping[str, Any]) -> str:
+    """Name of the gate that an artifact of a manifest is held to.
+
+    Raises:
+        BundleError: there is no such gate.
+    """
+    gate = artifact.get("gate")
+    if gate not in GATES:
+        raise BundleError(folder, f"its gate '{gate}' is not known", "Update ganport")
+    return str(gate)
+
+
 def replay(bundle: Bundle) -> Iterator[Replay]:
     """Run the golden case on each artifact in turn.
 
@@ -43,8 +56,7 @@ def replay(bundle: Bundle) -> Iterator[Replay]:
     for artifact in bundle.manifest["artifacts"]:
         if artifact["target"] not in TARGETS:
             raise BundleError(bundle.folder, f"its target '{artifact['target']}' is not known", "Update ganport")
-        if artifact["gate"] not in GATES:
-            raise BundleError(bundle.folder, f"its gate '{artifact['gate']}' is not known", "Update ganport")
+        own_gate = read_gate(bundle.folder, artifact)
         target = TARGETS[artifact["target"]]
         skipped = target.missing_verifier()
         if skipped is not None:
@@ -65,7 +77,7 @@ def replay(bundle: Bundle) -> Iterator[Replay]:
                     "Do not use it: convert the checkpoint again",
                 )
             metrics = measure(actual[name], array)
-            gate = bundle.manifest["judging"].get(name, {}).get("gate") or artifact["gate"]
+            gate = bundle.manifest["judging"].get(name, {}).get("gate") or own_gate
             misses = find_misses(metrics, GATES[gate])
             if metrics.non_finite or misses:
                 raise ParityError(

@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from cli import main
 from converters import bundle
 from converters.pipeline import Conversion
+from parity_tests.command import run_ganport
 
 WRONG_EPSILON = 1e-3
 
@@ -74,3 +75,17 @@ def test_another_checkpoint_than_the_bundles_is_refused(
     result = run_parity(conversions["edge"].bundle.folder, checkpoints["inpaint"])
     assert result.exit_code == 1
     assert "it was made from another checkpoint than InpaintingModel_gen.pth (sha256 differs)" in result.stderr
+
+
+def test_bundle_with_a_gate_that_is_not_known_exits_1(
+    conversions: Mapping[str, Conversion], checkpoints: Mapping[str, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(conversions["edge"].bundle.folder, tmp_path / "bundle"))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["artifacts"][0]["gate"] = "of tomorrow"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    rewrite_hashes(folder)
+    for result in (run_parity(folder, checkpoints["edge"]), run_ganport("verify", folder)):
+        assert result.exit_code == 1
+        last = result.stderr.splitlines()[-1]
+        assert "its gate 'of tomorrow' is not known. Update ganport" in last
