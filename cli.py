@@ -203,14 +203,14 @@ def parity(source: Path, checkpoints: tuple[Path, ...], images: Path | None, mas
     if not source.is_dir() and checkpoints:
         raise click.UsageError(f"'{source}' is no bundle folder: leave out --checkpoint, or name a bundle.")
     with progress() as say, tempfile.TemporaryDirectory() as scratch:
-        inputs = long_inputs() if images is None or masks is None else user_inputs(images, masks)
+        make_inputs = long_inputs if images is None or masks is None else user_inputs(images, masks)
         if checkpoints:
             folder = source
         else:
             folder, checkpoints = _convert_for_parity(source, Path(scratch), say), (source,)
         from converters.prove import prove
 
-        reports, unverified = prove(folder, checkpoints, inputs, say)
+        reports, inputs, unverified = prove(folder, checkpoints, make_inputs, say)
     if as_json:
         reports_json = [report.to_json() for report in reports]
         click.echo(json.dumps({"reports": reports_json, "not_verified": unverified}, indent=2))

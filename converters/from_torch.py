@@ -18,7 +18,7 @@ from torch.export import Dim
 
 from converters.errors import ExportError
 from converters.join_graphs import Part, join_graphs
-from converters.tensors import TensorSpec
+from converters.tensors import TensorSpec, fit_size
 
 if TYPE_CHECKING:
     from reference import Piece, ReferenceModel
@@ -71,7 +71,8 @@ def export_onnx(model: ReferenceModel, module: nn.Module, size: tuple[int, int] 
 
 
 def _export_piece(piece: Piece, size: tuple[int, int] | None) -> ModelProto:
-    sizes = TRACE_SIZES if size is None else {"N": 1, "H": size[0], "W": size[1]}
+    height, width = size or fit_size(piece.inputs, (TRACE_SIZES["H"], TRACE_SIZES["W"]))
+    sizes = {**TRACE_SIZES, "N": TRACE_SIZES["N"] if size is None else 1, "H": height, "W": width}
     example = tuple(_example(spec, sizes) for spec in piece.inputs)
     with _quiet_exporter():
         try:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from converters.errors import PhotoError
 from converters.photos import match_names, read_marks, read_photo
-from converters.tensors import Array
+from converters.tensors import Array, TensorSpec, fit_size
 
 SEED = 20190101
 PHOTOS = ("astronaut", "chelsea", "coffee")
 IMAGES = (*PHOTOS, "constant", "checkerboard", "noise")
 MASKS = ("small", "large", "most", "border", "none", "full")
-MULTIPLE = 4
 CANNY_SIGMA = 2.0
 PHOTO_FOLDER = Path(__file__).parent.parent / "reference" / "photos"
 
@@ -46,31 +47,37 @@ class ParityInput:
         return digest.hexdigest()
 
 
-def short_inputs(size: tuple[int, int] | None = None) -> tuple[ParityInput, ...]:
+# Takes a model's inputs and makes what it is judged on.
+MakeInputs = Callable[[Sequence[TensorSpec]], tuple[ParityInput, ...]]
+
+
+def short_inputs(inputs: Sequence[TensorSpec], size: tuple[int, int] | None = None) -> tuple[ParityInput, ...]:
     """What `convert` gates on: every image and every mask at 96x128 in batches of 2, 12x12, a photo with an 83 % hole.
 
     Args:
+        inputs: Contract; sizes that it does not allow become the next that it does.
         size: (H, W) of a model with static shapes: the same pairs at that size, one at a time.
     """
     if size is not None:
         return tuple(make_input([pair], size) for pair in _pairs(0))
     return (
-        *_batches(0),
-        make_input([("astronaut", "border")], (12, 12)),
-        make_input([("astronaut", "most")], (256, 256)),
+        *_batches(0, fit_size(inputs, (96, 128))),
+        make_input([("astronaut", "border")], fit_size(inputs, (12, 12))),
+        make_input([("astronaut", "most")], fit_size(inputs, (256, 256))),
     )
 
 
-def long_inputs() -> tuple[ParityInput, ...]:
+def long_inputs(inputs: Sequence[TensorSpec]) -> tuple[ParityInput, ...]:
     """What `parity` and the tests judge: the short set, more pairs at 96x128, 256x256, 320x480 and 512x512."""
+    square, oblong = fit_size(inputs, (256, 256)), fit_size(inputs, (320, 480))
     return (
-        *short_inputs(),
-        *_batches(2),
-        *(make_input([(PHOTOS[i % 3], mask)], (256, 256)) for i, mask in enumerate(MASKS)),
-        make_input([("coffee", "large"), ("chelsea", "most")], (256, 256)),
-        make_input([("coffee", "most")], (320, 480)),
-        make_input([("chelsea", "border")], (320, 480)),
-        make_input([("astronaut", "most")], (512, 512)),
+        *short_inputs(inputs),
+        *_batches(2, fit_size(inputs, (96, 128))),
+        *(make_input([(PHOTOS[i % 3], mask)], square) for i, mask in enumerate(MASKS)),
+        make_input([("coffee", "large"), ("chelsea", "most")], square),
+        make_input([("coffee", "most")], oblong),
+        make_input([("chelsea", "border")], oblong),
+        make_input([("astronaut", "most")], fit_size(inputs, (512, 512))),
     )
 
 
@@ -79,14 +86,14 @@ def _pairs(shift: int) -> list[tuple[str, str]]:
     return [(image, MASKS[(i + shift) % len(MASKS)]) for i, image in enumerate(IMAGES)]
 
 
-def _batches(shift: int) -> list[ParityInput]:
+def _batches(shift: int, size: tuple[int, int]) -> list[ParityInput]:
     pairs = _pairs(shift)
-    return [make_input(pairs[i : i + 2], (96, 128)) for i in range(0, len(pairs), 2)]
+    return [make_input(pairs[i : i + 2], size) for i in range(0, len(pairs), 2)]
 
 
-def golden_input(size: tuple[int, int] | None = None) -> ParityInput:
+def golden_input(inputs: Sequence[TensorSpec], size: tuple[int, int] | None = None) -> ParityInput:
     """One small real case, packed with every bundle."""
-    return make_input([("astronaut", "large")], size or (64, 96))
+    return make_input([("astronaut", "large")], size or fit_size(inputs, (64, 96)))
 
 
 def make_input(pairs: list[tuple[str, str]], size: tuple[int, int]) -> ParityInput:
@@ -168,17 +175,35 @@ _MASKS: dict[str, Callable[[int, int], Array]] = {
 }
 
 
-def user_inputs(images: Path, masks: Path) -> tuple[ParityInput, ...]:
-    """Pairs of photo and mask from two folders, matched by the name before the suffix, cut to multiples of 4.
+def user_inputs(images: Path, masks: Path) -> MakeInputs:
+    """Pairs of photo and mask from two folders, matched by the name before the suffix, read at once.
+
+    They are cut, at the bottom and the right, to the sizes that a model takes.
 
     Raises:
-        PhotoError: a folder is missing or empty, a mask is missing, a size differs, or a file is no image.
+        PhotoError: a folder is missing or empty, a mask is missing, a size differs, or a file is no image; from what
+            is returned, a photo is too small for the model.
     """
-    inputs = []
+    pairs = []
     for path, mask_path in match_names(images, masks):
         rgb = read_photo(path).rgb
-        height, width = (side // MULTIPLE * MULTIPLE for side in rgb.shape[:2])
-        hole = read_marks(mask_path, (rgb.shape[0], rgb.shape[1]))[:height, :width].astype(np.float32)
-        photo = rgb[:height, :width].astype(np.float32) / np.float32(255)
-        inputs.append(_stack(f"{path.name} {height}x{width}", [photo], [hole]))
-    return tuple(inputs)
+        pairs.append((path, rgb, read_marks(mask_path, (rgb.shape[0], rgb.shape[1]))))
+
+    def make_inputs(inputs: Sequence[TensorSpec]) -> tuple[ParityInput, ...]:
+        return tuple(_cut(inputs, *pair) for pair in pairs)
+
+    return make_inputs
+
+
+def _cut(inputs: Sequence[TensorSpec], path: Path, rgb: Array, marks: Array) -> ParityInput:
+    smallest = fit_size(inputs, (1, 1))
+    multiple = math.lcm(*(spec.multiple_of for spec in inputs))
+    height, width = (side // multiple * multiple for side in rgb.shape[:2])
+    if height < smallest[0] or width < smallest[1]:
+        raise PhotoError(
+            path,
+            f"it is {rgb.shape[0]}x{rgb.shape[1]}, the model takes {smallest[0]}x{smallest[1]} or more",
+            "Give a larger photo",
+        )
+    photo = rgb[:height, :width].astype(np.float32) / np.float32(255)
+    return _stack(f"{path.name} {height}x{width}", [photo], [marks[:height, :width].astype(np.float32)])

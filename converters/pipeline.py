@@ -187,7 +187,7 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
 
     say("running the torch module in float32 and float64")
     model = job.build()
-    expected = run_reference(model, short_inputs(settings.size))
+    expected = run_reference(model, short_inputs(model.inputs, settings.size))
     reports: list[ParityReport] = []
 
     def prove(rung: str, gate: str, runner: Runner) -> None:
@@ -218,8 +218,8 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
 
             hashes = " ".join(checkpoint.sha256 for checkpoint in job.checkpoints)
             facts = {"architecture": job.architecture.name, "source_sha256": hashes}
-            pieces = model.pieces(folded)
-            source = Source(folder.name, waist, model.inputs, model.outputs, facts, settings.profile, pieces, tuned)
+            pieces, profile = model.pieces(folded), settings.profile.fit(model.inputs)
+            source = Source(folder.name, waist, model.inputs, model.outputs, facts, profile, pieces, tuned)
             artifacts, unverified = [], {}
             for target in (TARGETS[name] for name in settings.targets):
                 say(f"writing {target.name}")
@@ -231,7 +231,7 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
                     unverified[target.name] = reason
 
             say("packing")
-            golden = run_reference(model, [golden_input(settings.size)])
+            golden = run_reference(model, [golden_input(model.inputs, settings.size)])
             write_golden(partial, golden.feeds[0], golden.float32[0])
             write_parity(partial, reports, expected.inputs, unverified)
             record = Record(

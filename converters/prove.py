@@ -9,7 +9,7 @@ from converters.bundle import read_bundle
 from converters.checkpoint import read_checkpoint
 from converters.errors import BundleError, UnrunnableError
 from converters.parity import ParityReport
-from converters.parity_inputs import ParityInput, short_inputs
+from converters.parity_inputs import MakeInputs, ParityInput, short_inputs
 from converters.pipeline import build_stages, order_stages, run_reference
 from converters.targets import TARGETS
 from converters.verify import read_gate
@@ -17,14 +17,14 @@ from reference import identify
 
 
 def prove(
-    folder: Path, checkpoints: Sequence[Path], inputs: Sequence[ParityInput], progress: Callable[[str], None]
-) -> tuple[list[ParityReport], dict[str, str]]:
-    """Reports per target of the bundle that runs here, and why the others do not.
+    folder: Path, checkpoints: Sequence[Path], make_inputs: MakeInputs, progress: Callable[[str], None]
+) -> tuple[list[ParityReport], tuple[ParityInput, ...], dict[str, str]]:
+    """Reports per target of the bundle that runs here, what they were judged on, and why the others do not run.
 
     Args:
         folder: The bundle.
         checkpoints: What it was made from: one, or a pipeline's.
-        inputs: What to judge on.
+        make_inputs: Makes what to judge on.
 
     A bundle of static shapes is also judged on the short set at its own size.
     The bundle's hashes are not looked at: that is `verify`. A report that misses its gate is returned, not raised.
@@ -53,9 +53,10 @@ def prove(
         model = stages[0][0].build(stages[0][1], raw=bundle.manifest["raw"])
     else:
         model = build_stages(*order_stages(stages))
+    inputs = make_inputs(model.inputs)
     static_size = bundle.manifest["contract"]["static_size"]
     if static_size is not None:  # inputs of another size cannot be run
-        inputs = (*short_inputs(tuple(static_size)), *inputs)
+        inputs = (*short_inputs(model.inputs, tuple(static_size)), *inputs)
     progress(f"running the torch module on {len(inputs)} inputs in float32 and float64")
     expected = run_reference(model, inputs)
     reports, unverified = [], {}
@@ -73,4 +74,4 @@ def prove(
                 reports += expected.compare(target.name, gate, runner)
         except UnrunnableError as error:
             unverified[target.name] = f"numbers not checked: {error.met}"
-    return reports, unverified
+    return reports, inputs, unverified

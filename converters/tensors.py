@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +70,14 @@ class TensorSpec:
             multiple_of=fields["multiple_of"],
             minimum=fields["minimum"],
         )
+
+
+def fit_size(inputs: Sequence[TensorSpec], size: tuple[int, int]) -> tuple[int, int]:
+    """The smallest (H, W) that a model with these inputs takes and that is no smaller; unequal sides stay unequal."""
+    multiple = math.lcm(*(spec.multiple_of for spec in inputs))
+    minimum = max(spec.minimum for spec in inputs)
+    height, width = (-(-max(side, minimum) // multiple) * multiple for side in size)
+    return height, width + multiple * (height == width and size[0] != size[1])
 
 
 def check_feeds(where: object, inputs: Sequence[TensorSpec], feeds: Tensors) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from onnx import ModelProto
 from converters.errors import ConversionError, MissingPackageError
 from converters.tensorrt_network import compare_network
 from converters.tensorrt_runtime import load_tensorrt, open_logger, package_name
+from converters.tensors import TensorSpec, fit_size
 from converters.to_onnx import serialize
 
 Size = tuple[int, int]
@@ -51,6 +52,11 @@ class Profile:
                     f"0 < {low} <= {middle} <= {high} does not hold for {axis}",
                     "Check --trt-min, --trt-opt and --trt-max",
                 )
+
+    def fit(self, inputs: Sequence[TensorSpec]) -> Profile:
+        """The profile with sizes rounded up to those that a model with these inputs takes."""
+        low, middle, high = (fit_size(inputs, size) for size in self.sizes)
+        return Profile(low, middle, high, self.batches)
 
     @property
     def sizes(self) -> tuple[Size, Size, Size]:

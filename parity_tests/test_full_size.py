@@ -129,9 +129,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[Parit
     """The long set of inputs on the pair that ships."""
     folder = tmp_path_factory.mktemp("shipped")
     made = convert(shipped_checkpoints(), Settings(tuple(LARGEST_ERROR), folder), lambda step: None)
-    inputs = long_inputs()
     return {
-        net: prove(conversion.bundle.folder, [path], inputs, lambda step: None)[0]
+        net: prove(conversion.bundle.folder, [path], long_inputs, lambda step: None)[0]
         for net, path, conversion in zip(NETS, shipped_checkpoints(), made, strict=True)
     }
 

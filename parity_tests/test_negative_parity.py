@@ -119,7 +119,7 @@ FAULTS = [*((net, fault) for fault in FOR_BOTH for net in ("edge", "inpaint")), 
 @pytest.fixture(scope="module")
 def expectations(waists: Mapping[str, Waist]) -> Mapping[str, Expected]:
     """What torch gives for the inputs that `convert` gates on."""
-    return {net: run_reference(waist.model, short_inputs()) for net, waist in waists.items()}
+    return {net: run_reference(waist.model, short_inputs(waist.model.inputs)) for net, waist in waists.items()}
 
 
 def break_graph(waist: Waist, fault: Surgery) -> ModelProto:

@@ -49,7 +49,7 @@ def written(waists: Mapping[str, Waist], tmp_path: Path) -> Mapping[str, tuple[P
 
 @pytest.fixture(scope="module")
 def one_input(waists: Mapping[str, Waist]) -> Mapping[str, Expected]:
-    return {net: run_reference(waist.model, short_inputs()[:1]) for net, waist in waists.items()}
+    return {net: run_reference(waist.model, short_inputs(waist.model.inputs)[:1]) for net, waist in waists.items()}
 
 
 @BOTH
@@ -57,7 +57,7 @@ def test_net_of_the_package_passes_the_gate_against_the_untouched_module(
     net: str, waists: Mapping[str, Waist], written: Mapping[str, tuple[Path, Artifact]]
 ) -> None:
     """On every input that `convert` gates a file on: batches of 2, 12x12, 256x256, masks from none to full."""
-    expected = run_reference(waists[net].model, short_inputs())
+    expected = run_reference(waists[net].model, short_inputs(waists[net].model.inputs))
     (report,) = expected.compare("wolfram", GATE, InterpretedRunner(*written[net], waists[net].model))
     require_passed(report, net)
     assert report.outside == ()
@@ -71,7 +71,7 @@ def export(net: str, checkpoints: Mapping[str, Path], folder: Path, size: tuple[
         model = fix_size(model, size)
     graph = simplify(export_onnx(model, fold_spectral_norm(model.module), size))
     runner = InterpretedRunner(folder, write_files(folder, net, graph, model), model)
-    (report,) = run_reference(model, short_inputs(SIZE)[:4]).compare("wolfram", GATE, runner)
+    (report,) = run_reference(model, short_inputs(model.inputs, SIZE)[:4]).compare("wolfram", GATE, runner)
     require_passed(report, net)
     assert report.outside == ()
     return runner
