@@ -66,7 +66,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("checkpoints", nargs=-1, type=PATH)
+@click.argument("sources", nargs=-1, type=PATH)
 @click.option(
     "--to",
     "targets",
@@ -77,8 +77,8 @@ def main() -> None:
     help="Repeatable, or comma separated.",
 )
 @click.option("-o", "--out", type=PATH, default=Path("artifacts"), show_default=True, help="Where bundles go.")
-@click.option("--name", help="The bundle's name, instead of its architecture's; for one checkpoint.")
-@click.option("--pipeline", is_flag=True, help="One bundle of all CHECKPOINTS, from photo to photo.")
+@click.option("--name", help="The bundle's name, instead of its architecture's or its ONNX file's; for one source.")
+@click.option("--pipeline", is_flag=True, help="One bundle of all checkpoints, from photo to photo.")
 @click.option("--raw", is_flag=True, help="The bare generator, without masking and compositing.")
 @click.option("--size", type=read_size, metavar="HxW", help="Static shapes, N = 1; some C++ runtimes need them.")
 @click.option(
@@ -108,10 +108,11 @@ def main() -> None:
     show_default=True,
     help="Largest size the engine takes.",
 )
+@click.option("--inputs", type=PATH, help="An .npz file with an array per input that an ONNX file is judged on.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @json_option
 def convert(
-    checkpoints: tuple[Path, ...],
+    sources: tuple[Path, ...],
     targets: tuple[tuple[str, ...], ...],
     out: Path,
     name: str | None,
@@ -122,10 +123,11 @@ def convert(
     trt_min: Size,
     trt_opt: Size,
     trt_max: Size,
+    inputs: Path | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Convert CHECKPOINTS (the shipped pair if none is named) and prove every file."""
+    """Convert SOURCES, checkpoints or ONNX files (the shipped pair if none is named), and prove every file."""
     import reference
     from converters.freed_memory import keep_freed_memory
     from converters.pipeline import Settings
@@ -133,16 +135,18 @@ def convert(
     from converters.tables import print_conversions
     from converters.to_tensorrt import Profile
 
-    sources = checkpoints or reference.shipped_checkpoints()
+    sources = sources or reference.shipped_checkpoints()
     if pipeline and (raw or size is not None):
         raise click.UsageError("A pipeline is neither --raw nor of one --size.")
     if name is not None and len(sources) > 1 and not pipeline:
-        raise click.UsageError("--name names one bundle: give it with one checkpoint.")
+        raise click.UsageError("--name names one bundle: give it with one source.")
+    if inputs is not None and [source.suffix for source in sources] != [".onnx"]:
+        raise click.UsageError("--inputs goes with one ONNX file.")
     if name is not None and (name != Path(name).name or name in ("", "..") or "\\" in name or not name.isprintable()):
         raise click.UsageError(f"--name {name!r} is no folder name. Give one without slashes or control characters.")
     chosen = tuple(target for target in TARGET_NAMES if any(target in group for group in targets))
     profile = Profile(trt_min, trt_opt, trt_max)
-    settings = Settings(chosen, out, name, raw, size, overwrite, pipeline, tune is not None, profile)
+    settings = Settings(chosen, out, name, raw, size, overwrite, pipeline, tune is not None, profile, inputs)
     keep_freed_memory()
     with progress() as say:
         conversions = list(convert_all(sources, settings, say))
@@ -187,13 +191,21 @@ def verify(bundle: Path, as_json: bool) -> None:
     "checkpoints",
     type=PATH,
     multiple=True,
-    help="The checkpoint that BUNDLE was made from; twice for a pipeline.",
+    help="The checkpoint or ONNX file that BUNDLE was made from; twice for a pipeline.",
 )
 @click.option("--images", type=PATH, help="Folder of photos, instead of the long set; with --masks.")
 @click.option("--masks", type=PATH, help="Folder of masks, any value above 0 is the hole; with --images.")
+@click.option("--inputs", type=PATH, help="An .npz file with an array per input that an ONNX file is judged on.")
 @json_option
-def parity(source: Path, checkpoints: tuple[Path, ...], images: Path | None, masks: Path | None, as_json: bool) -> None:
-    """Prove SOURCE on many inputs: a bundle with --checkpoint FILE, or a checkpoint, converted first."""
+def parity(
+    source: Path,
+    checkpoints: tuple[Path, ...],
+    images: Path | None,
+    masks: Path | None,
+    inputs: Path | None,
+    as_json: bool,
+) -> None:
+    """Prove SOURCE on many inputs: a bundle with --checkpoint FILE, or a checkpoint or ONNX file, converted first."""
     from converters.parity_inputs import long_inputs, user_inputs
 
     if (images is None) != (masks is None):
@@ -202,6 +214,11 @@ def parity(source: Path, checkpoints: tuple[Path, ...], images: Path | None, mas
         raise click.UsageError("A bundle is proven against its checkpoint: add --checkpoint FILE.")
     if not source.is_dir() and checkpoints:
         raise click.UsageError(f"'{source}' is no bundle folder: leave out --checkpoint, or name a bundle.")
+    if [path.suffix for path in (checkpoints or (source,))] == [".onnx"]:
+        if images is not None:
+            raise click.UsageError("--images and --masks go with a checkpoint; for an ONNX file there is --inputs.")
+    elif inputs is not None:
+        raise click.UsageError("--inputs goes with one ONNX file.")
     with progress() as say, tempfile.TemporaryDirectory() as scratch:
         make_inputs = long_inputs if images is None or masks is None else user_inputs(images, masks)
         if checkpoints:
@@ -210,14 +227,14 @@ def parity(source: Path, checkpoints: tuple[Path, ...], images: Path | None, mas
             folder, checkpoints = _convert_for_parity(source, Path(scratch), say), (source,)
         from converters.prove import prove
 
-        reports, inputs, unverified = prove(folder, checkpoints, make_inputs, say)
+        reports, judged, unverified = prove(folder, checkpoints, make_inputs, say, inputs)
     if as_json:
         reports_json = [report.to_json() for report in reports]
         click.echo(json.dumps({"reports": reports_json, "not_verified": unverified}, indent=2))
     else:
         from converters.parity_report import format_parity
 
-        click.echo(format_parity(reports, inputs, unverified))
+        click.echo(format_parity(reports, judged, unverified))
     missed = [report.rung for report in reports if not report.passed]
     if missed:
         raise ParityError(folder, f"rung {', '.join(missed)} misses its gate", "Do not ship it: convert again")

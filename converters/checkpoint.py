@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 DATA_PARALLEL_PREFIX = "module."
-GENERATOR_KEY = "generator"
+# Where training scripts keep the generator's state dict: EdgeConnect, DeepFill v2, partial convolutions.
+GENERATOR_KEYS = ("generator", "G", "model")
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read `path`, a .pth, .pt or .safetensors file.
 
-    Accepts a bare state dict or one wrapped as {"iteration": ..., "generator": ...}, with or without
-    DataParallel's "module." prefix.
+    Accepts a bare state dict or one wrapped as {"iteration": ..., "generator": ...}, "G" or "model" in its place, with
+    or without DataParallel's "module." prefix.
 
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, or holds something else.
@@ -120,11 +121,16 @@ def _unwrap(path: Path, content: object) -> tuple[dict[str, Any], dict[str, Any]
         )
     state: Mapping[Any, Any] = content
     settings: dict[str, Any] = {}
-    if "discriminator" in content and GENERATOR_KEY not in content:
+    wrapped = [key for key in GENERATOR_KEYS if isinstance(state.get(key), Mapping)]
+    if ("discriminator" in content or "D" in content) and not wrapped:
         raise CheckpointError(path, "it holds a discriminator", "Give the generator's file, the one named ..._gen.pth")
-    if isinstance(state.get(GENERATOR_KEY), Mapping):
+    if len(wrapped) > 1:
+        raise CheckpointError(
+            path, f"it holds several state dicts: {', '.join(wrapped)}", "Save the generator's state dict alone"
+        )
+    if wrapped:
         settings = {str(key): value for key, value in content.items() if isinstance(value, int | float | str)}
-        state = state[GENERATOR_KEY]
+        state = state[wrapped[0]]
     tensors = {str(key): value for key, value in state.items()}
     if tensors and all(key.startswith(DATA_PARALLEL_PREFIX) for key in tensors):
         tensors = {key.removeprefix(DATA_PARALLEL_PREFIX): value for key, value in tensors.items()}

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from reference import Piece, ReferenceModel
 
 OPSET = 18
-# Traced on two items and unequal sides: a 1, or two equal sizes, would be taken for constants.
+# Traced on two items and unequal sides, also where a net has halved them as often as it can: a 1, or two equal sizes,
+# would be taken for constants.
 TRACE_SIZES = {"N": 2, "H": 32, "W": 48, "H4": 36, "W4": 52}
 
 
@@ -71,7 +72,10 @@ def export_onnx(model: ReferenceModel, module: nn.Module, size: tuple[int, int] 
 
 
 def _export_piece(piece: Piece, size: tuple[int, int] | None) -> ModelProto:
-    height, width = size or fit_size(piece.inputs, (TRACE_SIZES["H"], TRACE_SIZES["W"]))
+    multiple = max(spec.multiple_of for spec in piece.inputs)
+    height, width = size or fit_size(
+        piece.inputs, (max(TRACE_SIZES["H"], 2 * multiple), max(TRACE_SIZES["W"], 3 * multiple))
+    )
     sizes = {**TRACE_SIZES, "N": TRACE_SIZES["N"] if size is None else 1, "H": height, "W": width}
     example = tuple(_example(spec, sizes) for spec in piece.inputs)
     with _quiet_exporter():

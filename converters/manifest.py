@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from converters.bundle import GOLDEN, MANIFEST, SCHEMA_VERSION, describe_files, write_json
 from converters.cpp_readme import format_cpp_readme
@@ -17,8 +17,7 @@ from converters.targets import Artifact
 from converters.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from converters.checkpoint import Checkpoint
-    from reference import ReferenceModel
+    from converters.expected import Model
 
 FORMATS = {
     ".onnx": "ONNX",
@@ -32,15 +31,31 @@ FORMATS = {
 PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "onnxscript", "numpy")
 
 
+class SourceFile(Protocol):
+    """A file that a bundle is made from: a checkpoint, or a foreign ONNX file."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def format(self) -> str: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+
+
 @dataclass(frozen=True)
 class Record:
     """All that a bundle's manifest and README are written from."""
 
     name: str
-    checkpoints: Sequence[Checkpoint]
+    sources: Sequence[SourceFile]
     architecture: str
     license_note: str
-    model: ReferenceModel
+    model: Model
     raw: bool
     size: tuple[int, int] | None
     artifacts: Sequence[Artifact]
@@ -70,12 +85,12 @@ def write_manifest(folder: Path, record: Record) -> None:
             "judging": {output: asdict(judging) for output, judging in record.model.judging.items()},
             "sources": [
                 {
-                    "file": checkpoint.path.name,
-                    "format": checkpoint.format,
-                    "sha256": checkpoint.sha256,
-                    "settings": {key: str(value) for key, value in checkpoint.settings.items()},
+                    "file": source.path.name,
+                    "format": source.format,
+                    "sha256": source.sha256,
+                    "settings": {key: str(value) for key, value in source.settings.items()},
                 }
-                for checkpoint in record.checkpoints
+                for source in record.sources
             ],
             "contract": {
                 "inputs": [spec.to_json() for spec in record.model.inputs],
@@ -123,7 +138,7 @@ def format_readme(record: Record) -> str:
         f"# {record.name}\n",
         f"`{record.architecture}`"
         + (", the bare generator" if record.raw else "")
-        + f", ported from {' and '.join(f'`{c.path.name}` (sha256 `{c.sha256}`)' for c in record.checkpoints)}.\n",
+        + f", ported from {' and '.join(f'`{c.path.name}` (sha256 `{c.sha256}`)' for c in record.sources)}.\n",
         "## Contract\n",
         _format_contract(record.model.inputs, record.model.outputs),
         _format_sizes(record),

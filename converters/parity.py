@@ -61,14 +61,15 @@ SMALLEST_ERROR = 1e-7
 
 @dataclass(frozen=True)
 class Metrics:
-    """Errors of one item over its region.
+    """Errors of one item over its region, in its unit: 1, or as `ComparedCase.relative` says.
 
     Attributes:
         max_abs: Largest absolute error; infinite where a value is not finite.
         p99_9: 99.9th percentile of the absolute error.
-        psnr_db: 10 log10(peak^2 / mean squared error), infinite when equal; the peak is 1, of integers the type's.
+        psnr_db: 10 log10(peak^2 / mean squared error), infinite when equal; the peak is the unit, of integers the
+            type's.
         non_finite: NaN and infinite values in the whole item, region or not.
-        levels: Elements whose 8-bit level, round(255 x), differs; of integers, elements that differ.
+        levels: Elements whose 8-bit level, round(255 x / unit), differs; of integers, elements that differ.
         excess: max|actual - float64| / max(max|expected - float64|, 1e-7), None without a float64 run.
         worst_index: Where the largest error is.
     """
@@ -87,19 +88,21 @@ class Metrics:
 
 @dataclass(frozen=True)
 class ComparedCase:
-    """One parity input: a runner's outputs, torch's in float32 and in float64.
+    """One parity input: a runner's outputs, torch's in float32 and, if it runs so, in float64.
 
     Attributes:
         mask: The hole where above 0, broadcast to the outputs, if they are composited; None judges the whole plane.
         known: The image whose known pixels must come back bit for bit; goes with `mask`.
+        relative: Whether an output's errors are in units of its largest expected magnitude, where that is above 1.
     """
 
     name: str
     actual: Tensors
     expected: Tensors
-    float64: Tensors
+    float64: Tensors | None
     mask: Array | None = None
     known: Array | None = None
+    relative: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,15 @@ def _max_abs(tensor: TensorParity) -> float:
     return tensor.metrics.max_abs
 
 
-def measure(actual: Array, expected: Array, float64: Array | None = None, region: Array | None = None) -> Metrics:
+def unit_of(expected: Array) -> float:
+    """The largest magnitude of a float output whose range is not known, where above 1; else 1."""
+    finite = np.abs(expected[np.isfinite(expected)])
+    return 1.0 if _is_integer(expected) else float(max(finite.max(initial=0), 1))
+
+
+def measure(
+    actual: Array, expected: Array, float64: Array | None = None, region: Array | None = None, unit: float = 1
+) -> Metrics:
     """Measure `actual` against `expected`, arrays of one shape, in float64 arithmetic.
 
     Args:
@@ -194,15 +205,16 @@ def measure(actual: Array, expected: Array, float64: Array | None = None, region
         expected: What the untouched module gave in float32.
         float64: What it gave in float64; None leaves out the excess error.
         region: bool, broadcast to the shape; None is everything. At least one element must be in it.
+        unit: What errors are divided by.
     """
     inside = np.broadcast_to(True if region is None else region, actual.shape)
     non_finite = int(np.count_nonzero(~np.isfinite(actual)))
     with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
+        error = np.abs(actual.astype(np.float64) - expected.astype(np.float64)) / unit
         error[np.isnan(error)] = np.inf
         error = np.where(inside, error, -1.0)
         errors = error[inside]
-        scale, peak = (1, np.iinfo(actual.dtype).max) if _is_integer(actual) else (255, 1)
+        scale, peak = (1, _largest(actual)) if _is_integer(actual) else (255 / unit, 1)
         levels = np.rint(scale * actual.astype(np.float64)) != np.rint(scale * expected.astype(np.float64))
         squared = float(np.mean((errors / peak) ** 2))
     worst = np.unravel_index(int(np.argmax(error)), error.shape)
@@ -218,7 +230,12 @@ def measure(actual: Array, expected: Array, float64: Array | None = None, region
 
 
 def _is_integer(array: Array) -> bool:
-    return np.issubdtype(array.dtype, np.integer)
+    return array.dtype.kind in "iub"
+
+
+def _largest(array: Array) -> int:
+    """Of an integer type."""
+    return 1 if array.dtype.kind == "b" else int(np.iinfo(array.dtype).max)
 
 
 def _distance(one: Array, other: Array, inside: Array) -> float:
@@ -260,11 +277,20 @@ def _compare_tensor(name: str, gate: Tolerance, case: ComparedCase) -> list[Tens
         return refuse(f"its shape is {actual.shape}, torch's {expected.shape}")
     if actual.dtype != expected.dtype:
         return refuse(f"its dtype is {actual.dtype}, torch's {expected.dtype}")
+    if actual.ndim == 0:
+        return [_compare_item(name, gate, case, None)]
     return [_compare_item(name, gate, case, item) for item in range(len(actual))]
 
 
-def _compare_item(name: str, gate: Tolerance, case: ComparedCase, item: int) -> TensorParity:
-    actual, expected, float64 = case.actual[name][item], case.expected[name][item], case.float64[name][item]
+def _compare_item(name: str, gate: Tolerance, case: ComparedCase, index: int | None) -> TensorParity:
+    """`index` is None for an output without axes."""
+    item = index or 0
+
+    def pick(tensors: Tensors) -> Array:
+        return np.asarray(tensors[name] if index is None else tensors[name][index])
+
+    actual, expected = pick(case.actual), pick(case.expected)
+    float64 = None if case.float64 is None else pick(case.float64)
     failures = []
     inside = np.full(actual.shape, True)
     region = "plane"
@@ -278,9 +304,9 @@ def _compare_item(name: str, gate: Tolerance, case: ComparedCase, item: int) -> 
             failures.append("known pixels do not come back bit for bit")
         if not inside.any():
             return TensorParity(name, case.name, item, region, None, False, tuple(failures))
-    metrics = measure(actual, expected, float64, inside)
+    metrics = measure(actual, expected, float64, inside, unit_of(expected) if case.relative else 1)
     limit = ILL_CONDITIONED_LEVELS if _is_integer(expected) else ILL_CONDITIONED
-    ill_conditioned = _distance(expected, float64, inside) > limit
+    ill_conditioned = float64 is not None and _distance(expected, float64, inside) > limit
     if not ill_conditioned:
         failures += find_misses(metrics, gate)
     return TensorParity(name, case.name, item, region, metrics, ill_conditioned, tuple(failures))

@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from converters.bundle import write_json
 from converters.parity import ILL_CONDITIONED, ParityReport, TensorParity
-from converters.parity_inputs import SEED, ParityInput
+from converters.parity_inputs import SEED
+
+if TYPE_CHECKING:
+    from converters.expected import Given
 
 FILES = ("parity.json", "parity.md")
 METRIC_FORMS = (("max_abs", ".1e"), ("psnr_db", ".1f"), ("excess", ".2f"))
 
 
 def write_parity(
-    folder: Path, reports: Sequence[ParityReport], inputs: Sequence[ParityInput], unverified: Mapping[str, str]
+    folder: Path, reports: Sequence[ParityReport], inputs: Sequence[Given], unverified: Mapping[str, str]
 ) -> None:
     """Write parity.json and parity.md into `folder`."""
     write_json(
@@ -40,14 +44,15 @@ def clear_failed(folder: Path) -> None:
         folder.rmdir()
 
 
-def format_parity(reports: Sequence[ParityReport], inputs: Sequence[ParityInput], unverified: Mapping[str, str]) -> str:
+def format_parity(reports: Sequence[ParityReport], inputs: Sequence[Given], unverified: Mapping[str, str]) -> str:
     """The report as Markdown."""
     parts = [
         "# Parity\n",
         "Every rung is compared with the untouched torch module, float32, spectral norm alive, item by item; the worst",
         "item decides. Composited outputs are judged in the hole, others on the whole plane. Excess error is the error",
         "against a float64 run of the torch module, in units of torch float32's own. Errors of 8-bit outputs are in",
-        "levels.\n",
+        "levels. A foreign ONNX file's bundle is compared with ONNX Runtime on that file: without excess error, and,",
+        "where an output passes 1 in size, in units of its largest value.\n",
         "| rung | verdict | max abs | p99.9 | PSNR, dB | excess | worst input |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         *(_format_rung(report) for report in reports),

@@ -3,42 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from converters.bundle import Bundle, read_bundle, require_writable, write_bundle, write_golden
 from converters.checkpoint import Checkpoint, read_checkpoint
-from converters.errors import (
-    BundleError,
-    ConversionError,
-    MissingPackageError,
-    ParityError,
-    ProfileError,
-    UnrunnableError,
-)
-from converters.from_torch import export_onnx, fix_size
-from converters.manifest import Record, write_manifest
-from converters.parity import GATES, ComparedCase, ParityReport, compare, hole_of, require_passed
-from converters.parity_inputs import ParityInput, golden_input, short_inputs
+from converters.errors import BundleError, ConversionError, MissingPackageError, ParityError, UnrunnableError
+from converters.expected import Model
+from converters.from_onnx import SUFFIX as ONNX_SUFFIX
+from converters.from_onnx import OnnxFile, read_onnx
+from converters.manifest import Record, SourceFile, write_manifest
+from converters.parity import ParityReport, require_passed
 from converters.parity_report import clear_failed, write_parity
-from converters.rewrites.accurate_norm import rewrite_accurate_norm
-from converters.runners import OnnxRunner, Runner, TorchRunner
-from converters.simplify import simplify
-from converters.spectral_norm import fold_spectral_norm
+from converters.runners import Runner
+from converters.standards import OnnxStandard, Prove, Standard, TorchStandard, open_torch, open_waist
 from converters.targets import TARGETS, Artifact, Source, Target, with_those_beside
-from converters.tensors import Tensors, TensorSpec
-from converters.to_onnx import serialize
 from converters.to_tensorrt import DEFAULT_PROFILE, Profile
 from converters.tune_cpu import tune_for_cpu
 from reference import Architecture, Pipeline, ReferenceModel, identify, identify_pipeline
 
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
 Progress = Callable[[str], None]
+Stage = tuple[Architecture, Checkpoint]
+ONNX_LICENSE_NOTE = "The source file's licence covers these files too; ganport does not know it."
 
 
 @dataclass(frozen=True)
@@ -64,68 +51,24 @@ class Settings:
     pipeline: bool = False
     tune: bool = False
     profile: Profile = DEFAULT_PROFILE
-
-
-@dataclass(frozen=True)
-class Expected:
-    """Parity inputs of one model, and what the untouched torch module gives for them in float32 and float64."""
-
-    model: ReferenceModel
-    inputs: tuple[ParityInput, ...]
-    feeds: tuple[Tensors, ...]
-    float32: tuple[Tensors, ...]
-    float64: tuple[Tensors, ...]
-
-    def compare(self, rung: str, gate: str, runner: Runner) -> list[ParityReport]:
-        """Run every input in `runner`; a report on the outputs judged by GATES[gate], then on each with its own."""
-        actual: dict[int, Tensors] = {}
-        for i, feeds in enumerate(self.feeds):
-            if _differs_in_size(runner.inputs, feeds):
-                continue
-            with contextlib.suppress(ProfileError):
-                actual[i] = runner.run(feeds)
-        outside = tuple(given.name for i, given in enumerate(self.inputs) if i not in actual)
-        reports = []
-        for judging in dict.fromkeys(self.model.judging_of(spec.name) for spec in self.model.outputs):
-            names = {name for outputs in (self.float32[0], *actual.values()) for name in outputs}
-            names = {name for name in names if self.model.judging_of(name) == judging}
-            cases = [self._case(i, outputs, names, judging.known) for i, outputs in actual.items()]
-            own = rung if judging.gate is None else f"{rung}, {' and '.join(sorted(names))}"
-            reports.append(replace(compare(own, GATES[judging.gate or gate], cases), outside=outside))
-        return sorted(reports, key=lambda report: report.rung != rung)
-
-    def _case(self, i: int, outputs: Tensors, names: set[str], known: str | None) -> ComparedCase:
-        actual, float32, float64 = (
-            {name: array for name, array in tensors.items() if name in names}
-            for tensors in (outputs, self.float32[i], self.float64[i])
-        )
-        feeds = self.feeds[i]
-        mask = None if known is None else hole_of(feeds["mask"], feeds[known])
-        return ComparedCase(
-            self.inputs[i].name, actual, float32, float64, mask, None if known is None else feeds[known]
-        )
-
-
-def _differs_in_size(inputs: Sequence[TensorSpec], feeds: Tensors) -> bool:
-    """Whether a file of static shapes is of another size than the feeds."""
-    wanted = ((size, axis) for spec in inputs for size, axis in zip(feeds[spec.name].shape, spec.shape, strict=True))
-    return any(isinstance(axis, int) and size != axis for size, axis in wanted)
+    inputs: Path | None = None
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One bundle to make."""
+    """One bundle to make: of what, and how the standard that its files are held to is opened."""
 
-    architecture: Architecture | Pipeline
-    checkpoints: tuple[Checkpoint, ...]
-    build: Callable[[], ReferenceModel]
+    architecture: str
+    license_note: str
+    sources: tuple[SourceFile, ...]
+    open: Callable[[], Standard]
     folder: Path
 
 
-def convert(checkpoints: Sequence[Path], settings: Settings, progress: Progress) -> Iterator[Conversion]:
-    """Convert each checkpoint to a bundle, or all of them to a pipeline's.
+def convert(sources: Sequence[Path], settings: Settings, progress: Progress) -> Iterator[Conversion]:
+    """Convert each checkpoint or ONNX file to a bundle, or all checkpoints to a pipeline's.
 
-    Every checkpoint is read and identified, and every target's builder looked for, before anything is written.
+    Every source is read and identified, and every target's builder looked for, before anything is written.
 
     Raises:
         CheckpointError, ArchitectureError: a checkpoint is unusable, or no pipeline is made of these.
@@ -145,36 +88,57 @@ def convert(checkpoints: Sequence[Path], settings: Settings, progress: Progress)
         if missing is not None:
             raise MissingPackageError(f"--to {target.name}", missing, f"It needs {target.needs}")
     read = []
-    for path in checkpoints:
+    for path in sources:
         progress(f"reading {path.name}")
-        checkpoint = read_checkpoint(path)
-        read.append((identify(checkpoint), checkpoint))
-    jobs = [_plan_pipeline(read, settings)] if settings.pipeline else [_plan(*each, settings) for each in read]
+        read.append(_read(path, settings))
+    jobs = [_plan_pipeline(read, settings)] if settings.pipeline else [_plan(source, settings) for source in read]
     folders = [job.folder for job in jobs]
     for folder in folders:
         if folders.count(folder) > 1:
             raise BundleError(
-                folder, "several of the checkpoints would become this bundle", "Convert them one by one, with --name"
+                folder, "several of the sources would become this bundle", "Convert them one by one, with --name"
             )
         require_writable(folder, settings.overwrite)
     for job in jobs:
         yield _convert_one(job, settings, progress)
 
 
-def _plan(architecture: Architecture, checkpoint: Checkpoint, settings: Settings) -> _Job:
-    def build() -> ReferenceModel:
-        model = architecture.build(checkpoint, raw=settings.raw)
-        return model if settings.size is None else fix_size(model, settings.size)
+def _read(path: Path, settings: Settings) -> Stage | OnnxFile:
+    """
+    Raises:
+        ConversionError: what was asked for needs a checkpoint.
+    """
+    if path.suffix != ONNX_SUFFIX:
+        checkpoint = read_checkpoint(path)
+        return identify(checkpoint), checkpoint
+    for option, given in (("--pipeline", settings.pipeline), ("--raw", settings.raw)):
+        if given:
+            raise ConversionError(path, f"{option} is for checkpoints, and this is an ONNX file", f"Leave out {option}")
+    return read_onnx(path)
 
-    return _Job(architecture, (checkpoint,), build, settings.out / (settings.name or architecture.name))
 
-
-def _plan_pipeline(read: Sequence[tuple[Architecture, Checkpoint]], settings: Settings) -> _Job:
-    pipeline, stages = order_stages(read)
+def _plan(source: Stage | OnnxFile, settings: Settings) -> _Job:
+    if isinstance(source, OnnxFile):
+        standard = OnnxStandard(source, settings.size, settings.inputs)
+        folder = settings.out / (settings.name or source.name)
+        return _Job(standard.model.architecture, ONNX_LICENSE_NOTE, (source,), lambda: standard, folder)
+    architecture, checkpoint = source
     return _Job(
-        pipeline,
+        architecture.name,
+        architecture.license_note,
+        (checkpoint,),
+        lambda: open_torch(architecture.build(checkpoint, raw=settings.raw), settings.size),
+        settings.out / (settings.name or architecture.name),
+    )
+
+
+def _plan_pipeline(read: Sequence[Stage | OnnxFile], settings: Settings) -> _Job:
+    pipeline, stages = order_stages([stage for stage in read if not isinstance(stage, OnnxFile)])
+    return _Job(
+        pipeline.name,
+        pipeline.license_note,
         tuple(checkpoint for _, checkpoint in stages),
-        lambda: build_stages(pipeline, stages),
+        lambda: TorchStandard(build_stages(pipeline, stages)),
         settings.out / (settings.name or pipeline.name),
     )
 
@@ -185,9 +149,9 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
     def say(step: str) -> None:
         progress(f"{folder.name}: {step}")
 
-    say("running the torch module in float32 and float64")
-    model = job.build()
-    expected = run_reference(model, short_inputs(model.inputs, settings.size))
+    say("running what its files are held to")
+    standard = job.open()
+    model, expected = standard.model, standard.expect()
     reports: list[ParityReport] = []
 
     def prove(rung: str, gate: str, runner: Runner) -> None:
@@ -199,27 +163,17 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
     clear_failed(failed)
     try:
         with write_bundle(folder) as partial:
-            say("folding spectral norm")
-            folded = fold_spectral_norm(model.module)
-            prove("fold", "fold", TorchRunner(folded, model.inputs, model.outputs))
-
-            say("exporting to ONNX")
-            exported = export_onnx(model, folded, settings.size)
-            prove("export", "onnx", open_waist(exported, model))
-
-            say("simplifying")
-            waist = simplify(exported)
-            prove("simplify", "onnx", open_waist(waist, model))
+            waist = standard.build_waist(prove, say)
 
             tuned = None
-            for tuned in tune_for_cpu(waist) if settings.tune else ():
+            for tuned in tune_for_cpu(waist.graph) if settings.tune else ():
                 say(f"rewriting for a CPU: {tuned.rung}")
                 prove(tuned.rung, tuned.gate, open_waist(tuned.graph, model))
 
-            hashes = " ".join(checkpoint.sha256 for checkpoint in job.checkpoints)
-            facts = {"architecture": job.architecture.name, "source_sha256": hashes}
-            pieces, profile = model.pieces(folded), settings.profile.fit(model.inputs)
-            source = Source(folder.name, waist, model.inputs, model.outputs, facts, profile, pieces, tuned)
+            hashes = " ".join(source.sha256 for source in job.sources)
+            facts = {"architecture": job.architecture, "source_sha256": hashes}
+            profile = settings.profile.fit(model.inputs)
+            source = Source(folder.name, waist.graph, model.inputs, model.outputs, facts, profile, waist.pieces, tuned)
             artifacts, unverified = [], {}
             for target in (TARGETS[name] for name in settings.targets):
                 say(f"writing {target.name}")
@@ -231,14 +185,14 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
                     unverified[target.name] = reason
 
             say("packing")
-            golden = run_reference(model, [golden_input(model.inputs, settings.size)])
+            golden = standard.expect_golden()
             write_golden(partial, golden.feeds[0], golden.float32[0])
             write_parity(partial, reports, expected.inputs, unverified)
             record = Record(
                 folder.name,
-                job.checkpoints,
-                job.architecture.name,
-                job.architecture.license_note,
+                job.sources,
+                job.architecture,
+                job.license_note,
                 model,
                 settings.raw,
                 settings.size,
@@ -255,9 +209,7 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
     return Conversion(read_bundle(folder), tuple(artifacts), tuple(reports), unverified)
 
 
-def _prove_artifact(
-    target: Target, artifact: Artifact, folder: Path, model: ReferenceModel, prove: Callable[[str, str, Runner], None]
-) -> str | None:
+def _prove_artifact(target: Target, artifact: Artifact, folder: Path, model: Model, prove: Prove) -> str | None:
     """Run the ladder's rung of an artifact; why it could not be run, or None."""
     missing = target.missing_verifier()
     if missing is not None:
@@ -270,10 +222,7 @@ def _prove_artifact(
     return None
 
 
-Stages = Sequence[tuple[Architecture, Checkpoint]]
-
-
-def order_stages(read: Stages) -> tuple[Pipeline, Stages]:
+def order_stages(read: Sequence[Stage]) -> tuple[Pipeline, Sequence[Stage]]:
     """The pipeline that the checkpoints make, and they in its order.
 
     Raises:
@@ -283,25 +232,6 @@ def order_stages(read: Stages) -> tuple[Pipeline, Stages]:
     return pipeline, sorted(read, key=lambda stage: pipeline.stages.index(stage[0].name))
 
 
-def build_stages(pipeline: Pipeline, stages: Stages) -> ReferenceModel:
+def build_stages(pipeline: Pipeline, stages: Sequence[Stage]) -> ReferenceModel:
     """The pipeline's model."""
     return pipeline.build(*(architecture.build(checkpoint) for architecture, checkpoint in stages))
-
-
-def run_reference(model: ReferenceModel, inputs: Sequence[ParityInput]) -> Expected:
-    """What the untouched module gives for `inputs`, in float32 and in float64."""
-    feeds = tuple(model.make_feeds(given.photo, given.edges, given.mask) for given in inputs)
-    single = TorchRunner(model.module, model.inputs, model.outputs)
-    double = TorchRunner(copy.deepcopy(model.module).double(), model.inputs, model.outputs)
-    return Expected(
-        model,
-        tuple(inputs),
-        feeds,
-        tuple(single.run(feed) for feed in feeds),
-        tuple(double.run(feed) for feed in feeds),
-    )
-
-
-def open_waist(waist: ModelProto, model: ReferenceModel) -> Runner:
-    """ONNX Runtime on a waist, its norms spelled out: the runtime's own norm operator is not accurate enough."""
-    return OnnxRunner(serialize(rewrite_accurate_norm(waist)), model.inputs, model.outputs)

@@ -1,64 +1,53 @@
-"""Prove a finished bundle against the checkpoint it was made from, on the long set of inputs."""
+"""Prove a finished bundle against what it was made from, on more inputs than a conversion runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from converters.bundle import read_bundle
 from converters.checkpoint import read_checkpoint
 from converters.errors import BundleError, UnrunnableError
+from converters.expected import Expected, Given, run_reference
+from converters.from_onnx import SUFFIX as ONNX_SUFFIX
+from converters.from_onnx import read_onnx
 from converters.parity import ParityReport
-from converters.parity_inputs import MakeInputs, ParityInput, short_inputs
-from converters.pipeline import build_stages, order_stages, run_reference
+from converters.parity_inputs import MakeInputs, short_inputs
+from converters.pipeline import build_stages, order_stages
+from converters.standards import OnnxStandard
 from converters.targets import TARGETS
 from converters.verify import read_gate
 from reference import identify
 
 
 def prove(
-    folder: Path, checkpoints: Sequence[Path], make_inputs: MakeInputs, progress: Callable[[str], None]
-) -> tuple[list[ParityReport], tuple[ParityInput, ...], dict[str, str]]:
+    folder: Path,
+    sources: Sequence[Path],
+    make_inputs: MakeInputs,
+    progress: Callable[[str], None],
+    npz: Path | None = None,
+) -> tuple[list[ParityReport], Sequence[Given], dict[str, str]]:
     """Reports per target of the bundle that runs here, what they were judged on, and why the others do not run.
 
     Args:
         folder: The bundle.
-        checkpoints: What it was made from: one, or a pipeline's.
-        make_inputs: Makes what to judge on.
+        sources: What it was made from: a checkpoint, a pipeline's, or an ONNX file.
+        make_inputs: Makes what a checkpoint's bundle is judged on.
+        npz: Arrays to judge an ONNX file's bundle on, instead of seeded numbers.
 
     A bundle of static shapes is also judged on the short set at its own size.
     The bundle's hashes are not looked at: that is `verify`. A report that misses its gate is returned, not raised.
 
     Raises:
-        BundleError: the bundle was made from other checkpoints.
+        BundleError: the bundle was made from other files.
     """
     bundle = read_bundle(folder)
-    read = [read_checkpoint(path) for path in checkpoints]
-    known = {source["sha256"]: source["file"] for source in bundle.manifest["sources"]}
-    for checkpoint in read:
-        if checkpoint.sha256 not in known:
-            raise BundleError(
-                folder,
-                f"it was made from another checkpoint than {checkpoint.path.name} (sha256 differs)",
-                "Name the checkpoint it was made from",
-            )
-    if len(read) != len(known):
-        raise BundleError(
-            folder,
-            f"it was made from {' and '.join(known.values())}, of which {len(read)} were given",
-            "Name each with --checkpoint",
-        )
-    stages = [(identify(checkpoint), checkpoint) for checkpoint in read]
-    if len(stages) == 1:
-        model = stages[0][0].build(stages[0][1], raw=bundle.manifest["raw"])
+    progress("running what the bundle was made from")
+    if any(path.suffix == ONNX_SUFFIX for path in sources):
+        expected = _expect_onnx(folder, bundle.manifest, sources, npz)
     else:
-        model = build_stages(*order_stages(stages))
-    inputs = make_inputs(model.inputs)
-    static_size = bundle.manifest["contract"]["static_size"]
-    if static_size is not None:  # inputs of another size cannot be run
-        inputs = (*short_inputs(model.inputs, tuple(static_size)), *inputs)
-    progress(f"running the torch module on {len(inputs)} inputs in float32 and float64")
-    expected = run_reference(model, inputs)
+        expected = _expect_torch(folder, bundle.manifest, sources, make_inputs)
     reports, unverified = [], {}
     for artifact in bundle.manifest["artifacts"]:
         target = TARGETS[artifact["target"]]
@@ -74,4 +63,45 @@ def prove(
                 reports += expected.compare(target.name, gate, runner)
         except UnrunnableError as error:
             unverified[target.name] = f"numbers not checked: {error.met}"
-    return reports, inputs, unverified
+    return reports, expected.inputs, unverified
+
+
+def _expect_torch(
+    folder: Path, manifest: Mapping[str, Any], sources: Sequence[Path], make_inputs: MakeInputs
+) -> Expected:
+    read = [read_checkpoint(path) for path in sources]
+    _require_sources(folder, manifest, {checkpoint.path: checkpoint.sha256 for checkpoint in read})
+    stages = [(identify(checkpoint), checkpoint) for checkpoint in read]
+    if len(stages) == 1:
+        model = stages[0][0].build(stages[0][1], raw=manifest["raw"])
+    else:
+        model = build_stages(*order_stages(stages))
+    inputs = make_inputs(model.inputs)
+    static_size = manifest["contract"]["static_size"]
+    if static_size is not None:  # inputs of another size cannot be run
+        inputs = (*short_inputs(model.inputs, tuple(static_size)), *inputs)
+    return run_reference(model, inputs)
+
+
+def _expect_onnx(folder: Path, manifest: Mapping[str, Any], sources: Sequence[Path], npz: Path | None) -> Expected:
+    files = [read_onnx(path) for path in sources]
+    _require_sources(folder, manifest, {file.path: file.sha256 for file in files})
+    size = manifest["contract"]["static_size"]
+    return OnnxStandard(files[0], None if size is None else tuple(size), npz).expect()
+
+
+def _require_sources(folder: Path, manifest: Mapping[str, Any], given: Mapping[Path, str]) -> None:
+    known = {source["sha256"]: source["file"] for source in manifest["sources"]}
+    for path, sha256 in given.items():
+        if sha256 not in known:
+            raise BundleError(
+                folder,
+                f"it was made from another checkpoint than {path.name} (sha256 differs)",
+                "Name the checkpoint it was made from",
+            )
+    if len(given) != len(known):
+        raise BundleError(
+            folder,
+            f"it was made from {' and '.join(known.values())}, of which {len(given)} were given",
+            "Name each with --checkpoint",
+        )

@@ -115,7 +115,7 @@ def build_engine(waist: ModelProto, profile: Profile) -> EngineBuild:
         refusal = parser.get_error(0)
         raise ConversionError(
             f"node '{refusal.node_name()}' ({refusal.node_operator()})",
-            f"TensorRT's parser refuses it ({refusal.desc().strip().rstrip('.')})",
+            f"TensorRT's parser refuses it ({_one_line(refusal.desc())})",
             "Use operators that TensorRT knows",
         )
     compared = compare_network(trt, network, waist)
@@ -133,10 +133,28 @@ def build_engine(waist: ModelProto, profile: Profile) -> EngineBuild:
 
 
 def _shapes(builder: Any, network: Any, profile: Profile) -> Any:
+    """The profile's N, H and W for every input's free axes: the first, and of four the third and fourth.
+
+    Raises:
+        ConversionError: another axis is free.
+    """
     shapes = builder.create_optimization_profile()
     for i in range(network.num_inputs):
         tensor = network.get_input(i)
-        channels = tensor.shape[1]
-        limits = [(n, channels, *size) for n, size in zip(profile.batches, profile.sizes, strict=True)]
-        shapes.set_shape(tensor.name, *limits)
+        rank = len(tensor.shape)
+        limits = []
+        for n, (height, width) in zip(profile.batches, profile.sizes, strict=True):
+            sizes = {0: n, 2: height, 3: width} if rank == 4 else {0: n}
+            limits.append([sizes.get(axis, -1) if size == -1 else size for axis, size in enumerate(tensor.shape)])
+        if -1 in limits[0]:
+            raise ConversionError(
+                f"input '{tensor.name}'",
+                f"its axis {limits[0].index(-1)} of {rank} is free, and a profile gives only N, H and W",
+                "Export it with that size fixed",
+            )
+        shapes.set_shape(tensor.name, *map(tuple, limits))
     return shapes
+
+
+def _one_line(text: str) -> str:
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip()).rstrip(".")

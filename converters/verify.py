@@ -9,7 +9,7 @@ from typing import Any
 
 from converters.bundle import Bundle, read_bundle, verify_hashes
 from converters.errors import BundleError, ParityError, ProfileError, UnrunnableError
-from converters.parity import GATES, Metrics, find_misses, measure
+from converters.parity import GATES, Metrics, find_misses, measure, unit_of
 from converters.targets import TARGETS
 
 
@@ -76,8 +76,9 @@ def replay(bundle: Bundle) -> Iterator[Replay]:
                     f"it is {actual[name].shape} {actual[name].dtype}, golden {array.shape} {array.dtype}",
                     "Do not use it: convert the checkpoint again",
                 )
-            metrics = measure(actual[name], array)
-            gate = bundle.manifest["judging"].get(name, {}).get("gate") or own_gate
+            judging = bundle.manifest["judging"].get(name, {})
+            metrics = measure(actual[name], array, unit=unit_of(array) if judging.get("relative") else 1)
+            gate = judging.get("gate") or own_gate
             misses = find_misses(metrics, GATES[gate])
             if metrics.non_finite or misses:
                 raise ParityError(

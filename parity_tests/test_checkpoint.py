@@ -93,6 +93,15 @@ def test_tensor_that_is_no_plain_finite_one_is_refused_by_name(tmp_path: Path, v
         read_checkpoint(tmp_path / "a.pth")
 
 
+@pytest.mark.parametrize("key", ["generator", "G", "model"])
+def test_state_dict_is_found_beside_what_training_needs(tmp_path: Path, key: str) -> None:
+    content = {"n_iter": 4, key: {"w": torch.ones(2)}, "D": {"v": torch.ones(3)}, "optimizer": {"state": {}}}
+    torch.save(content, tmp_path / "a.pth")
+    checkpoint = read_checkpoint(tmp_path / "a.pth")
+    assert list(checkpoint.tensors) == ["w"]
+    assert checkpoint.settings == {"n_iter": 4}
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -100,6 +109,8 @@ def test_tensor_that_is_no_plain_finite_one_is_refused_by_name(tmp_path: Path, v
         ({}, "holds no tensors"),
         ({"iteration": 3, "generator": {}}, "holds no tensors"),
         ({"iteration": 3, "discriminator": {"conv1.0.weight_orig": torch.ones(3)}}, "holds a discriminator"),
+        ({"n_iter": 3, "D": {"conv1.weight": torch.ones(3)}}, "holds a discriminator"),
+        ({"G": {"a": torch.ones(3)}, "model": {"a": torch.ones(3)}}, "several state dicts: G, model"),
     ],
 )
 def test_file_without_a_state_dict_is_refused(tmp_path: Path, content: object, said: str) -> None:

@@ -13,11 +13,13 @@ import pytest
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 from torch import nn
 
-from converters import pipeline
+from converters import pipeline, standards
 from converters.errors import ParityError
+from converters.expected import Expected, run_reference
 from converters.parity import require_passed
 from converters.parity_inputs import short_inputs
-from converters.pipeline import Expected, Settings, open_waist, run_reference
+from converters.pipeline import Settings
+from converters.standards import open_waist
 from parity_tests.conftest import Waist
 
 Surgery = Callable[[ModelProto, Waist], None]
@@ -170,7 +172,7 @@ def test_conversion_stops_at_the_rung_that_broke_and_leaves_its_report_but_no_bu
         "simplify": break_graph(waist, use_wrong_epsilon_on_the_first_norm),
     }[step]
     for name, result in results.items():
-        monkeypatch.setattr(pipeline, name, lambda *arguments, result=result: result)
+        monkeypatch.setattr(standards, name, lambda *arguments, result=result: result)
     with pytest.raises(ParityError, match=f"edgeconnect-edge, rung '{rung}'") as caught:
         list(pipeline.convert([checkpoints["edge"]], Settings(("onnx",), tmp_path), lambda step: None))
     assert caught.value.exit_code == 3

@@ -13,10 +13,11 @@ import pytest
 from onnx import ModelProto, TensorProto
 
 from converters.errors import ExportError, FeedError
+from converters.expected import Expected, run_reference
 from converters.from_torch import fix_size
 from converters.parity import require_passed
 from converters.parity_inputs import ParityInput, make_input
-from converters.pipeline import Conversion, Expected, Settings, convert, run_reference
+from converters.pipeline import Conversion, Settings, convert
 from converters.prove import prove
 from converters.runners import OnnxRunner, Runner
 from converters.targets import TARGETS

@@ -15,7 +15,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 from torch import nn
 
-from converters import pipeline, to_tensorrt
+from converters import standards, to_tensorrt
 from converters.errors import ConversionError, MissingPackageError, UnrunnableError
 from converters.pipeline import Conversion
 from converters.targets import TensorrtTarget
@@ -190,7 +190,7 @@ def test_command_refuses_a_profile_out_of_order_and_writes_nothing(
 def test_command_builds_for_the_profile_it_is_given(
     checkpoints: Mapping[str, Path], waists: Mapping[str, Waist], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "export_onnx", lambda *args: copy.deepcopy(waists["edge"].exported))
+    monkeypatch.setattr(standards, "export_onnx", lambda *args: copy.deepcopy(waists["edge"].exported))
     sizes = ("--trt-min", "32x48", "--trt-opt", "64x96", "--trt-max", "128x160")
     result = run_ganport("convert", checkpoints["edge"], "--to", "trt", "-o", tmp_path, "--name", "e", *sizes)
     assert result.exit_code == 0

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from converters.checkpoint import read_checkpoint
+from converters.expected import Expected, run_reference
 from converters.from_torch import export_onnx, fix_size
 from converters.parity import GATES, require_passed
 from converters.parity_inputs import make_input, short_inputs
-from converters.pipeline import Expected, run_reference
 from converters.runners import TorchRunner
 from converters.simplify import simplify
 from converters.spectral_norm import fold_spectral_norm

@@ -69,10 +69,12 @@ class Judging:
         known: The input whose pixels come back bit for bit outside the hole, so that the hole is judged; None judges
             the whole plane. The hole is the input "mask", where it is above 0.
         gate: A gate of its own, instead of the target's.
+        relative: Errors are in units of the largest expected magnitude where that is above 1: the range is not known.
     """
 
     known: str | None = None
     gate: str | None = None
+    relative: bool = False
 
 
 WHOLE_PLANE = Judging()
