@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from converters.checkpoint import Checkpoint
 
 ARCHITECTURES = {
+    "deepfill-v2": "reference.deepfill:DEEPFILL",
     "edgeconnect-edge": "reference.edgeconnect:EDGE",
     "edgeconnect-inpaint": "reference.edgeconnect:INPAINT",
+    "partial-conv": "reference.partial_conv:PARTIAL_CONV",
 }
 PIPELINES = {"edgeconnect": "reference.edgeconnect_pipeline:PIPELINE"}
 SHOWN = 3
