@@ -11,6 +11,8 @@ PHOTO := reference/photos/coffee.png
 CPP := build/cpp
 
 OLDEST := build/onnxruntime-1.16.3
+# A trained net that strangers published, and their own code to run it (MIT).
+VINTAGIFY := build/vintagify
 
 .PHONY: demo test bench lint clean
 
@@ -19,7 +21,7 @@ demo: $(VENV)/run.stamp
 	$(BIN)/ganport convert --pipeline --to onnx,trt -o $(OUT) --overwrite
 	$(BIN)/ganport inpaint $(PHOTO) reference/photos/coffee-mask.png --bundle $(OUT)/edgeconnect -o $(OUT)/coffee-inpainted.png
 
-test: $(VENV)/dev.stamp $(CPP)/deps.stamp $(OLDEST) lint
+test: $(VENV)/dev.stamp $(CPP)/deps.stamp $(OLDEST) $(VINTAGIFY) lint
 	$(BIN)/python -m pytest -q --durations=15
 
 # Nothing else should run meanwhile; it takes a quarter of an hour.
@@ -54,6 +56,10 @@ $(CPP)/deps.stamp: parity_tests/fetch_cpp_dependencies.sh $(VENV)/dev.stamp
 $(OLDEST): $(VENV)/dev.stamp
 	rm -rf $@
 	$(BIN)/pip install --quiet --no-deps --target $@ onnxruntime==1.16.3
+
+$(VINTAGIFY): $(VENV)/dev.stamp
+	rm -rf $@
+	$(BIN)/pip install --quiet --no-deps --target $@ vintagify==0.1.2
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -85,6 +85,8 @@ def _facts(
             "Export them as constants",
         )
     pads = list(attributes.get("pads", (0, 0, 0, 0)))
+    # TensorRT has no output padding: its parser takes it off the padding at the end.
+    pads[2:] = [end - extra for end, extra in zip(pads[2:], attributes.get("output_padding", (0, 0)), strict=True)]
     yield "kernel", weights[node.input[1]].tobytes(), np.asarray(layer.kernel).tobytes()
     bias = weights[node.input[2]].tobytes() if any(node.input[2:]) else b""
     yield "bias", bias, b"" if layer.bias is None else np.asarray(layer.bias).tobytes()

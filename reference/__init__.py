@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from converters.checkpoint import Checkpoint
 
 ARCHITECTURES = {
+    "cyclegan-resnet": "reference.resnet_generator:CYCLEGAN",
     "deepfill-v2": "reference.deepfill:DEEPFILL",
     "edgeconnect-edge": "reference.edgeconnect:EDGE",
     "edgeconnect-inpaint": "reference.edgeconnect:INPAINT",
     "partial-conv": "reference.partial_conv:PARTIAL_CONV",
+    "style-transfer": "reference.style_transfer:STYLE_TRANSFER",
 }
 PIPELINES = {"edgeconnect": "reference.edgeconnect_pipeline:PIPELINE"}
 SHOWN = 3
