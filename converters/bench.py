@@ -100,7 +100,7 @@ def measure_group(group: Group, threads: int, runs: int, progress: Callable[[str
     Raises:
         GanportError: a contestant cannot be opened or refuses the inputs.
     """
-    batch = len(next(iter(group.feeds[0].values())))
+    batch = next((len(array) for array in group.feeds[0].values() if array.ndim), 1)
     workers: list[_Worker] = []
     try:
         for contestant in group.contestants:

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
+
 from converters.errors import ProfileError
 from converters.parity import GATES, ComparedCase, ParityReport, compare, hole_of
-from converters.parity_inputs import ParityInput
+from converters.parity_inputs import SEED, ParityInput
 from converters.runners import Runner, TorchRunner
 from converters.tensors import Tensors, TensorSpec
 from reference import Judging, ReferenceModel
@@ -54,6 +56,7 @@ class Expected:
     Attributes:
         float32: Its outputs.
         float64: Its outputs in float64, None where it cannot be run so: then no excess error is judged.
+        nudged: Its float32 outputs on the inputs moved by one float32 step, where it was run on such.
     """
 
     model: Model
@@ -61,6 +64,7 @@ class Expected:
     feeds: tuple[Tensors, ...]
     float32: tuple[Tensors, ...]
     float64: tuple[Tensors, ...] | None
+    nudged: tuple[Tensors | None, ...] | None = None
 
     def compare(self, rung: str, gate: str, runner: Runner) -> list[ParityReport]:
         """Run every input in `runner`; a report on the outputs judged by GATES[gate], then on each with its own."""
@@ -86,6 +90,7 @@ class Expected:
 
         feeds = self.feeds[i]
         known = None if judging.known is None else feeds[judging.known]
+        nudged = None if self.nudged is None else self.nudged[i]
         return ComparedCase(
             self.inputs[i].name,
             pick(outputs),
@@ -94,6 +99,7 @@ class Expected:
             None if known is None else hole_of(feeds["mask"], known),
             known,
             judging.relative,
+            None if nudged is None else pick(nudged),
         )
 
 
@@ -108,10 +114,29 @@ def run_reference(model: ReferenceModel, inputs: Sequence[ParityInput]) -> Expec
     feeds = tuple(model.make_feeds(given.photo, given.edges, given.mask) for given in inputs)
     single = TorchRunner(model.module, model.inputs, model.outputs)
     double = TorchRunner(copy.deepcopy(model.module).double(), model.inputs, model.outputs)
+    nudged = [nudge(feed) for feed in feeds]
     return Expected(
         model,
         tuple(inputs),
         feeds,
         tuple(single.run(feed) for feed in feeds),
         tuple(double.run(feed) for feed in feeds),
+        tuple(None if feed is None else single.run(feed) for feed in nudged),
     )
+
+
+def nudge(feeds: Tensors) -> Tensors | None:
+    """The feeds with every number between 0 and 1 moved up or down by one float32 step, or not at all, by a seed.
+
+    Masks and edges are 0 and 1 and stay so. None if nothing moved.
+    """
+    random = np.random.default_rng(SEED)
+    moved = {}
+    for name, array in feeds.items():
+        if array.dtype == np.float32:
+            inside = (array > 0) & (array < 1)
+            towards = random.integers(-1, 2, array.shape).astype(np.float32)
+            moved[name] = np.where(inside, np.nextafter(array, array + towards), array)
+        else:
+            moved[name] = array
+    return moved if any((moved[name] != feeds[name]).any() for name in feeds) else None

@@ -19,8 +19,9 @@ from converters.tensors import TensorSpec
 if TYPE_CHECKING:
     from converters.expected import Model
 
+ONNX = "ONNX"
 FORMATS = {
-    ".onnx": "ONNX",
+    ".onnx": ONNX,
     ".engine": "TensorRT engine",
     ".params": "MXNet NDArray list",
     ".wl": "Wolfram Language",
@@ -28,6 +29,8 @@ FORMATS = {
     ".npy": "NumPy array",
     ".md": "Markdown",
 }
+# Element types that the C++ library knows.
+CPP_DTYPES = ("float32", "uint8", "int8")
 PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "onnxscript", "numpy")
 
 
@@ -62,13 +65,27 @@ class Record:
     reports: Sequence[ParityReport]
     unverified: Mapping[str, str]
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is made from an ONNX file."""
+        return all(source.format == ONNX for source in self.sources)
+
+    @property
+    def standard(self) -> str:
+        """What gave the outputs that its files are held to."""
+        return (
+            f"ONNX Runtime on `{self.sources[0].path.name}` itself" if self.is_foreign else "the untouched torch module"
+        )
+
 
 def write_manifest(folder: Path, record: Record) -> None:
     """Write README.md, cpp/README.md and then manifest.json, which hashes every other file in `folder`."""
     (folder / "README.md").write_text(format_readme(record), encoding="utf-8")
     inputs, targets = [spec.name for spec in record.model.inputs], [artifact.target for artifact in record.artifacts]
     cpp_readme = format_cpp_readme(record.name, inputs, targets)
-    if cpp_readme is not None:
+    if cpp_readme is not None and all(
+        spec.dtype in CPP_DTYPES for spec in (*record.model.inputs, *record.model.outputs)
+    ):
         (folder / "cpp").mkdir()
         (folder / "cpp" / "README.md").write_text(cpp_readme, encoding="utf-8")
     files = describe_files(folder)
@@ -148,7 +165,7 @@ def format_readme(record: Record) -> str:
     ]
     for artifact in record.artifacts:
         parts.append(SNIPPETS[artifact.target](record, artifact))
-    parts.append(VERIFY.format(golden=GOLDEN))
+    parts.append(VERIFY.format(golden=GOLDEN, standard=record.standard))
     parts.append(f"## Licence\n\n{record.license_note}\n")
     return "\n".join(parts)
 
@@ -167,6 +184,14 @@ def _format_contract(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 
 def _format_sizes(record: Record) -> str:
     spec = record.model.inputs[0]
+    if record.is_foreign:
+        free = dict.fromkeys(axis for one in record.model.inputs for axis in one.shape if isinstance(axis, str))
+        if not free:
+            return "Every input is of that one size.\n"
+        return (
+            f"Sizes that the file leaves free: {', '.join(free)}. What its net takes of them, its author knows; those "
+            "that it was run at are in `parity.md`. An engine also keeps to its profile (`manifest.json`).\n"
+        )
     if record.size is not None:
         return f"N is 1, H is {record.size[0]}, W is {record.size[1]}; no other size.\n"
     multiples = f"multiples of {spec.multiple_of}, " if spec.multiple_of > 1 else ""
@@ -177,7 +202,14 @@ def _format_sizes(record: Record) -> str:
 
 
 def _format_proof(record: Record) -> str:
-    rows = ["| target | verdict | max abs error | hole PSNR, dB | excess error |", "| --- | --- | --- | --- | --- |"]
+    unit, region = "", "hole "
+    if record.is_foreign:
+        unit, region = ", errors in units of an output's largest value where that is above 1", ""
+    rows = [
+        f"Held to {record.standard}{unit}:\n",
+        f"| target | verdict | max abs error | {region}PSNR, dB | excess error |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for artifact in record.artifacts:
         report = next((report for report in record.reports if report.rung == artifact.target), None)
         if report is None:
@@ -279,5 +311,5 @@ SNIPPETS = {"onnx": _format_onnx, "mxnet": _format_mxnet, "trt": _format_engine,
 VERIFY = """## Verify
 
 `sha256sum -c SHA256SUMS` checks the files. `ganport verify .` also looks for files that are not listed and replays
-`{golden}/` (one real case, outputs of the untouched torch module) on every runtime that is present.
+`{golden}/` (one case, its outputs given by {standard}) on every runtime that is present.
 """

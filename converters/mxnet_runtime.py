@@ -59,7 +59,7 @@ class MxnetRunner:
 
     Raises:
         MissingPackageError: mxnet is not installed.
-        BundleError: MXNet cannot read the files, or they do not belong together.
+        BundleError: MXNet cannot read the files, they do not belong together, or it fails on them.
     """
 
     def __init__(self, symbol: Path, params: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
@@ -81,9 +81,12 @@ class MxnetRunner:
         executor = self._executor(tuple(feeds[spec.name].shape for spec in self.inputs))
         for spec in self.inputs:
             executor.arg_dict[spec.name][:] = feeds[spec.name]
-        results = executor.forward(is_train=False)
         names = [spec.name for spec in self.outputs]
-        return dict(zip(names, [result.asnumpy() for result in results], strict=True))
+        try:
+            results = [result.asnumpy() for result in executor.forward(is_train=False)]
+        except self._mx.MXNetError as error:
+            raise BundleError(self._where, f"MXNet does not run it ({_reason(error)})", "Convert it again") from error
+        return dict(zip(names, results, strict=True))
 
     def _load(self, loader: Callable[[str], Any], path: Path) -> Any:
         try:
@@ -95,8 +98,10 @@ class MxnetRunner:
         """The executor for inputs of these shapes; the last one is kept."""
         if self._bound is None or self._bound[0] != shapes:
             arrays = {spec.name: self._mx.nd.empty(shape) for spec, shape in zip(self.inputs, shapes, strict=True)}
+            # A run brings weights into an order that another size's kernels may not take: each gets its own.
+            params = {name: array.copy() for name, array in self._params.items()}
             try:
-                executor = self._symbol.bind(self._mx.cpu(), {**self._params, **arrays}, grad_req="null")
+                executor = self._symbol.bind(self._mx.cpu(), {**params, **arrays}, grad_req="null")
             except (self._mx.MXNetError, ValueError) as error:
                 raise BundleError(
                     self._where, f"its params do not fit it ({_reason(error)})", "Convert it again"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.bundle import write_json
-from converters.parity import ILL_CONDITIONED, ParityReport, TensorParity
+from converters.parity import ILL_CONDITIONED, ILL_CONDITIONED_NUDGED, ParityReport, TensorParity
 from converters.parity_inputs import SEED
 
 if TYPE_CHECKING:
@@ -48,11 +48,12 @@ def format_parity(reports: Sequence[ParityReport], inputs: Sequence[Given], unve
     """The report as Markdown."""
     parts = [
         "# Parity\n",
-        "Every rung is compared with the untouched torch module, float32, spectral norm alive, item by item; the worst",
-        "item decides. Composited outputs are judged in the hole, others on the whole plane. Excess error is the error",
-        "against a float64 run of the torch module, in units of torch float32's own. Errors of 8-bit outputs are in",
-        "levels. A foreign ONNX file's bundle is compared with ONNX Runtime on that file: without excess error, and,",
-        "where an output passes 1 in size, in units of its largest value.\n",
+        "Every rung is compared, item by item, with what the files were made from; the worst item decides.\n",
+        "- A checkpoint: the untouched torch module, float32, spectral norm alive. Composited outputs are judged in",
+        "  the hole, others on the whole plane. Excess error is the error against a float64 run of the module, in",
+        "  units of torch float32's own. Errors of 8-bit outputs are in levels.",
+        "- An ONNX file: ONNX Runtime on that file itself, the whole of every output, without excess error. Errors",
+        "  are in units of an output's largest value, where that is above 1.\n",
         "| rung | verdict | max abs | p99.9 | PSNR, dB | excess | worst input |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         *(_format_rung(report) for report in reports),
@@ -96,9 +97,12 @@ def _format_item(tensor: TensorParity) -> str:
     if tensor.failures:
         verdict = f"**{'; '.join(tensor.failures)}**"
     elif tensor.metrics is None:
-        verdict = "no hole: known pixels bit-equal"
+        verdict = "no hole: known pixels bit-equal" if tensor.region == "hole" else "no elements"
     elif tensor.ill_conditioned:
-        verdict = f"not gated: ill-conditioned, torch float32 is itself further than {ILL_CONDITIONED:g} from float64"
+        verdict = (
+            f"not gated: ill-conditioned, torch float32 is itself further than {ILL_CONDITIONED:g} from float64, or "
+            f"{ILL_CONDITIONED_NUDGED:g} on inputs moved by one float32 step"
+        )
     else:
         verdict = "passed"
     start = f"| {tensor.case} | {tensor.item} | {tensor.tensor} | {verdict} |"

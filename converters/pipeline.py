@@ -17,7 +17,7 @@ from converters.manifest import Record, SourceFile, write_manifest
 from converters.parity import ParityReport, require_passed
 from converters.parity_report import clear_failed, write_parity
 from converters.runners import Runner
-from converters.standards import OnnxStandard, Prove, Standard, TorchStandard, open_torch, open_waist
+from converters.standards import ONNX_ARCHITECTURE, OnnxStandard, Prove, Standard, TorchStandard, open_torch, open_waist
 from converters.targets import TARGETS, Artifact, Source, Target, with_those_beside
 from converters.to_tensorrt import DEFAULT_PROFILE, Profile
 from converters.tune_cpu import tune_for_cpu
@@ -121,7 +121,7 @@ def _plan(source: Stage | OnnxFile, settings: Settings) -> _Job:
     if isinstance(source, OnnxFile):
         standard = OnnxStandard(source, settings.size, settings.inputs)
         folder = settings.out / (settings.name or source.name)
-        return _Job(standard.model.architecture, ONNX_LICENSE_NOTE, (source,), lambda: standard, folder)
+        return _Job(ONNX_ARCHITECTURE, ONNX_LICENSE_NOTE, (source,), lambda: standard, folder)
     architecture, checkpoint = source
     return _Job(
         architecture.name,

@@ -96,8 +96,8 @@ def _require_sources(folder: Path, manifest: Mapping[str, Any], given: Mapping[P
         if sha256 not in known:
             raise BundleError(
                 folder,
-                f"it was made from another checkpoint than {path.name} (sha256 differs)",
-                "Name the checkpoint it was made from",
+                f"it was made from another file than {path.name} (sha256 differs)",
+                "Name the file it was made from",
             )
     if len(given) != len(known):
         raise BundleError(

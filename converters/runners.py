@@ -7,13 +7,14 @@ TensorRT's live beside the one import of their package: mxnet_runtime.py, tensor
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
-from converters.errors import BundleError, UnrunnableError
+from converters.errors import BundleError, FeedError, UnrunnableError
 from converters.tensors import CONTRACT_KEY, Array, Tensors, TensorSpec, check_feeds
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Runner(Protocol):
         """Outputs by name.
 
         Raises:
-            FeedError: `feeds` does not fit `inputs`.
+            FeedError: `feeds` does not fit `inputs`, or the file itself.
+            UnrunnableError: the machine is too small for it.
         """
         ...
 
@@ -90,24 +92,20 @@ class OnnxRunner:
         threads: int | None = None,
     ) -> None:
         import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         if threads is not None:
             options.intra_op_num_threads = threads
         self._where = source if isinstance(source, Path) else "ONNX model"
-        refusals = tuple(
-            getattr(ort_errors, name)
-            for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
-        )
         try:
             self._session = onnxruntime.InferenceSession(
                 str(source) if isinstance(source, Path) else source, options, providers=["CPUExecutionProvider"]
             )
-        except refusals as error:
-            reason = str(error).strip().splitlines()[0].rstrip(".")
-            raise BundleError(self._where, f"ONNX Runtime does not load it ({reason})", "Convert it again") from error
+        except _refusals() as error:
+            raise BundleError(
+                self._where, f"ONNX Runtime does not load it ({_reason(error)})", "Convert it again"
+            ) from error
         self.inputs, self.outputs = self._contract() if inputs is None or outputs is None else (inputs, outputs)
 
     def _contract(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -131,8 +129,13 @@ class OnnxRunner:
         try:
             results = self._session.run(names, dict(feeds))
         except RuntimeException as error:  # for want of memory
-            reason = str(error).strip().splitlines()[0].rstrip(".")
-            raise UnrunnableError(self._where, f"ONNX Runtime fails ({reason})", "Give a smaller input") from error
+            raise UnrunnableError(
+                self._where, f"ONNX Runtime fails ({_reason(error)})", "Give a smaller input"
+            ) from error
+        except _refusals() as error:
+            raise FeedError(
+                self._where, f"ONNX Runtime refuses these inputs ({_reason(error)})", "Give inputs that fit the file"
+            ) from error
         return dict(zip(names, results, strict=True))
 
     def __enter__(self) -> Self:
@@ -140,6 +143,20 @@ class OnnxRunner:
 
     def __exit__(self, *exception: object) -> None:
         del self._session
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises for a model, or for inputs, that it does not take."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
+    return tuple(getattr(ort_errors, name) for name in names)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of its message, without the path that the caller names."""
+    line = str(error).strip().splitlines()[0].rstrip(".")
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?", "", line)
 
 
 # ONNX Runtime's names of element types where they are not numpy's.

@@ -12,11 +12,15 @@ def simplify(model: ModelProto) -> ModelProto:
     """A smaller graph that computes the same; constants folded, foreign metadata gone.
 
     Raises:
-        ExportError: the simplifier says that its result differs.
+        ExportError: the simplifier fails, or says that its result differs.
     """
     import onnxsim  # which imports torch
 
-    simplified, same = onnxsim.simplify(model)
+    try:
+        simplified, same = onnxsim.simplify(model)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise ExportError("onnxsim", f"it fails ({reason})", "Report this with the checkpoint") from error
     if not same:
         raise ExportError("onnxsim", "its own check of the simplified graph failed", "Report this with the checkpoint")
     return strip_metadata(simplified)

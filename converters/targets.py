@@ -109,6 +109,16 @@ def _describe_tuning(tuned: TuningStep) -> dict[str, Any]:
     return {"tuned_for": "cpu", "convolutions": [asdict(choice) for choice in tuned.choices]}
 
 
+def _read_precision(model: ModelProto) -> str:
+    """numpy's names of the float types of inputs and weights; "float32" where there is none."""
+    from onnx import helper
+
+    graph = model.graph
+    kinds = {value.type.tensor_type.elem_type for value in graph.input} | {t.data_type for t in graph.initializer}
+    names = sorted(helper.tensor_dtype_to_np_dtype(kind).name for kind in kinds)
+    return " and ".join(name for name in names if "float" in name) or "float32"
+
+
 class OnnxTarget:
     """NAME.onnx."""
 
@@ -138,7 +148,7 @@ class OnnxTarget:
         file = f"{source.name}.onnx"
         (folder / file).write_bytes(serialize(model))
         details = {"opset": model.opset_import[0].version, "ir_version": model.ir_version, **tuning}
-        return Artifact(self.name, "float32", gate, (file,), {"onnx": onnx.__version__}, details)
+        return Artifact(self.name, _read_precision(model), gate, (file,), {"onnx": onnx.__version__}, details)
 
     def open(self, paths: Sequence[Path], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Runner:
         return OnnxRunner(paths[0], inputs, outputs)

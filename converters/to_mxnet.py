@@ -42,8 +42,13 @@ def convert_to_mxnet(model: ModelProto) -> MxnetFiles:
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
         values[tensor.name] = Value(tensor.name, array.ndim, array)
+    used = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
     for given in model.graph.input:
         if given.name not in values:
+            if given.name not in used:  # a symbol has no such argument
+                raise UnsupportedOpError(
+                    f"input '{given.name}'", "nothing is computed from it", "Export the model without it"
+                )
             require_float32(given)
             values[given.name] = Value(given.name, ranks.get(given.name), node=graph.variable(given.name))
     for node in read_nodes(model):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from converters.errors import ConversionError, MissingPackageError
 from converters.tensorrt_network import compare_network
@@ -15,6 +15,8 @@ from converters.tensors import TensorSpec, fit_size
 from converters.to_onnx import serialize
 
 Size = tuple[int, int]
+
+OTHER_FLOATS = (TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
 NOTES = {
     "tensorrt-rtx": "Portable: TensorRT-RTX finishes it on the user's GPU at load; its support table names Turing, "
@@ -99,8 +101,10 @@ def build_engine(waist: ModelProto, profile: Profile) -> EngineBuild:
 
     Raises:
         MissingPackageError: TensorRT or, for `tensorrt`, a GPU is missing.
-        ConversionError: the parser refuses a node or changes one, or the builder fails.
+        ConversionError: the graph is of another precision, the parser refuses a node or changes one, or the builder
+            fails.
     """
+    _require_float32(waist)
     trt = load_tensorrt()
     log = open_logger(trt)
     try:
@@ -130,6 +134,22 @@ def build_engine(waist: ModelProto, profile: Profile) -> EngineBuild:
             "TensorRT's builder", f"it built nothing ({log.first_error()})", "Report this with the checkpoint"
         )
     return EngineBuild(bytes(engine), package_name(trt), trt.__version__, compared, profile.to_json() if free else None)
+
+
+def _require_float32(graph: ModelProto) -> None:
+    """
+    Raises:
+        ConversionError: an input or a weight is a float of another width: the engine is named and judged as float32.
+    """
+    kinds = [("input", value.name, value.type.tensor_type.elem_type) for value in graph.graph.input]
+    kinds += [("weight", tensor.name, tensor.data_type) for tensor in graph.graph.initializer]
+    for role, name, kind in kinds:
+        if kind in OTHER_FLOATS:
+            raise ConversionError(
+                f"{role} '{name}'",
+                f"it is {TensorProto.DataType.Name(kind)}",
+                "An engine is built of float32: export it so",
+            )
 
 
 def _shapes(builder: Any, network: Any, profile: Profile) -> Any:

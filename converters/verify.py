@@ -74,8 +74,11 @@ def replay(bundle: Bundle) -> Iterator[Replay]:
                 raise ParityError(
                     f"{bundle.folder}, {target.name}, output '{name}'",
                     f"it is {actual[name].shape} {actual[name].dtype}, golden {array.shape} {array.dtype}",
-                    "Do not use it: convert the checkpoint again",
+                    "Do not use it: convert its source again",
                 )
+            if not array.size:
+                yield Replay(target.name, None, f"golden output '{name}' has no elements")
+                continue
             judging = bundle.manifest["judging"].get(name, {})
             metrics = measure(actual[name], array, unit=unit_of(array) if judging.get("relative") else 1)
             gate = judging.get("gate") or own_gate
@@ -84,6 +87,6 @@ def replay(bundle: Bundle) -> Iterator[Replay]:
                 raise ParityError(
                     f"{bundle.folder}, {target.name}, output '{name}'",
                     f"the golden case gives {'; '.join(misses) or 'values that are not finite'}",
-                    "Do not use it: convert the checkpoint again",
+                    "Do not use it: convert its source again",
                 )
             yield Replay(target.name, metrics, None)

@@ -45,6 +45,7 @@ ALLOWED = {
         "converters/onnx_builder.py",
         "converters/onnx_nodes.py",
         "converters/onnx_shapes.py",
+        "converters/plain_names.py",
         "converters/rewrites/accurate_norm.py",
         "converters/rewrites/cancelled_bias.py",
         "converters/rewrites/expand.py",

@@ -74,7 +74,7 @@ def test_another_checkpoint_than_the_bundles_is_refused(
 ) -> None:
     result = run_parity(conversions["edge"].bundle.folder, checkpoints["inpaint"])
     assert result.exit_code == 1
-    assert "it was made from another checkpoint than InpaintingModel_gen.pth (sha256 differs)" in result.stderr
+    assert "it was made from another file than InpaintingModel_gen.pth (sha256 differs)" in result.stderr
 
 
 def test_bundle_with_a_gate_that_is_not_known_exits_1(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from converters.errors import ParityError
+from converters.expected import nudge
 from converters.parity import (
     GATES,
     ILL_CONDITIONED,
@@ -230,6 +231,35 @@ def test_ill_conditioned_input_is_measured_but_not_gated() -> None:
     assert all(tensor.ill_conditioned and tensor.passed and not tensor.gated for tensor in tensors)
     assert tensors[0].metrics is not None
     assert tensors[0].metrics.max_abs == pytest.approx(0.4)
+
+
+def test_input_on_which_one_step_of_float32_moves_torch_far_is_ill_conditioned() -> None:
+    wrong = flat() + np.float32(0.5)
+    lucky = replace(case(wrong), nudged={"y": flat() + np.float32(2e-3)})
+    steady = replace(case(wrong), nudged={"y": flat() + np.float32(5e-4)})
+    assert all(tensor.ill_conditioned and tensor.passed for tensor in compare("rung", GATES["onnx"], [lucky]).tensors)
+    assert not any(tensor.passed for tensor in compare("rung", GATES["onnx"], [steady]).tensors)
+
+
+def test_ill_conditioned_limit_of_outputs_without_a_range_is_in_their_unit() -> None:
+    """Up to 255: torch's own error of 1e-3 is 4e-6 of it."""
+    large = flat() * np.float32(510)
+    compared = replace(case(large, expected=large, float64=large.astype(np.float64) + 1e-3), relative=True)
+    assert not any(tensor.ill_conditioned for tensor in compare("rung", GATES["onnx"], [compared]).tensors)
+    assert all(
+        tensor.ill_conditioned for tensor in compare("rung", GATES["onnx"], [replace(compared, relative=False)]).tensors
+    )
+
+
+def test_nudge_moves_what_lies_between_0_and_1_by_one_step_and_leaves_masks() -> None:
+    feeds = {"image": np.full((1, 3, 8, 8), 0.5, np.float32), "mask": np.ones((1, 1, 8, 8), np.float32)}
+    moved = nudge(feeds)
+    assert moved is not None
+    steps = np.unique((moved["image"] - feeds["image"]).astype(np.float64) * 2**24)
+    assert steps.tolist() == [-0.5, 0.0, 1.0]
+    assert (moved["mask"] == 1).all()
+    assert moved["image"].dtype == np.float32
+    assert nudge({"mask": feeds["mask"], "photo": np.full((1, 4, 4, 3), 7, np.uint8)}) is None
 
 
 def test_ill_conditioned_input_must_still_be_finite_and_keep_known_pixels() -> None:

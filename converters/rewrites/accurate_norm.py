@@ -26,12 +26,16 @@ def rewrite_accurate_norm(model: ModelProto) -> ModelProto:
 
     Raises:
         ConversionError: a norm's input is not of rank 4, or its scale or bias is not a constant.
+
+    A norm of another precision than float32 stays as it is.
     """
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     ranks = read_ranks(model)
     builder = GraphBuilder(tensor_names(model))
     for node in model.graph.node:
-        if node.op_type == OPERATOR:
+        if node.op_type == OPERATOR and all(
+            constants[name].dtype == np.float32 for name in node.input if name in constants
+        ):
             _spell(builder, node, ranks.get(node.input[0]), constants)
         else:
             builder.nodes.append(node)

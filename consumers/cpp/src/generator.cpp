@@ -99,7 +99,7 @@ std::vector<Replay> Generator::replay() {
     if (limits == state_->manifest.gates.end()) {
       throw Error(at, "the manifest has no gate '" + gate + "'", "Convert the checkpoint again");
     }
-    const Metrics metrics = measure(ours, golden);
+    const Metrics metrics = measure(ours, golden, state_->manifest.relative.count(spec.name) ? unit_of(golden) : 1);
     replays.push_back({spec.name, metrics.max_abs, gate, find_misses(metrics, limits->second)});
   }
   return replays;

@@ -32,6 +32,8 @@ class Node {
     return {file_, value_.at(key), way};
   }
 
+  bool has(const char* key) const { return value_.is_object() && value_.contains(key); }
+
   std::vector<Node> items() const {
     if (!value_.is_array()) refuse("a list");
     std::vector<Node> nodes;
@@ -60,6 +62,11 @@ class Node {
       refuse("a whole number");
     }
     return value_.get<std::int64_t>();
+  }
+
+  bool truth() const {
+    if (!value_.is_boolean()) refuse("true or false");
+    return value_.get<bool>();
   }
 
   std::optional<double> number_or_null() const {
@@ -136,6 +143,8 @@ Manifest read_fields(const Node& root) {
   for (const auto& [output, fields] : root.at("judging").members()) {
     const Node gate = fields.at("gate");
     if (!gate.is_null()) manifest.own_gates.emplace(output, gate.text());
+    // Bundles of before foreign ONNX files were converted do not have it.
+    if (fields.has("relative") && fields.at("relative").truth()) manifest.relative.insert(output);
   }
   return manifest;
 }

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,8 @@ struct Manifest {
   std::map<std::string, Gate> gates;
   /// Outputs that are held to a gate of their own, instead of the artifact's.
   std::map<std::string, std::string> own_gates;
+  /// Outputs whose errors are in units of the largest golden magnitude, where that is above 1.
+  std::set<std::string> relative;
 };
 
 /// Throws Error: the file is no manifest, lacks something, or is of another schema.

@@ -54,11 +54,23 @@ std::string format(const char* form, double value) {
 
 }  // namespace
 
-Metrics measure(const Tensor& actual, const Tensor& expected) {
+double unit_of(const Tensor& expected) {
+  double unit = 1;
+  if (expected.dtype != DataType::float32) return unit;
+  const float* values = expected.as<float>();
+  for (std::size_t i = 0; i < expected.bytes.size() / sizeof(float); ++i) {
+    const double magnitude = std::fabs(static_cast<double>(values[i]));
+    if (std::isfinite(magnitude)) unit = std::max(unit, magnitude);
+  }
+  return unit;
+}
+
+Metrics measure(const Tensor& actual, const Tensor& expected, double unit) {
   if (actual.dtype != expected.dtype || actual.bytes.size() != expected.bytes.size() || actual.bytes.empty()) {
     throw Error("parity", "two arrays of different kinds, or empty ones, cannot be compared", "Compare like with like");
   }
   Errors errors = list_errors_of_any(actual, expected);
+  for (double& error : errors.absolute) error /= unit;
   double squared = 0;
   for (const double error : errors.absolute) squared += (error / errors.peak) * (error / errors.peak);
   squared /= static_cast<double>(errors.absolute.size());

@@ -15,7 +15,7 @@ struct Gate {
   std::optional<double> psnr_db;
 };
 
-/// Errors of one output against the expected one, over all of its elements.
+/// Errors of one output against the expected one, over all of its elements, in the unit that it was measured in.
 struct Metrics {
   /// Infinite where a value is not finite.
   double max_abs = 0;
@@ -26,8 +26,12 @@ struct Metrics {
   std::size_t non_finite = 0;
 };
 
-/// Measure `actual` against `expected`, of one dtype and shape and not empty, in float64 arithmetic.
-Metrics measure(const Tensor& actual, const Tensor& expected);
+/// The largest magnitude of an output of floats, where that is above 1; else 1.
+double unit_of(const Tensor& expected);
+
+/// Measure `actual` against `expected`, of one dtype and shape and not empty, in float64 arithmetic; errors are divided
+/// by `unit`.
+Metrics measure(const Tensor& actual, const Tensor& expected, double unit = 1);
 
 /// A sentence for each limit that is passed; values that are not finite are one too.
 std::vector<std::string> find_misses(const Metrics& metrics, const Gate& gate);

@@ -1,0 +1,118 @@
+"""What an ONNX file is judged on: seeded numbers, or the user's arrays; and what the untouched file gives for them."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from converters.errors import ConversionError, FeedError, UnrunnableError
+from converters.from_onnx import OnnxFile
+from converters.tensors import Array, Tensors, TensorSpec, check_feeds
+
+SEED = 20190101
+SEEDS = 3
+FREE_SIZE = 64
+# The last seed's: axes that are swapped, or items of a batch that are mixed, show only where sizes differ.
+VARIED_SIZES = {0: 2, 3: 96}
+# Two runs of a file on the same numbers; a net is repeatable, sums in another order differ by less.
+REPEATABLE = 1e-4
+GIVE_INPUTS = "Give inputs that fit it with --inputs FILE.npz"
+
+
+@dataclass(frozen=True)
+class SeededInput:
+    """Inputs of an ONNX file, named and hashed for the report."""
+
+    name: str
+    feeds: Tensors
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the arrays' bytes, in the order of their names."""
+        digest = hashlib.sha256()
+        for name in sorted(self.feeds):
+            digest.update(np.ascontiguousarray(self.feeds[name]).tobytes())
+        return digest.hexdigest()
+
+
+def seeded_inputs(source: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[SeededInput, ...]:
+    """Floats in [0, 1], integers 0 or 1; a free first axis is 1, every other free size 64.
+
+    The last one's batch is 2 and a free fourth axis 96, if the file takes that.
+    """
+    *first, last = (_make_input(specs, SEED + seed, {}) for seed in range(SEEDS))
+    varied = _make_input(specs, SEED + SEEDS - 1, VARIED_SIZES)
+    try:
+        source.run(varied.feeds)
+    except (FeedError, UnrunnableError):
+        return (*first, last)
+    return (*first, varied)
+
+
+def _make_input(specs: Sequence[TensorSpec], seed: int, free: dict[int, int]) -> SeededInput:
+    random = np.random.default_rng(seed)
+    feeds: dict[str, Array] = {}
+    sizes: dict[str, int] = {}
+    for spec in specs:
+        for axis, wanted in enumerate(spec.shape):
+            if isinstance(wanted, str):
+                sizes.setdefault(wanted, free.get(axis, 1 if axis == 0 else FREE_SIZE))
+        shape = tuple(sizes[axis] if isinstance(axis, str) else axis for axis in spec.shape)
+        dtype = np.dtype(spec.dtype)
+        values = random.random(shape) if dtype.kind == "f" else random.integers(0, 2, shape)
+        feeds[spec.name] = np.asarray(values, dtype)
+    shapes = ", ".join("x".join(map(str, array.shape)) or "number" for array in feeds.values())
+    return SeededInput(f"seed {seed - SEED}, {shapes}", feeds)
+
+
+def read_inputs(path: Path, source: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[SeededInput, ...]:
+    """The one case of an .npz file that holds an array for every input, by its name in the ONNX file.
+
+    Raises:
+        FeedError: the file cannot be read, or its arrays are not what the inputs `specs` want.
+    """
+    if not path.is_file():
+        raise FeedError(path, "there is no such file", "Check the path")
+    try:
+        with np.load(path) as arrays:
+            read = {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise FeedError(path, "it is no .npz file of arrays", "Write it with numpy.savez(FILE, NAME=array)") from error
+    plain = {old: new for new, old in source.renamed.items()}
+    feeds = {plain.get(name, name): array for name, array in read.items()}
+    check_feeds(path, specs, feeds)
+    return (SeededInput(path.name, feeds),)
+
+
+def run_source(source: OnnxFile, cases: Sequence[SeededInput]) -> list[Tensors]:
+    """What the untouched file gives for each case.
+
+    Raises:
+        UnrunnableError: ONNX Runtime does not run it on one, or it gives values that are not finite.
+        ConversionError: it gives other numbers each time.
+    """
+    outputs: list[Tensors] = []
+    for case in cases:
+        try:
+            given: Tensors = source.run(case.feeds)
+        except (FeedError, UnrunnableError) as error:
+            raise UnrunnableError(source.path, f"on {case.name}: {error.met}", GIVE_INPUTS) from error
+        for name, array in given.items():
+            count = int(np.count_nonzero(~np.isfinite(array)))
+            if count:
+                met = f"on {case.name}: {count} values of its output '{name}' are NaN or infinite"
+                raise UnrunnableError(source.path, met, GIVE_INPUTS)
+        outputs.append(given)
+    for name, array in source.run(cases[0].feeds).items():
+        before = outputs[0][name]
+        if before.shape != array.shape or not np.allclose(before, array, rtol=REPEATABLE, atol=REPEATABLE):
+            raise ConversionError(
+                source.path, f"its output '{name}' is another one each time", "Export it without random numbers"
+            )
+    return outputs
