@@ -18,6 +18,8 @@ from converters.tensors import Array, Tensors, TensorSpec, check_feeds
 # Names that mxnet 1.9.1 takes from numpy, and numpy dropped in 1.24.
 NUMPY_ALIASES = {"bool": bool, "int": int, "float": float, "object": object, "complex": complex, "str": str}
 
+WITHOUT_BOOL = {"bool": "uint8"}
+
 
 @cache
 def load_mxnet() -> Any:
@@ -57,6 +59,8 @@ def missing_mxnet() -> str | None:
 class MxnetRunner:
     """Runs a symbol and its params in MXNet on the CPU, at any size the inputs have.
 
+    What ONNX has and MXNet has not: a bool is a uint8 in the files, a tensor of rank 0 one of shape (1,).
+
     Raises:
         MissingPackageError: mxnet is not installed.
         BundleError: MXNet cannot read the files, they do not belong together, or it fails on them.
@@ -80,13 +84,13 @@ class MxnetRunner:
         check_feeds(self._where, self.inputs, feeds)
         executor = self._executor(tuple(feeds[spec.name].shape for spec in self.inputs))
         for spec in self.inputs:
-            executor.arg_dict[spec.name][:] = feeds[spec.name]
-        names = [spec.name for spec in self.outputs]
+            if spec.name in executor.arg_dict:  # the symbol names no input that it does not need
+                executor.arg_dict[spec.name][:] = np.atleast_1d(feeds[spec.name])
         try:
             results = [result.asnumpy() for result in executor.forward(is_train=False)]
         except self._mx.MXNetError as error:
             raise BundleError(self._where, f"MXNet does not run it ({_reason(error)})", "Convert it again") from error
-        return dict(zip(names, results, strict=True))
+        return {spec.name: _restore(result, spec) for spec, result in zip(self.outputs, results, strict=True)}
 
     def _load(self, loader: Callable[[str], Any], path: Path) -> Any:
         try:
@@ -97,7 +101,10 @@ class MxnetRunner:
     def _executor(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
         """The executor for inputs of these shapes; the last one is kept."""
         if self._bound is None or self._bound[0] != shapes:
-            arrays = {spec.name: self._mx.nd.empty(shape) for spec, shape in zip(self.inputs, shapes, strict=True)}
+            arrays = {
+                spec.name: self._mx.nd.empty(shape or (1,), dtype=WITHOUT_BOOL.get(spec.dtype, spec.dtype))
+                for spec, shape in zip(self.inputs, shapes, strict=True)
+            }
             # A run brings weights into an order that another size's kernels may not take: each gets its own.
             params = {name: array.copy() for name, array in self._params.items()}
             try:
@@ -114,6 +121,12 @@ class MxnetRunner:
 
     def __exit__(self, *exception: object) -> None:
         self._bound = None
+
+
+def _restore(array: Array, spec: TensorSpec) -> Array:
+    """An output as ONNX has it."""
+    array = array.astype(bool) if spec.dtype == "bool" else array
+    return array.reshape(()) if spec.shape == () and array.shape == (1,) else array
 
 
 def _reason(error: Exception) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 import numpy as np
 
@@ -19,23 +20,30 @@ LIST_MAGIC = 0x112
 NDARRAY_MAGIC = 0xF993FAC9
 DENSE = 0
 CPU = (1, 0)
-FLOAT32 = 0
+# MXNet's numbers of element types.
+DTYPES = {"float32": 0, "float64": 1, "float16": 2, "uint8": 3, "int32": 4, "int8": 5, "int64": 6}
 # Without the prefix MXNet's C predict API runs with missing weights and says nothing.
 ARGUMENT_PREFIX = "arg:"
 
 
 @dataclass(frozen=True)
 class Node:
-    """One node of a symbol: a variable if `op` is "null". `inputs` are indices of earlier nodes."""
+    """One node of a symbol: a variable if `op` is "null".
+
+    Attributes:
+        inputs: For each input the index of an earlier node, and which of its outputs.
+        outputs: How many it has.
+    """
 
     op: str
     name: str
     attrs: Mapping[str, str] = field(default_factory=dict)
-    inputs: tuple[int, ...] = ()
+    inputs: tuple[tuple[int, int], ...] = ()
+    outputs: int = 1
 
 
 class SymbolGraph:
-    """A symbol under construction: nodes in topological order, every node with one output.
+    """A symbol under construction: nodes in topological order.
 
     Args:
         reserved: Names that `make_name` must not give.
@@ -44,6 +52,7 @@ class SymbolGraph:
     def __init__(self, reserved: Iterable[str] = ()) -> None:
         self._nodes: list[Node] = []
         self._taken = set(reserved)
+        self._named: set[str] = set()
 
     def make_name(self, name: str) -> str:
         """`name`, with a number if it is taken."""
@@ -53,30 +62,70 @@ class SymbolGraph:
         self._taken.add(unique)
         return unique
 
-    def add(self, op: str, name: str, attrs: Mapping[str, str], inputs: Sequence[int]) -> int:
+    def add(
+        self, op: str, name: str, attrs: Mapping[str, str], inputs: Sequence[tuple[int, int]], outputs: int = 1
+    ) -> int:
         """Append a node and give its index."""
-        self._nodes.append(Node(op, name, dict(attrs), tuple(inputs)))
+        assert name not in self._named, name
+        self._named.add(name)
+        self._nodes.append(Node(op, name, dict(attrs), tuple(inputs), outputs))
         return len(self._nodes) - 1
 
     def variable(self, name: str) -> int:
         """Append a variable, to be bound by `name`."""
         return self.add("null", name, {}, ())
 
+    def has_node(self, name: str) -> bool:
+        """Whether a node has this name."""
+        return name in self._named
+
+    def rename(self, index: int, name: str) -> None:
+        """Give a node another name, which no node has."""
+        assert name not in self._named, name
+        self._named.remove(self._nodes[index].name)
+        self._named.add(name)
+        self._nodes[index] = replace(self._nodes[index], name=name)
+
+    def node(self, index: int) -> Node:
+        """The node of that index."""
+        return self._nodes[index]
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def prune(self, heads: Sequence[int]) -> tuple[SymbolGraph, list[int]]:
+        """The symbol without the nodes that the heads do not need, and the heads' indices in it."""
+        needed = set(heads)
+        for index in range(len(self._nodes) - 1, -1, -1):
+            if index in needed:
+                needed.update(source for source, _ in self._nodes[index].inputs)
+        pruned = SymbolGraph(self._taken)
+        places: dict[int, int] = {}
+        for index in sorted(needed):
+            node = self._nodes[index]
+            inputs = [(places[source], output) for source, output in node.inputs]
+            places[index] = pruned.add(node.op, node.name, node.attrs, inputs, node.outputs)
+        return pruned, [places[head] for head in heads]
+
+    def variables(self) -> list[str]:
+        """Names of the variables, in the nodes' order."""
+        return [node.name for node in self._nodes if node.op == "null"]
+
     def to_json(self, heads: Sequence[int]) -> str:
-        """The symbol file; `heads` are the nodes whose outputs the symbol gives, in order."""
+        """The symbol file; `heads` are the nodes, each of one output, that the symbol gives, in order."""
         nodes = [
             {
                 "op": node.op,
                 "name": node.name,
                 **({"attrs": dict(node.attrs)} if node.attrs else {}),
-                "inputs": [[index, 0, 0] for index in node.inputs],
+                "inputs": [[index, output, 0] for index, output in node.inputs],
             }
             for node in self._nodes
         ]
         graph = {
             "nodes": nodes,
             "arg_nodes": [index for index, node in enumerate(self._nodes) if node.op == "null"],
-            "node_row_ptr": list(range(len(nodes) + 1)),
+            "node_row_ptr": [0, *accumulate(node.outputs for node in self._nodes)],
             "heads": [[index, 0, 0] for index in heads],
             "attrs": {"mxnet_version": ["int", MXNET_VERSION]},
         }
@@ -84,20 +133,20 @@ class SymbolGraph:
 
 
 def serialize_params(arrays: Mapping[str, Array]) -> bytes:
-    """The .params file: every array as dense float32 on the CPU, its name prefixed "arg:".
+    """The .params file: every array dense, on the CPU, its name prefixed "arg:".
 
     Args:
-        arrays: float32, of rank 1 or more and not empty: MXNet takes other shapes for unknown ones.
+        arrays: Of one of DTYPES, of rank 1 or more and not empty: MXNet takes other shapes for unknown ones.
     """
     parts = [struct.pack("<QQQ", LIST_MAGIC, 0, len(arrays))]
     for array in arrays.values():
-        assert array.dtype == np.float32
+        assert array.dtype.name in DTYPES
         assert array.ndim > 0
         assert array.size > 0
         parts.append(struct.pack("<Iii", NDARRAY_MAGIC, DENSE, array.ndim))
         parts.append(struct.pack(f"<{array.ndim}q", *array.shape))
-        parts.append(struct.pack("<iii", *CPU, FLOAT32))
-        parts.append(np.ascontiguousarray(array, "<f4").tobytes())
+        parts.append(struct.pack("<iii", *CPU, DTYPES[array.dtype.name]))
+        parts.append(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
     parts.append(struct.pack("<Q", len(arrays)))
     for name in arrays:
         encoded = f"{ARGUMENT_PREFIX}{name}".encode()

@@ -1,4 +1,4 @@
-"""What a writer reads of an ONNX graph: its opset, and its nodes in order, each of one output."""
+"""What a writer reads of an ONNX graph: its opset, and its nodes in order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from converters.errors import UnsupportedOpError
 from converters.rewrites.own_ops import DOMAIN
@@ -26,20 +26,36 @@ class OnnxNode:
         op: Operator of ONNX's own domain, or of ours.
         own: Whether it is one of ours (`rewrites.own_ops`).
         inputs: Tensor names, "" for one left out.
-        output: Tensor name.
-        attributes: Plain values by name.
+        outputs: Tensor names, "" for one left out.
+        attributes: Plain values by name, tensors as arrays.
+        proto: The node itself.
     """
 
     where: str
     op: str
     own: bool
     inputs: tuple[str, ...]
-    output: str
+    outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    proto: NodeProto
+
+    @property
+    def output(self) -> str:
+        """The name of its one output.
+
+        Raises:
+            UnsupportedOpError: it has several.
+        """
+        if len(self.outputs) != 1:
+            raise UnsupportedOpError(self.where, f"it has {len(self.outputs)} outputs", "Use operators of one output")
+        return self.outputs[0]
 
 
-def read_opset(model: ModelProto) -> int:
+def read_opset(model: ModelProto, newest: int = NEWEST_OPSET) -> int:
     """The opset of ONNX's own operators.
+
+    Args:
+        newest: The latest whose operators the writer knows.
 
     Raises:
         UnsupportedOpError: the model names none, or a later one than has been read.
@@ -47,8 +63,8 @@ def read_opset(model: ModelProto) -> int:
     opset: int | None = next((entry.version for entry in model.opset_import if entry.domain in ONNX_DOMAINS), None)
     if opset is None:
         raise UnsupportedOpError("the model", "it names no opset of ONNX's own operators", "Check the model")
-    if opset > NEWEST_OPSET:
-        raise UnsupportedOpError("the model", f"its opset is {opset}", f"Convert it to opset {NEWEST_OPSET} or earlier")
+    if opset > newest:
+        raise UnsupportedOpError("the model", f"its opset is {opset}", f"Convert it to opset {newest} or earlier")
     return opset
 
 
@@ -56,15 +72,34 @@ def read_nodes(model: ModelProto) -> Iterator[OnnxNode]:
     """Each node in turn.
 
     Raises:
-        UnsupportedOpError: a node is of a foreign domain or has several outputs.
+        UnsupportedOpError: a node is of a foreign domain.
     """
-    for node in model.graph.node:
-        where = f"node '{node.name or ' '.join(node.output)}' ({node.op_type})"
-        if node.domain not in (*ONNX_DOMAINS, DOMAIN):
-            raise UnsupportedOpError(where, f"its domain is '{node.domain}'", "Use ONNX's own operators")
-        if len(node.output) != 1:
-            raise UnsupportedOpError(where, f"it has {len(node.output)} outputs", "Use operators of one output")
-        yield OnnxNode(where, node.op_type, node.domain == DOMAIN, tuple(node.input), node.output[0], _attributes(node))
+    return map(read_node, model.graph.node)
+
+
+def read_node(node: NodeProto) -> OnnxNode:
+    """One node.
+
+    Raises:
+        UnsupportedOpError: it is of a foreign domain.
+    """
+    where = f"node '{node.name or ' '.join(node.output)}' ({node.op_type})"
+    if node.domain not in (*ONNX_DOMAINS, DOMAIN):
+        raise UnsupportedOpError(where, f"its domain is '{node.domain}'", "Use ONNX's own operators")
+    return OnnxNode(
+        where, node.op_type, node.domain == DOMAIN, tuple(node.input), tuple(node.output), _attributes(node), node
+    )
+
+
+def read_inputs(node: NodeProto) -> set[str]:
+    """Names of all tensors that a node reads, its subgraphs too."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            for inner in attribute.g.node:
+                names |= read_inputs(inner)
+            names.update(output.name for output in attribute.g.output)
+    return names
 
 
 def read_names(model: ModelProto) -> set[str]:
@@ -92,6 +127,8 @@ def require_float32(given: onnx.ValueInfoProto) -> None:
 
 def _attributes(node: NodeProto) -> dict[str, Any]:
     def plain(value: Any) -> Any:
+        if isinstance(value, TensorProto):
+            return numpy_helper.to_array(value)
         return value.decode() if isinstance(value, bytes) else value
 
     return {attribute.name: plain(onnx.helper.get_attribute_value(attribute)) for attribute in node.attribute}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from converters.errors import UnsupportedOpError
 from converters.tensors import Array
@@ -69,8 +69,16 @@ class Translation:
 V = TypeVar("V")
 
 
+# A function gives one operand, or a sequence of them: as many as the node has outputs, or fewer.
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+# As many operators as a message can list.
+FEW = 20
+
+
 class Registry(Generic[V]):
-    """ONNX operators that have a translation; its functions give a `V`, the target's own kind of operand.
+    """ONNX operators that have a translation; its functions give a `V`, the target's own kind of operand, or several.
 
     Args:
         target: Its name in messages.
@@ -78,16 +86,16 @@ class Registry(Generic[V]):
 
     def __init__(self, target: str) -> None:
         self._target = target
-        self._converters: dict[str, dict[int, Callable[..., V]]] = {}
+        self._converters: dict[str, dict[int, Callable[..., Any]]] = {}
 
-    def op(self, name: str, since: int) -> Callable[[Callable[..., V]], Callable[..., V]]:
+    def op(self, name: str, since: int) -> Callable[[F], F]:
         """Register the decorated function for operator `name` from opset `since` on.
 
         Raises:
             ValueError: that operator and opset have a function already.
         """
 
-        def register(function: Callable[..., V]) -> Callable[..., V]:
+        def register(function: F) -> F:
             versions = self._converters.setdefault(name, {})
             if since in versions:
                 raise ValueError(f"{name} since {since} is registered twice")
@@ -100,7 +108,11 @@ class Registry(Generic[V]):
         """Every operator with the opset its function starts at."""
         return sorted((name, since) for name, versions in self._converters.items() for since in versions)
 
-    def find(self, where: str, name: str, opset: int) -> Callable[..., V]:
+    def knows(self, name: str) -> bool:
+        """Whether there is a function for that operator, at any opset."""
+        return name in self._converters
+
+    def find(self, where: str, name: str, opset: int) -> Callable[..., Any]:
         """The function for operator `name` at `opset`.
 
         Raises:
@@ -108,7 +120,9 @@ class Registry(Generic[V]):
         """
         if name not in self._converters:
             known = ", ".join(sorted(self._converters))
-            raise UnsupportedOpError(where, f"{self._target} has no translation of {name}", f"Use only {known}")
+            many = f"Write it with other operators, of which {len(self._converters)} have one"
+            remedy = f"Use only {known}" if len(self._converters) <= FEW else many
+            raise UnsupportedOpError(where, f"{self._target} has no translation of {name}", remedy)
         versions = [since for since in self._converters[name] if since <= opset]
         if not versions:
             first = min(self._converters[name])
@@ -120,7 +134,18 @@ class Registry(Generic[V]):
     def convert(
         self, emit: Translation, name: str, opset: int, inputs: Sequence[V | None], attributes: Mapping[str, Any]
     ) -> V:
-        """Translate one node.
+        """Translate one node of one output.
+
+        Raises:
+            UnsupportedOpError: no function, or an input or attribute that the function does not declare.
+        """
+        (result,) = self.convert_all(emit, name, opset, inputs, attributes)
+        return result
+
+    def convert_all(
+        self, emit: Translation, name: str, opset: int, inputs: Sequence[V | None], attributes: Mapping[str, Any]
+    ) -> Sequence[V]:
+        """Translate one node; the outputs that its function gives, which may be the first few.
 
         Raises:
             UnsupportedOpError: no function, or an input or attribute that the function does not declare.
@@ -137,4 +162,11 @@ class Registry(Generic[V]):
             bound = inspect.signature(function).bind(emit, *inputs, **attributes)
         except TypeError as error:
             raise emit.refuse(f"its inputs or attributes do not fit {name}: {error}", "Check the model") from error
-        return function(*bound.args, **bound.kwargs)
+        for key, value in bound.arguments.items():
+            parameter = inspect.signature(function).parameters[key]
+            if (value is None and parameter.default is parameter.empty) or (
+                parameter.kind is parameter.VAR_POSITIONAL and None in value
+            ):
+                raise emit.refuse(f"its input {key} is left out", "Check the model")
+        result = function(*bound.args, **bound.kwargs)
+        return result if isinstance(result, list | tuple) else [cast(V, result)]

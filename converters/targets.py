@@ -185,7 +185,7 @@ class MxnetTarget:
         symbol, params = f"{source.name}-symbol.json", f"{source.name}-0000.params"
         (folder / symbol).write_text(files.symbol_json)
         (folder / params).write_bytes(files.params)
-        return Artifact(self.name, "float32", gate, (symbol, params), {"mxnet format": "1.9.1"}, details)
+        return Artifact(self.name, _read_precision(graph), gate, (symbol, params), {"mxnet format": "1.9.1"}, details)
 
     def open(self, paths: Sequence[Path], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Runner:
         from converters.mxnet_runtime import MxnetRunner

@@ -235,6 +235,22 @@ def test_inputs_and_outputs_of_any_number_type_and_rank_go_to_onnx(case: str, tm
     assert run_ganport("verify", bundle).exit_code == 0
 
 
+@pytest.mark.parametrize("kind", ["float16", "double", "int64"])
+def test_numbers_of_other_types_go_to_mxnet(kind: str, tmp_path: Path) -> None:
+    model = make_model(17, "y = Neg(x)", signature=f"({kind}[N, 3] x) => ({kind}[N, 3] y)")
+    (artifact,) = read_manifest(convert(tmp_path, model, to="mxnet"))["artifacts"]
+    assert artifact["verified"] is True
+    assert artifact["precision"] == {"float16": "float16", "double": "float64", "int64": "float32"}[kind]
+
+
+def test_input_that_nothing_is_computed_from_is_left_out_of_the_symbol(tmp_path: Path) -> None:
+    model = make_model(17, "y = Relu(x)", signature="(float[N, 3] x, float[N] z) => (float[N, 3] y)")
+    bundle = convert(tmp_path, model, to="onnx,mxnet")
+    assert [artifact["verified"] for artifact in read_manifest(bundle)["artifacts"]] == [True, True]
+    symbol = json.loads(next(bundle.glob("*-symbol.json")).read_text())
+    assert [node["name"] for node in symbol["nodes"] if node["op"] == "null"] == ["x"]
+
+
 def test_float16_norm_runs_as_the_file_says(tmp_path: Path) -> None:
     weights = {"a": draw(3).astype(np.float16), "b": draw(3).astype(np.float16)}
     signature = "(float16[N, 3, H, W] x) => (float16[N, 3, H, W] y)"

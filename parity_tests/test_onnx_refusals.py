@@ -265,8 +265,6 @@ def test_every_file_is_read_before_anything_is_written(tmp_path: Path) -> None:
 
 
 TARGETS = {
-    "mxnet float16": ("mxnet", "float16", "y = Relu(x)", "input 'x': it is FLOAT16. Only float32 is translated"),
-    "mxnet int64": ("mxnet", "int64", "y = Neg(x)", "input 'x': it is INT64. Only float32 is translated"),
     "trt float16": ("trt", "float16", "y = Relu(x)", "input 'x': it is FLOAT16. An engine is built of float32"),
     "trt float64": ("trt", "double", "y = Relu(x)", "input 'x': it is DOUBLE. An engine is built of float32"),
 }
@@ -276,11 +274,6 @@ TARGETS = {
 def test_type_that_a_target_does_not_take_is_refused(case: str, tmp_path: Path) -> None:
     target, kind, body, said = TARGETS[case]
     refuse(tmp_path, make_model(17, body, signature=TABLE.replace("float", kind)), said, to=target)
-
-
-def test_input_that_nothing_is_computed_from_is_kept_by_onnx_and_refused_for_mxnet(tmp_path: Path) -> None:
-    model = make_model(17, "y = Relu(x)", signature="(float[N, 3] x, float[N] z) => (float[N, 3] y)")
-    refuse(tmp_path, model, "input 'z': nothing is computed from it", to="onnx,mxnet")
 
 
 def test_free_axis_that_no_profile_tells_is_refused_for_tensorrt(tmp_path: Path) -> None:

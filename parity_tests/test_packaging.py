@@ -38,8 +38,10 @@ ALLOWED = {
         *NETS,
     },
     "onnx": {
+        "converters/constant_folding.py",
         "converters/from_onnx.py",
         "converters/from_torch.py",
+        "converters/function_bodies.py",
         "converters/inspect_file.py",
         "converters/join_graphs.py",
         "converters/onnx_builder.py",

@@ -1,7 +1,24 @@
 """ONNX operators in MXNet's terms, one module per family; importing the package fills OPS and OWN_OPS."""
 
-from converters.mxnet_ops import convolution, elementwise, joining, normalization, padding, shaping, tiles
-from converters.mxnet_ops.registry import OPS, OWN_OPS, Context, Emitter, Value
+from converters.mxnet_ops import (
+    activations,
+    convolution,
+    elementwise,
+    indexing,
+    joining,
+    logic,
+    matrices,
+    normalization,
+    padding,
+    pooling,
+    reductions,
+    resizing,
+    shaping,
+    slicing,
+    tiles,
+    types,
+)
+from converters.mxnet_ops.registry import OPS, OWN_OPS, Context, Emitter, Value, constant_value
 
 __all__ = [
     "OPS",
@@ -9,11 +26,21 @@ __all__ = [
     "Context",
     "Emitter",
     "Value",
+    "activations",
+    "constant_value",
     "convolution",
     "elementwise",
+    "indexing",
     "joining",
+    "logic",
+    "matrices",
     "normalization",
     "padding",
+    "pooling",
+    "reductions",
+    "resizing",
     "shaping",
+    "slicing",
     "tiles",
+    "types",
 ]

@@ -7,6 +7,7 @@ lengths: a vector as long as the plane, and what a convolution of the same geome
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -292,7 +293,7 @@ class _Index:
     def _constant(self, array: Array) -> Value:
         return self._emit.constant("offsets", array)
 
-    def _do(self, op: str, *inputs: Value, **attributes: object) -> Value:
+    def _do(self, op: str, *inputs: Value, **attributes: Any) -> Value:
         return self._emit(op, *inputs, suffix="index", **attributes)
 
     def _share(self, what: str, make: Callable[[], Value]) -> Value:
@@ -314,7 +315,7 @@ def _convolve_ones(
 ) -> Value:
     """x: (N, 1, H, W) convolved by ones, transposed if `output_padding` is given: only its shape is of interest."""
     flat = [1 if size > 1 else 0 for size in kernel]
-    attributes = {
+    attributes: dict[str, Any] = {
         "kernel": kernel,
         "pad": padding,
         "stride": [stride if side else 1 for side in flat],

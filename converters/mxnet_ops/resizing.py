@@ -1,0 +1,183 @@
+"""Resize and Upsample. Doubling and the like at any size; every other one by a constant matrix for each axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from converters.mxnet_ops.matrices import multiply_along
+from converters.mxnet_ops.registry import FLOATS, OPS, WITH_SIZE, Emitter, Value
+from converters.mxnet_ops.sampling import WHOLE, Sampling, make_matrix, nearest_places
+from converters.sizes import Extent, Size
+
+
+@OPS.op("Upsample", since=9)
+def upsample(emit: Emitter, x: Value, scales: Value, *, mode: str = "nearest") -> Value:
+    """x, each axis as many times as long."""
+    factors = [float(scale) for scale in emit.require_array(scales, "scales").flat]
+    return _resize(emit, x, factors, None, Sampling(mode, "asymmetric", "floor"))
+
+
+@OPS.op("Resize", since=10)
+def resize_asymmetric(emit: Emitter, x: Value, scales: Value, *, mode: str = "nearest") -> Value:
+    """x, each axis as many times as long."""
+    factors = [float(scale) for scale in emit.require_array(scales, "scales").flat]
+    return _resize(emit, x, factors, None, Sampling(mode, "asymmetric", "floor"))
+
+
+@OPS.op("Resize", since=11)
+def resize(
+    emit: Emitter,
+    x: Value,
+    roi: Value | None = None,
+    scales: Value | None = None,
+    sizes: Value | None = None,
+    *,
+    mode: str = "nearest",
+    coordinate_transformation_mode: str = "half_pixel",
+    nearest_mode: str = "round_prefer_floor",
+    cubic_coeff_a: float = -0.75,
+    exclude_outside: int = 0,
+    extrapolation_value: float = 0.0,
+) -> Value:
+    """x, resampled along each axis by a factor, or to a size."""
+    sampling = Sampling(
+        mode,
+        coordinate_transformation_mode,
+        nearest_mode,
+        cubic_coeff_a,
+        bool(exclude_outside),
+        extrapolation_value,
+    )
+    return _resize_axes(emit, x, roi, scales, sizes, None, sampling)
+
+
+@OPS.op("Resize", since=18)
+def resize_some_axes(
+    emit: Emitter,
+    x: Value,
+    roi: Value | None = None,
+    scales: Value | None = None,
+    sizes: Value | None = None,
+    *,
+    mode: str = "nearest",
+    coordinate_transformation_mode: str = "half_pixel",
+    nearest_mode: str = "round_prefer_floor",
+    cubic_coeff_a: float = -0.75,
+    exclude_outside: int = 0,
+    extrapolation_value: float = 0.0,
+    antialias: int = 0,
+    axes: Sequence[int] | None = None,
+    keep_aspect_ratio_policy: str = "stretch",
+) -> Value:
+    """The same, along `axes` only, to sizes of one aspect ratio, or with wider filters for smaller results."""
+    sampling = Sampling(
+        mode,
+        coordinate_transformation_mode,
+        nearest_mode,
+        cubic_coeff_a,
+        bool(exclude_outside),
+        extrapolation_value,
+        bool(antialias),
+        keep_aspect_ratio_policy,
+    )
+    return _resize_axes(emit, x, roi, scales, sizes, axes, sampling)
+
+
+def _resize_axes(
+    emit: Emitter,
+    x: Value,
+    roi: Value | None,
+    scales: Value | None,
+    sizes: Value | None,
+    axes: Sequence[int] | None,
+    sampling: Sampling,
+) -> Value:
+    shape = emit.require_shape(x)
+    rank = len(shape)
+    over = list(range(rank)) if axes is None else [axis % rank for axis in axes]
+    if sampling.crops:
+        if roi is None:
+            raise emit.refuse("its roi is left out", "Check the model")
+        corners = [float(corner) for corner in emit.require_array(roi, "roi").flat]
+        starts, ends = corners[: len(over)], corners[len(over) :]
+        crop = {axis: (starts[i], ends[i]) for i, axis in enumerate(over)}
+        sampling = replace(sampling, crop=crop)
+    if scales is not None and (scales.array is None or scales.array.size):
+        factors = [1.0] * rank
+        for axis, scale in zip(over, emit.require_array(scales, "scales").flat, strict=True):
+            factors[axis] = float(scale)
+        return _resize(emit, x, factors, None, sampling)
+    if sizes is None:
+        raise emit.refuse("it has neither scales nor sizes", "Check the model")
+    wanted: list[Extent] = list(shape)
+    for axis, size in zip(over, emit.require_sizes(sizes, "sizes"), strict=True):
+        wanted[axis] = size
+    if sampling.policy != "stretch":
+        fixed = emit.require_fixed_shape(x)
+        limits = [emit.require_fixed(wanted[axis]) for axis in over]
+        ratios = [limit / fixed[axis] for axis, limit in zip(over, limits, strict=True)]
+        ratio = min(ratios) if sampling.policy == "not_larger" else max(ratios)
+        factors = [ratio if axis in over else 1.0 for axis in range(rank)]
+        rounded = [int(np.floor(fixed[axis] * ratio + 0.5)) if axis in over else fixed[axis] for axis in range(rank)]
+        return _resize(emit, x, factors, rounded, sampling)
+    return _resize(emit, x, None, wanted, sampling)
+
+
+def _resize(
+    emit: Emitter, x: Value, factors: Sequence[float] | None, sizes: Sequence[Extent] | None, sampling: Sampling
+) -> Value:
+    """By factors, to sizes, or to sizes that follow from factors in a way of their own (`keep_aspect_ratio_policy`)."""
+    shape = emit.require_shape(x)
+    y = x
+    for axis, size in enumerate(shape):
+        factor = None if factors is None else factors[axis]
+        target = None if sizes is None else sizes[axis]
+        stays = (target is None and factor == 1) or (factor is None and target == size)
+        if not stays or (sampling.crops and sampling.crop.get(axis, WHOLE) != WHOLE):
+            y = _resize_axis(emit, y, axis, factor, target, sampling)
+    return y
+
+
+def _resize_axis(
+    emit: Emitter, x: Value, axis: int, factor: float | None, target: Extent | None, sampling: Sampling
+) -> Value:
+    shape = emit.require_shape(x)
+    size = shape[axis]
+    times = _whole_factor(size, factor, target)
+    if times is not None and sampling.repeats:
+        longer = emit("repeat", x, repeats=times, axis=axis)
+        return replace(longer, shape=(*shape[:axis], size * times, *shape[axis + 1 :]))
+    if isinstance(size, Size) or isinstance(target, Size):
+        wanted = f"{factor} times" if target is None else f"{target} for"
+        raise emit.refuse(f"it resamples axis {axis} by {sampling.mode} to {wanted} the free size {size}", WITH_SIZE)
+    length = int(np.floor(size * factor)) if target is None and factor is not None else target
+    assert length is not None
+    if sampling.crops and target is None and factor is not None:
+        start, end = sampling.crop.get(axis, WHOLE)
+        length = int(np.floor(size * (end - start) * factor))
+    scale = factor if factor is not None else length / size
+    if sampling.mode == "nearest" and not sampling.crops:
+        places = emit.constant("places", nearest_places(size, length, scale, sampling))
+        y = emit("take", x, places, axis=axis, mode="clip", dtype=x.dtype)
+        return replace(y, shape=(*shape[:axis], length, *shape[axis + 1 :]))
+    matrix, outside = make_matrix(size, length, scale, sampling, axis)
+    dtype = x.dtype if x.dtype in FLOATS and x.dtype != "float16" else "float32"
+    y = multiply_along(emit, emit.cast(x, dtype), axis, matrix)
+    if outside.any():
+        row = (sampling.extrapolation_value * outside).astype(dtype).reshape(-1, *[1] * (len(shape) - axis - 1))
+        keep = (~outside).astype(dtype).reshape(row.shape)
+        y = replace(emit("broadcast_mul", y, emit.constant("inside", keep)), shape=y.shape)
+        y = replace(emit("broadcast_add", y, emit.constant("outside", row)), shape=y.shape)
+    return emit.cast(y, x.dtype)
+
+
+def _whole_factor(size: Extent, factor: float | None, target: Extent | None) -> int | None:
+    """How many times as long an axis gets, if it is a whole number."""
+    if target is None:
+        return int(factor) if factor is not None and factor == int(factor) and factor >= 1 else None
+    if isinstance(size, int):
+        return target // size if isinstance(target, int) and target % size == 0 else None
+    return next((times for times in range(1, 17) if size * times == target), None)

@@ -1,0 +1,195 @@
+"""Sizes of tensors that are not known until the model runs, as sums of products of named sizes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True)
+class Quotient:
+    """The whole part of a size divided by a number, where it is not known to divide."""
+
+    dividend: Size
+    divisor: int
+
+    def __str__(self) -> str:
+        return f"(({self.dividend})//{self.divisor})"
+
+
+Symbol = str | Quotient
+# The factors of one product, in order.
+Monomial = tuple[Symbol, ...]
+
+
+@dataclass(frozen=True)
+class Size:
+    """A size with at least one name in it; a plain number is an int.
+
+    Attributes:
+        terms: Factor of each product, ordered, none zero.
+    """
+
+    terms: tuple[tuple[Monomial, Fraction], ...]
+
+    def __add__(self, other: Extent) -> Extent:
+        terms = dict(self.terms)
+        for monomial, factor in _terms(other).items():
+            terms[monomial] = terms.get(monomial, Fraction()) + factor
+        return _make(terms)
+
+    def __mul__(self, other: Extent) -> Extent:
+        terms: dict[Monomial, Fraction] = {}
+        for left, a in self.terms:
+            for right, b in _terms(other).items():
+                monomial = tuple(sorted((*left, *right), key=str))
+                terms[monomial] = terms.get(monomial, Fraction()) + a * b
+        return _make(terms)
+
+    def __neg__(self) -> Extent:
+        return self * -1
+
+    def __sub__(self, other: Extent) -> Extent:
+        return self + -other
+
+    def __rsub__(self, other: int) -> Extent:
+        return -self + other
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __floordiv__(self, divisor: int) -> Extent:
+        """The whole part: what divides by itself, and a name of its own for what may not."""
+        whole = {monomial: factor / divisor for monomial, factor in self.terms if (factor / divisor).denominator == 1}
+        rest = _make({monomial: factor for monomial, factor in self.terms if monomial not in whole})
+        if isinstance(rest, int):
+            return rest // divisor + _make(whole)
+        return Size((((Quotient(rest, divisor),), Fraction(1)),)) + _make(whole)
+
+    def __str__(self) -> str:
+        return " + ".join(_show(monomial, factor) for monomial, factor in self.terms)
+
+    def as_ratio(self) -> Extent:
+        """The size as if every division had no remainder: what a Reshape needs, which no other size fits."""
+        total: Extent = 0
+        for monomial, factor in self.terms:
+            product: Extent = Size((((), factor),))
+            for symbol in monomial:
+                product = product * _ratio_of(symbol)
+            total = product + total
+        return total
+
+    def positive(self) -> bool:
+        """Whether it is sure to be 1 or more, whatever the sizes."""
+        return all(factor > 0 for _, factor in self.terms) and any(
+            not any(isinstance(symbol, Quotient) for symbol in monomial) for monomial, _ in self.terms
+        )
+
+
+Extent = int | Size
+MULTIPLE = re.compile(r"([1-9]\d*)\*([A-Za-z_]\w*)")
+
+
+def name_size(name: str) -> Size:
+    """The size of that name; "8*h" is eight times the size h, as exporters and our own contracts mean it."""
+    multiple = MULTIPLE.fullmatch(name)
+    if multiple is not None:
+        return Size((((multiple.group(2),), Fraction(int(multiple.group(1)))),))
+    return Size((((name,), Fraction(1)),))
+
+
+def multiply(extents: tuple[Extent, ...]) -> Extent:
+    """Their product, divisions taken as exact."""
+    product: Extent = 1
+    for extent in extents:
+        product = product * ratio(extent)
+    return product
+
+
+def ratio(extent: Extent) -> Extent:
+    """`Size.as_ratio`, of a number too."""
+    return extent if isinstance(extent, int) else extent.as_ratio()
+
+
+def list_names(extent: Extent) -> set[str]:
+    """The names in a size."""
+    if isinstance(extent, int):
+        return set()
+    names = set()
+    for monomial, _ in extent.terms:
+        for symbol in monomial:
+            names |= {symbol} if isinstance(symbol, str) else list_names(symbol.dividend)
+    return names
+
+
+def substitute(extent: Extent, meanings: Mapping[str, Extent]) -> Extent:
+    """The size, with other sizes in the place of names."""
+    if isinstance(extent, int):
+        return extent
+    total: Extent = 0
+    for monomial, factor in extent.terms:
+        product: Extent = Size((((), factor),))
+        for symbol in monomial:
+            if isinstance(symbol, str):
+                part = substitute(meanings[symbol], meanings) if symbol in meanings else name_size(symbol)
+            else:
+                part = substitute(symbol.dividend, meanings) // symbol.divisor
+            product = product * part
+        total = product + total
+    return total
+
+
+def solve(extent: Extent, value: Extent) -> tuple[str, Extent] | None:
+    """What one name in `extent` must mean for it to be `value`: of a multiple of a name only."""
+    if not isinstance(extent, Size) or len(extent.terms) != 1 or extent == value:
+        return None
+    ((monomial, factor),) = extent.terms
+    if len(monomial) != 1 or not isinstance(monomial[0], str) or factor.denominator != 1:
+        return None
+    meaning = divide(value, factor.numerator)
+    return None if meaning is None else (monomial[0], meaning)
+
+
+def divide(dividend: Extent, divisor: Extent) -> Extent | None:
+    """The quotient without remainder, divisions taken as exact; None if the divisor is a sum."""
+    terms = list(_terms(ratio(divisor)).items())
+    if len(terms) != 1:
+        return None
+    ((monomial, factor),) = terms
+    result: dict[Monomial, Fraction] = {}
+    for names, part in _terms(ratio(dividend)).items():
+        left = list(names)
+        for name in monomial:
+            if name not in left:
+                return None
+            left.remove(name)
+        result[tuple(left)] = part / factor
+    return _make(result)
+
+
+def _show(monomial: Monomial, factor: Fraction) -> str:
+    factors = [str(factor)] if factor != 1 or not monomial else []
+    return "*".join([*factors, *map(str, monomial)])
+
+
+def _ratio_of(symbol: Symbol) -> Size:
+    if isinstance(symbol, str):
+        return name_size(symbol)
+    dividend = symbol.dividend.as_ratio()
+    assert isinstance(dividend, Size)
+    return Size(tuple((monomial, factor / symbol.divisor) for monomial, factor in dividend.terms))
+
+
+def _terms(extent: Extent) -> Mapping[Monomial, Fraction]:
+    return {(): Fraction(extent)} if isinstance(extent, int) else dict(extent.terms)
+
+
+def _make(terms: Mapping[Monomial, Fraction]) -> Extent:
+    kept = {monomial: factor for monomial, factor in terms.items() if factor}
+    if not kept:
+        return 0
+    if kept.keys() == {()} and kept[()].denominator == 1:
+        return int(kept[()])
+    return Size(tuple(sorted(kept.items(), key=lambda item: tuple(map(str, item[0])))))
