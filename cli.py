@@ -224,7 +224,7 @@ def parity(
         if checkpoints:
             folder = source
         else:
-            folder, checkpoints = _convert_for_parity(source, Path(scratch), say), (source,)
+            folder, checkpoints = _convert_for_parity(source, Path(scratch), inputs, say), (source,)
         from converters.prove import prove
 
         reports, judged, unverified = prove(folder, checkpoints, make_inputs, say, inputs)
@@ -240,13 +240,13 @@ def parity(
         raise ParityError(folder, f"rung {', '.join(missed)} misses its gate", "Do not ship it: convert again")
 
 
-def _convert_for_parity(checkpoint: Path, scratch: Path, say: Callable[[str], None]) -> Path:
+def _convert_for_parity(checkpoint: Path, scratch: Path, inputs: Path | None, say: Callable[[str], None]) -> Path:
     from converters.pipeline import Settings
     from converters.pipeline import convert as convert_all
     from converters.targets import TARGETS
 
     here = tuple(name for name in TARGET_NAMES if TARGETS[name].missing_builder() is None)
-    (conversion,) = convert_all([checkpoint], Settings(here, scratch), say)
+    (conversion,) = convert_all([checkpoint], Settings(here, scratch, inputs=inputs), say)
     return conversion.bundle.folder
 
 
@@ -364,7 +364,9 @@ def inspect(path: Path, as_json: bool) -> None:
 @main.command()
 @json_option
 def formats(as_json: bool) -> None:
-    """List the targets, what each needs, and what is missing here."""
+    """List the targets, what each needs and what is missing here, and what was proven of each architecture."""
+    from converters.formats import read_support
+    from converters.tables import print_support
     from converters.targets import TARGETS
 
     rows = [
@@ -378,13 +380,14 @@ def formats(as_json: bool) -> None:
         for target in TARGETS.values()
     ]
     if as_json:
-        click.echo(json.dumps({"targets": rows}, indent=2))
+        click.echo(json.dumps({"targets": rows, "proven": [row.to_json() for row in read_support()]}, indent=2))
         return
     for row, target in zip(rows, TARGETS.values(), strict=True):
         click.echo(f"{target.name}: {', '.join(target.formats)}; needs {target.needs}")
         for what in ("missing_to_build", "missing_to_verify"):
             if row[what]:
                 click.echo(f"  here: {row[what]}")
+    print_support(read_support())
 
 
 @main.command()

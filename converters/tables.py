@@ -12,11 +12,13 @@ from converters.parity_report import METRIC_FORMS, format_number
 
 if TYPE_CHECKING:
     from converters.bench import Measurement
+    from converters.formats import Support
     from converters.pipeline import Conversion
 
 WIDTH = 150
 CONVERT_COLUMNS = ("model", "target", "parity", "max abs", "PSNR, dB", "excess", "MiB")
-TEXT_COLUMNS = ("model", "target", "runtime", "parity")
+SUPPORT_COLUMNS = ("architecture", "target", "precision", "verified", "max abs")
+TEXT_COLUMNS = ("model", "architecture", "precision", "verified", "target", "runtime", "parity")
 
 
 def print_conversions(conversions: Sequence[Conversion]) -> None:
@@ -38,6 +40,14 @@ def _parity_cells(conversion: Conversion, target: str) -> tuple[str, ...]:
         return conversion.unverified[target], "", "", ""
     facts = report.summary()
     return "passed", *(format_number(facts[key], form) for key, form in METRIC_FORMS)
+
+
+def print_support(rows: Sequence[Support]) -> None:
+    """One row for each architecture and target, as recorded."""
+    cells: list[tuple[str, ...]] = [
+        (row.architecture, row.target, row.precision, row.verified, format_number(row.max_abs, ".1e")) for row in rows
+    ]
+    _print_table(SUPPORT_COLUMNS, cells)
 
 
 BENCH_COLUMNS = (
@@ -72,7 +82,7 @@ def _bench_cells(row: Measurement) -> tuple[str, ...]:
 def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="left" if column in TEXT_COLUMNS else "right", no_wrap=True)
+        table.add_column(column, justify="left" if column in TEXT_COLUMNS else "right", no_wrap=column != "verified")
     for row in rows:
         table.add_row(*row)
     Console(width=WIDTH).print(table)
