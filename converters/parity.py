@@ -97,6 +97,8 @@ class ComparedCase:
         known: The image whose known pixels must come back bit for bit; goes with `mask`.
         relative: Whether an output's errors are in units of its largest expected magnitude, where that is above 1.
         nudged: torch's float32 outputs on the inputs moved by one float32 step, if it was run on such.
+        excess_decides: Whether an ill-conditioned item that misses the gate is held to its excess error alone; others
+            of that kind are held to nothing.
     """
 
     name: str
@@ -107,13 +109,15 @@ class ComparedCase:
     known: Array | None = None
     relative: bool = False
     nudged: Tensors | None = None
+    excess_decides: bool = False
 
 
 @dataclass(frozen=True)
 class TensorParity:
     """The verdict on one item of one output: `failures` are sentences, none of them is a pass.
 
-    `metrics` is None where there is nothing to measure: an empty hole, or a shape that differs.
+    `metrics` is None where there is nothing to measure: an empty hole, or a shape that differs. `by_excess`: it missed
+    the gate but for its excess error, which decided.
     """
 
     tensor: str
@@ -123,6 +127,7 @@ class TensorParity:
     metrics: Metrics | None
     ill_conditioned: bool
     failures: tuple[str, ...]
+    by_excess: bool = False
 
     @property
     def passed(self) -> bool:
@@ -133,7 +138,9 @@ class TensorParity:
         return self.metrics is not None and not self.ill_conditioned
 
     def to_json(self) -> dict[str, Any]:
-        fields = {key: getattr(self, key) for key in ("tensor", "case", "item", "region", "ill_conditioned")}
+        fields = {
+            key: getattr(self, key) for key in ("tensor", "case", "item", "region", "ill_conditioned", "by_excess")
+        }
         metrics = None if self.metrics is None else self.metrics.to_json()
         return {**fields, "metrics": metrics, "failures": list(self.failures), "passed": self.passed}
 
@@ -312,6 +319,11 @@ def _compare_item(name: str, gate: Tolerance, case: ComparedCase, index: int | N
     ill_conditioned = float64 is not None and _distance(expected, float64, inside) > limit
     if float64 is not None and case.nudged is not None and not _is_integer(expected):
         ill_conditioned |= _distance(pick(case.nudged), float64, inside) > ILL_CONDITIONED_NUDGED * unit
+    if case.excess_decides:
+        misses = find_misses(metrics, gate)
+        by_excess = bool(misses) and ill_conditioned and gate.excess is not None
+        failures += find_misses(metrics, Tolerance(None, None, None, gate.excess)) if by_excess else misses
+        return TensorParity(name, case.name, item, region, metrics, by_excess, tuple(failures), by_excess)
     if not ill_conditioned:
         failures += find_misses(metrics, gate)
     return TensorParity(name, case.name, item, region, metrics, ill_conditioned, tuple(failures))
