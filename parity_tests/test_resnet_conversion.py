@@ -110,7 +110,7 @@ def test_file_converts_to_every_runtime(layout: str, raw: bool, tmp_path: Path) 
 
 # A trained net of strangers: the wheel vintagify 0.1.2 (MIT) holds 9 blocks of 256 channels, and the module that made
 # them, which is the oracle.
-WHEEL = Path(__file__).parent.parent / "build" / "vintagify" / "vintagify"
+WHEEL = Path(__file__).parent.parent / "build" / "strangers" / "vintagify"
 TRAINED = WHEEL / "resources" / "G_A2B_epoch33.pth"
 TRAINED_SHA256 = "c502cd44ca720d004f89775f593fc403acc6b36d27d65390cbe2f476f771e560"
 # What was promised on a photo of 256x256, in units of the [0, 1] range; 2e-6 was seen.
@@ -121,7 +121,7 @@ LARGEST_ERROR = {"onnx": 2e-5, "mxnet": 1e-4}
 def strangers() -> ModuleType:
     """The wheel's own generator.py, loaded alone: the package's other modules want more packages."""
     if not TRAINED.is_file():
-        pytest.fail(f"{TRAINED} is not there: run `make build/vintagify`")
+        pytest.fail(f"{TRAINED} is not there: run `make build/strangers`")
     assert hashlib.sha256(TRAINED.read_bytes()).hexdigest() == TRAINED_SHA256
     spec = importlib.util.spec_from_file_location("strangers_generator", WHEEL / "generator.py")
     assert spec is not None
