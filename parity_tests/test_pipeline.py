@@ -248,7 +248,7 @@ def test_tensorrt_does_not_take_the_whole_graph_because_canny_is_float64(convers
     import onnx
 
     whole = onnx.load(conversion.bundle.folder / "edgeconnect.onnx")
-    with pytest.raises(ConversionError, match="it is DOUBLE. An engine is built of float32"):
+    with pytest.raises(ConversionError, match=r"it is DOUBLE\. An engine is built of float32"):
         build_engine(whole, DEFAULT_PROFILE)
 
 
