@@ -31,7 +31,6 @@ def convert_to_onnx(
 
     Raises:
         ExportError: onnx's checker refuses the result.
-        ConversionError: a norm cannot be spelled out.
     """
     model = strip_metadata(rewrite_accurate_norm(waist))
     model.ir_version = IR_VERSION

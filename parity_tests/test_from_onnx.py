@@ -251,6 +251,16 @@ def test_input_that_nothing_is_computed_from_is_left_out_of_the_symbol(tmp_path:
     assert [node["name"] for node in symbol["nodes"] if node["op"] == "null"] == ["x"]
 
 
+def test_norm_of_rank_3_as_group_norms_are_exported_goes_to_every_target(tmp_path: Path) -> None:
+    weights = {"s": (4,), "b": (4,)}
+    model = make_model(
+        17, "y = InstanceNormalization(x, s, b)", weights, signature="(float[N, 4, 50] x) => (float[N, 4, 50] y)"
+    )
+    artifacts = read_manifest(convert(tmp_path, model, to="onnx,mxnet,trt"))["artifacts"]
+    assert [artifact["verified"] for artifact in artifacts[:2]] == [True, True]
+    assert artifacts[2]["details"]["compared_with_the_graph"]["InstanceNormalization"] == 1
+
+
 def test_float16_norm_runs_as_the_file_says(tmp_path: Path) -> None:
     weights = {"a": draw(3).astype(np.float16), "b": draw(3).astype(np.float16)}
     signature = "(float16[N, 3, H, W] x) => (float16[N, 3, H, W] y)"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 from onnx import ModelProto, NodeProto, numpy_helper
 
-from converters.errors import ConversionError
 from converters.onnx_builder import GraphBuilder, rebuild, tensor_names
 from converters.onnx_shapes import read_ranks
 from converters.tensors import Array
@@ -22,36 +21,27 @@ OPERATOR = "InstanceNormalization"
 def rewrite_accurate_norm(model: ModelProto) -> ModelProto:
     """A copy of `model` in which every InstanceNormalization is spelled out; intermediate shapes are left out.
 
-    Scale and bias vanish where they are all ones and all zeros.
-
-    Raises:
-        ConversionError: a norm's input is not of rank 4, or its scale or bias is not a constant.
-
-    A norm of another precision than float32 stays as it is.
+    Scale and bias vanish where they are all ones and all zeros. A norm of another precision than float32 or another
+    rank than 4, or whose scale or bias is computed, stays the runtime's own: foreign files hold such.
     """
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     ranks = read_ranks(model)
     builder = GraphBuilder(tensor_names(model))
     for node in model.graph.node:
-        if node.op_type == OPERATOR and all(
-            constants[name].dtype == np.float32 for name in node.input if name in constants
-        ):
-            _spell(builder, node, ranks.get(node.input[0]), constants)
+        if node.op_type == OPERATOR and ranks.get(node.input[0]) == 4 and _is_learned(node, constants):
+            _spell(builder, node, constants)
         else:
             builder.nodes.append(node)
     return rebuild(model, builder)
 
 
-def _spell(builder: GraphBuilder, node: NodeProto, rank: int | None, constants: dict[str, Array]) -> None:
+def _is_learned(norm: NodeProto, constants: dict[str, Array]) -> bool:
+    """Whether scale and bias are constants, in float32."""
+    return all(name in constants and constants[name].dtype == np.float32 for name in norm.input[1:])
+
+
+def _spell(builder: GraphBuilder, node: NodeProto, constants: dict[str, Array]) -> None:
     x, scale, bias = node.input
-    if rank != 4:
-        raise ConversionError(
-            f"{OPERATOR} '{node.name}'", f"its input has rank {rank}", "Only rank 4 (NCHW) is handled"
-        )
-    if scale not in constants or bias not in constants:
-        raise ConversionError(
-            f"{OPERATOR} '{node.name}'", "its scale or bias is computed in the graph", "Export them as constants"
-        )
     epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
     spell_norm(builder, x, constants[scale], constants[bias], epsilon, plane=(2, 3), name=node.output[0])
     builder.nodes[-1].output[0] = node.output[0]
