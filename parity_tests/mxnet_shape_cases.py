@@ -81,6 +81,16 @@ SHAPES = (
     OpCase("OneHot", "first axis", (Given((2, 3), "int64", 0, 4), ints(5), floats(2)), {"axis": 0}),
     OpCase("TopK", "largest", (PLANE, ints(4)), {"axis": 2}, outputs=2),
     OpCase("TopK", "smallest", (PLANE, ints(4)), {"axis": -1, "largest": 0}, outputs=2),
+    *(
+        OpCase(
+            "TopK",
+            f"the first of many equals, {largest}",
+            (Given((2, 300), "int64"), ints(5)),
+            {"largest": largest},
+            outputs=2,
+        )
+        for largest in (0, 1)
+    ),
     OpCase("TopK", "opset 10", (PLANE, ints(3)), {"axis": 1}, opset=10, outputs=2),
     OpCase("Trilu", "upper", (PLANE, ints(1).reshape(()))),
     OpCase("Trilu", "lower", (PLANE, ints(-2).reshape(())), {"upper": 0}),

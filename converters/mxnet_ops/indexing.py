@@ -16,6 +16,9 @@ from converters.mxnet_ops.shaping import move_axis
 from converters.mxnet_ops.slicing import slice_axis
 from converters.sizes import Size
 
+# More than an axis has elements; float64 holds a number up to its square exactly.
+FAR = 2.0**26
+
 
 @OPS.op("Gather", since=1)
 def gather(emit: Emitter, data: Value, indices: Value, *, axis: int = 0) -> Value:
@@ -143,12 +146,27 @@ def _top_k(emit: Emitter, x: Value, k: Value, axis: int, *, largest: bool) -> li
     (count,) = emit.require_ints(k, "k")
     axis %= len(shape)
     turned = x if x.dtype != "float16" else emit.cast(x, "float32")
-    # MXNet's sort is not bound to keep the first of equals first, so that places are found among equals below.
-    attributes: dict[str, Any] = {"axis": axis, "k": count, "ret_typ": "both", "is_ascend": not largest}
-    values, places = emit.several("topk", 2, turned, dtype="int64", **attributes)
-    result = (*shape[:axis], count, *shape[axis + 1 :])
-    values = emit.cast(replace(values, dtype=turned.dtype, shape=result), x.dtype)
-    return [values, replace(places, dtype="int64", shape=result)]
+    attributes: dict[str, Any] = {"axis": axis, "k": 0, "ret_typ": "both", "is_ascend": not largest}
+    values, places = emit.several("topk", 2, turned, dtype="float64", **attributes)
+    values = replace(values, dtype=turned.dtype, shape=shape)
+    places = _order_equals(emit, values, replace(places, shape=shape), axis)
+    first, where = (slice_axis(emit, part, axis, 0, count) for part in (values, places))
+    return [emit.cast(first, x.dtype), emit.cast(where, "int64")]
+
+
+def _order_equals(emit: Emitter, values: Value, places: Value, axis: int) -> Value:
+    """Places of sorted values, those of equal ones in order too, which MXNet's sort leaves as it likes.
+
+    Args:
+        places: float64. They are sorted as the number of the group of equals before them tells, times FAR.
+    """
+    leader = slice_axis(emit, values, axis, 0, 1)
+    shifted = emit("Concat", leader, values, dim=axis, num_args=2)
+    before = emit("slice_axis", shifted, axis=axis, begin=0, end=-1)
+    steps = emit.cast(emit("broadcast_not_equal", values, before), "float64")
+    groups = emit("_mul_scalar", emit("cumsum", steps, axis=axis), scalar=FAR)
+    ordered = emit("sort", emit("elemwise_add", groups, places), axis=axis)
+    return like(places, emit("_mod_scalar", ordered, scalar=FAR))
 
 
 def _as_int64(emit: Emitter, indices: Value) -> Value:
