@@ -19,7 +19,7 @@ SEED = 20190101
 SEEDS = 3
 FREE_SIZE = 64
 # The last seed's: axes that are swapped, or items of a batch that are mixed, show only where sizes differ.
-VARIED_SIZES = {0: 2, 3: 96}
+VARIED_SIZES = {0: 2, 1: 96, 2: 128, 3: 96}
 # Two runs of a file on the same numbers; a net is repeatable, sums in another order differ by less.
 REPEATABLE = 1e-4
 GIVE_INPUTS = "Give inputs that fit it with --inputs FILE.npz"
@@ -44,7 +44,7 @@ class SeededInput:
 def seeded_inputs(source: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[SeededInput, ...]:
     """Floats in [0, 1], integers 0 or 1; a free first axis is 1, every other free size 64.
 
-    The last one's batch is 2 and a free fourth axis 96, if the file takes that.
+    The last one's batch is 2, its free second, third and fourth axes 96, 128 and 96, if the file takes that.
     """
     *first, last = (_make_input(specs, SEED + seed, {}) for seed in range(SEEDS))
     varied = _make_input(specs, SEED + SEEDS - 1, VARIED_SIZES)

@@ -57,6 +57,9 @@ ILL_CONDITIONED = 1e-5
 ILL_CONDITIONED_LEVELS = 1
 # And where one float32 step of the inputs moves torch's result as far as this: then agreement is luck.
 ILL_CONDITIONED_NUDGED = 1e-3
+# Further apart, a float64 run and float32 are not one computation: onnx's reference and ONNX Runtime disagree on some
+# operators by 0.3 to 0.9. A net of strangers whose float32 is in doubt was 2e-5 away.
+TRUSTED = 1e-4
 # torch's own error is never taken to be smaller than one float32 step near 1.
 SMALLEST_ERROR = 1e-7
 
@@ -156,8 +159,10 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        """True if something was judged and nothing failed."""
-        return any(tensor.gated for tensor in self.tensors) and all(tensor.passed for tensor in self.tensors)
+        """True if every output that was measured was judged on some item, and nothing failed."""
+        gated = {tensor.tensor for tensor in self.tensors if tensor.gated}
+        measured = {tensor.tensor for tensor in self.tensors if tensor.metrics is not None}
+        return bool(gated) and gated >= measured and all(tensor.passed for tensor in self.tensors)
 
     @property
     def worst(self) -> TensorParity | None:
@@ -321,7 +326,8 @@ def _compare_item(name: str, gate: Tolerance, case: ComparedCase, index: int | N
         ill_conditioned |= _distance(pick(case.nudged), float64, inside) > ILL_CONDITIONED_NUDGED * unit
     if case.excess_decides:
         misses = find_misses(metrics, gate)
-        by_excess = bool(misses) and ill_conditioned and gate.excess is not None
+        trusted = float64 is not None and _distance(expected, float64, inside) <= TRUSTED * unit
+        by_excess = bool(misses) and ill_conditioned and trusted and gate.excess is not None
         failures += find_misses(metrics, Tolerance(None, None, None, gate.excess)) if by_excess else misses
         return TensorParity(name, case.name, item, region, metrics, by_excess, tuple(failures), by_excess)
     if not ill_conditioned:

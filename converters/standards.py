@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from converters.errors import ParityError
 from converters.expected import Expected, Given, Model, run_reference
 from converters.from_onnx import OnnxFile, build_waist, fix_sizes
 from converters.from_torch import export_onnx, fix_size
@@ -153,7 +154,11 @@ class OnnxStandard:
         return self._expect(self._cases, self._outputs)
 
     def expect_golden(self, avoid: Collection[str]) -> Expected:
-        chosen = next((i for i, case in enumerate(self._cases) if case.name not in avoid), 0)
+        chosen = next((i for i, case in enumerate(self._cases) if case.name not in avoid), None)
+        if chosen is None:
+            raise ParityError(
+                self.source.path, "every input passed by its excess error alone", "Give others with --inputs FILE.npz"
+            )
         return self._expect(self._cases[chosen : chosen + 1], self._outputs[chosen : chosen + 1])
 
     def _expect(self, cases: tuple[SeededInput, ...], outputs: tuple[Tensors, ...]) -> Expected:

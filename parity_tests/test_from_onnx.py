@@ -196,7 +196,7 @@ def test_inputs_of_one_symbol_are_judged_and_fixed_together(tmp_path: Path) -> N
     assert read_shapes(bundle) == [["B", 1, "H", "W"], ["B", 3, "H", "W"], ["B", "K"]]
     judged = [given["name"] for given in json.loads((bundle / "parity.json").read_text())["inputs"]]
     assert judged[0] == "seed 0, 1x1x64x64, 1x3x64x64, 1x64"
-    assert judged[2] == "seed 2, 2x1x64x96, 2x3x64x96, 2x64"
+    assert judged[2] == "seed 2, 2x1x128x96, 2x3x128x96, 2x96"
 
 
 def test_output_that_is_not_of_the_size_it_names_gets_names_of_its_own(tmp_path: Path) -> None:

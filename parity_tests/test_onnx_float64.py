@@ -11,6 +11,7 @@ import torch
 from onnx import ModelProto, numpy_helper
 
 from converters import standards
+from converters.errors import ParityError
 from converters.expected import Expected
 from converters.from_onnx import read_onnx
 from converters.onnx_float64 import run_float64
@@ -63,6 +64,20 @@ def test_what_passes_the_gate_does_not_need_excess() -> None:
 
 def test_report_of_nothing_but_doubt_is_no_pass() -> None:
     assert not judge(own=-2e-5, ours=3e-5).passed
+
+
+def test_float64_run_that_is_not_the_same_computation_excuses_nothing() -> None:
+    """As where onnx's reference and ONNX Runtime read an operator differently: both far off, and near each other."""
+    (tensor,) = judge(own=-0.43, ours=0.8).tensors
+    assert not tensor.by_excess
+    assert not tensor.passed
+
+
+def test_one_outputs_pass_does_not_cover_anothers_doubt() -> None:
+    (doubtful,), (sure,) = judge(own=-2e-5, ours=3e-5).tensors, judge(own=0, ours=0).tensors
+    both = ParityReport("mxnet", GATE, (doubtful, replace(sure, tensor="z")))
+    assert not both.passed
+    assert replace(both, tensors=(doubtful, sure)).passed
 
 
 def test_a_nan_is_a_miss_however_doubtful_the_standard_is() -> None:
@@ -127,6 +142,22 @@ def test_golden_case_is_one_that_was_not_in_doubt(tmp_path: Path) -> None:
     first, second, _ = (given.name for given in standard.expect().inputs)
     assert [given.name for given in standard.expect_golden([]).inputs] == [first]
     assert [given.name for given in standard.expect_golden([first]).inputs] == [second]
+    with pytest.raises(ParityError, match="every input passed by its excess error alone"):
+        standard.expect_golden([given.name for given in standard.expect().inputs])
+
+
+def test_height_that_is_baked_into_a_graph_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simplify = standards.simplify
+    free = make_model(17, "y = Relu(x)", signature="(float[N, 3, H, W] x) => (float[N, 3, H, W] y)")
+    baked = make_model(
+        17,
+        "c = Slice(x, start, end, axis) y = Relu(c)",
+        {"start": np.array([0]), "end": np.array([64]), "axis": np.array([2])},
+        signature="(float[N, 3, H, W] x) => (float[N, 3, K, W] y)",
+    )
+    monkeypatch.setattr(standards, "simplify", lambda model: simplify(baked))
+    result = run_ganport("convert", write_model(tmp_path, free), "--to", "onnx", "-o", tmp_path / "out")
+    assert result.exit_code == 3
 
 
 def test_wrong_weight_is_refused_though_float64_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
