@@ -175,6 +175,12 @@ class _Writer:
         if node.op != "If" or inputs[0] is None or inputs[0].array is None:
             return False
         branch = node.attributes["then_branch" if inputs[0].array.any() else "else_branch"]
+        own = {name for inner in branch.node for name in inner.output} | {tensor.name for tensor in branch.initializer}
+        taken = sorted(own.intersection(self._values) - {""})
+        if taken:
+            raise UnsupportedOpError(
+                node.where, f"its branch has a tensor '{taken[0]}' and so has the graph", "Give it another name"
+            )
         outer = {name for inner in branch.node for name in read_inputs(inner)}.intersection(self._values)
         values = {name: self._values[name] for name in sorted(outer)}
         constants = {name: value.array for name, value in values.items() if value.array is not None}

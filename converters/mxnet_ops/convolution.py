@@ -91,6 +91,10 @@ def conv_transpose(
         for axis, size in enumerate(emit.require_shape(x)[2:])
     ]
     y = emit.cast(replace(y, shape=(emit.require_shape(x)[0], shape[1] * group, *sizes)), x.dtype)
+    if b is not None and any(size < 0 for pair in rest for size in pair):
+        raise emit.refuse(
+            "its output_shape is larger than its kernel reaches, and it has a bias", "Add the bias after it"
+        )
     for axis, (begin, end) in enumerate(rest):
         if begin > 0 or end > 0:
             y = slice_axis(emit, y, 2 + axis, max(begin, 0), -end if end > 0 else 2**63 - 1)

@@ -107,6 +107,8 @@ def _make_vector(emit: Emitter, size: Size) -> Value:
     if found is not None:
         tensor, axis = found
         numbers = emit("_contrib_arange_like", tensor, suffix="range", axis=axis)
+        if tensor.dtype not in ("float32", "float64", "int64", "int32"):  # it counts in the tensor's own type
+            numbers = emit("_contrib_arange_like", emit.cast(numbers, "float32"), suffix="range", axis=0)
         return emit.cast(numbers, "float32")
     parts, surplus = [], 0
     for symbols, factor in size.terms:

@@ -126,6 +126,10 @@ def local_response_normalization(
     emit: Emitter, x: Value, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
 ) -> Value:
     """x over (bias + alpha / size times the sum of squares over `size` channels around) to the power of beta."""
+    if emit.require_rank(x) != 4:
+        raise emit.refuse(f"its input has rank {x.rank}", "Reshape it to four axes")
+    if size % 2 == 0:
+        raise emit.refuse(f"its size {size} is even", "Use an odd one")
     return replace(emit("LRN", x, nsize=size, alpha=alpha, beta=beta, knorm=bias), shape=x.shape)
 
 

@@ -84,7 +84,7 @@ AXES_AS_INPUT = {name: 13 if name == "ReduceSum" else 18 for name in REDUCTIONS}
 def _register(name: str, function: Reduce) -> None:
     @OPS.op(name, since=1)
     def by_attribute(emit: Emitter, data: Value, *, axes: Sequence[int] | None = None, keepdims: int = 1) -> Value:
-        return _reduce(emit, data, axes, bool(keepdims), function)
+        return _reduce(emit, data, axes or None, bool(keepdims), function)
 
     @OPS.op(name, since=AXES_AS_INPUT[name])
     def by_input(

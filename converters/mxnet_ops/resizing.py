@@ -12,6 +12,13 @@ from converters.mxnet_ops.registry import FLOATS, OPS, WITH_SIZE, Emitter, Value
 from converters.mxnet_ops.sampling import WHOLE, Sampling, make_matrix, nearest_places
 from converters.sizes import Extent, Size
 
+MODES = ("nearest", "linear", "cubic")
+COORDINATES = (
+    *("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel"),
+    *("align_corners", "asymmetric", "tf_crop_and_resize", "tf_half_pixel_for_nn"),
+)
+NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
 
 @OPS.op("Upsample", since=9)
 def upsample(emit: Emitter, x: Value, scales: Value, *, mode: str = "nearest") -> Value:
@@ -126,10 +133,22 @@ def _resize_axes(
     return _resize(emit, x, None, wanted, sampling)
 
 
+def _scaled(size: float, factor: float) -> int:
+    """In float32, in which the factor is given: 0.7 times 10 is 7."""
+    return int(np.floor(np.float32(size) * np.float32(factor)))
+
+
 def _resize(
     emit: Emitter, x: Value, factors: Sequence[float] | None, sizes: Sequence[Extent] | None, sampling: Sampling
 ) -> Value:
     """By factors, to sizes, or to sizes that follow from factors in a way of their own (`keep_aspect_ratio_policy`)."""
+    for what, given, known in (
+        ("mode", sampling.mode, MODES),
+        ("coordinate transformation", sampling.coordinates, COORDINATES),
+        ("nearest mode", sampling.nearest_mode, NEAREST_MODES),
+    ):
+        if given not in known:
+            raise emit.refuse(f"its {what} is '{given}'", f"Use one of {', '.join(known)}")
     shape = emit.require_shape(x)
     y = x
     for axis, size in enumerate(shape):
@@ -153,11 +172,11 @@ def _resize_axis(
     if isinstance(size, Size) or isinstance(target, Size):
         wanted = f"{factor} times" if target is None else f"{target} for"
         raise emit.refuse(f"it resamples axis {axis} by {sampling.mode} to {wanted} the free size {size}", WITH_SIZE)
-    length = int(np.floor(size * factor)) if target is None and factor is not None else target
+    length = _scaled(size, factor) if target is None and factor is not None else target
     assert length is not None
     if sampling.crops and target is None and factor is not None:
         start, end = sampling.crop.get(axis, WHOLE)
-        length = int(np.floor(size * (end - start) * factor))
+        length = _scaled(size * (end - start), factor)
     scale = factor if factor is not None else length / size
     if sampling.mode == "nearest" and not sampling.crops:
         places = emit.constant("places", nearest_places(size, length, scale, sampling))

@@ -108,6 +108,8 @@ def _coordinates(size: int, length: int, scale: float, sampling: Sampling, axis:
             if length > 1:
                 return start * (size - 1) + out * ((end - start) * (size - 1) / (length - 1))
             return np.full(length, 0.5 * (start + end) * (size - 1))
+        case "tf_half_pixel_for_nn":
+            return (out + 0.5) / scale
         case _:
             return (out + 0.5) / scale - 0.5
 

@@ -95,8 +95,14 @@ def constant_of_shape(emit: Emitter, shape: Value, *, value: Array | None = None
     """One number, in every place of a tensor of free size."""
     sizes = emit.require_sizes(shape, "shape")
     zeros = emit("zeros_like", write_tensor(emit, sizes))
-    filled = zeros if value is None else emit("_plus_scalar", zeros, scalar=float(value.reshape(())))
-    return replace(emit.cast(filled, "float32" if value is None else value.dtype.name), shape=tuple(sizes))
+    if value is None:
+        return replace(zeros, shape=tuple(sizes))
+    number = float(value.reshape(()))
+    if int(number) != value.reshape(()) and value.dtype.kind in "iu":
+        raise emit.refuse(f"its number is {value.reshape(())}", "Use one that float64 holds")
+    if value.dtype.kind in "iuf":  # added in its own type, else float32 rounds it
+        return replace(emit("_plus_scalar", emit.cast(zeros, value.dtype.name), scalar=number), shape=tuple(sizes))
+    return replace(emit.cast(emit("_plus_scalar", zeros, scalar=number), value.dtype.name), shape=tuple(sizes))
 
 
 @OPS.op("Shape", since=1)
@@ -125,6 +131,8 @@ def count(emit: Emitter, data: Value) -> Value:
 @OPS.op("DepthToSpace", since=1)
 def depth_to_space(emit: Emitter, x: Value, *, blocksize: int, mode: str = "DCR") -> Value:
     """(N, C b^2, H, W) -> (N, C, H b, W b); a block's place is the slow part of its channel (DCR), or the fast one."""
+    if mode not in ("DCR", "CRD"):
+        raise emit.refuse(f"its mode is '{mode}'", "Use DCR or CRD")
     if mode == "DCR":
         return emit("depth_to_space", x, block_size=blocksize)
     y = emit.reshape(x, (0, -4, -1, blocksize**2, -2))  # (N, C, b b, H, W)
