@@ -351,3 +351,9 @@ def test_exported_net_is_made_of_plain_operators_and_computes_the_same(layout: s
             assert farthest(torch.from_numpy(result), expected) < BETWEEN_RUNTIMES
             known = np.broadcast_to(mask.numpy() == 0, result.shape)
             assert np.array_equal(result[known], photo.numpy()[known])
+
+
+def test_net_deeper_than_photos_are_large_is_refused(tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(write_checkpoint(tmp_path, "conv2d", 11, 1, 0))
+    with pytest.raises(ArchitectureError, match="11 layers deep and takes multiples of 2048 only"):
+        reference.identify(checkpoint).build(checkpoint)

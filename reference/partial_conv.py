@@ -109,6 +109,8 @@ def plan_layers(base: int, layers: int) -> list[Layer]:
 
 
 Source = tuple[Tensor, Tensor]
+# Sizes are multiples of 2^layers, and parity runs at several: 1024 is as far as a photo goes.
+DEEPEST = 10
 
 
 class PartialConv(nn.Module):
@@ -263,6 +265,12 @@ class Architecture:
         shapes = {key: tuple(value.shape) for key, value in checkpoint.tensors.items()}
         layout = next(layout for layout in LAYOUTS if not self._match(shapes, layout).faults)
         base, layers = _sizes_of(layout, shapes)
+        if layers > DEEPEST:
+            raise ArchitectureError(
+                checkpoint.path,
+                f"it is {layers} layers deep and takes multiples of {2**layers} only",
+                f"Give a net of at most {DEEPEST} layers",
+            )
         plan = plan_layers(base, layers)
         self._require_ones(checkpoint, layout, plan)
         biased = frozenset(layer.key for layer in plan if f"{layer.key}{layout.conv}bias" in shapes)

@@ -12,7 +12,8 @@ tells is taken as upstream has it: reflect padding, eps 1e-5, pixels repeated be
 
 Running statistics beside norms that learn nothing are left out, as upstream's loader leaves them out: those norms
 always use the image's own. Beside affine norms they may be a batch norm's, which computes something else, and no key
-tells which, so that such a file does not fit.
+tells which, so that such a file does not fit. A fork that keeps these keys and computes something else cannot be told
+by its file: DeblurGAN adds the input to the result, clamps it, and uses its norms' running statistics.
 
 Deviations: the stage maps [0, 1] to [-1, 1] and back, which upstream does outside the net. Upstream's pix2pix test
 script leaves dropout on unless told `--eval`; here it is off.
