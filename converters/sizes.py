@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -100,12 +100,17 @@ def name_size(name: str) -> Size:
     return Size((((name,), Fraction(1)),))
 
 
-def multiply(extents: tuple[Extent, ...]) -> Extent:
-    """Their product, divisions taken as exact."""
+def multiply(extents: Sequence[Extent]) -> Extent:
+    """Their product."""
     product: Extent = 1
     for extent in extents:
-        product = product * ratio(extent)
+        product = product * extent
     return product
+
+
+def same_product(one: Sequence[Extent], other: Sequence[Extent]) -> bool:
+    """Whether sizes of tensors that hold as many elements have one product, divisions taken as exact."""
+    return multiply([ratio(extent) for extent in one]) == multiply([ratio(extent) for extent in other])
 
 
 def ratio(extent: Extent) -> Extent:
@@ -153,13 +158,13 @@ def solve(extent: Extent, value: Extent) -> tuple[str, Extent] | None:
 
 
 def divide(dividend: Extent, divisor: Extent) -> Extent | None:
-    """The quotient without remainder, divisions taken as exact; None if the divisor is a sum."""
-    terms = list(_terms(ratio(divisor)).items())
+    """The quotient of a size that the divisor is known to divide; None if it is a sum, or cannot be said."""
+    terms = list(_terms(divisor).items())
     if len(terms) != 1:
         return None
     ((monomial, factor),) = terms
     result: dict[Monomial, Fraction] = {}
-    for names, part in _terms(ratio(dividend)).items():
+    for names, part in _terms(dividend).items():
         left = list(names)
         for name in monomial:
             if name not in left:

@@ -41,6 +41,26 @@ SHAPE_OF_X = """
 
 # What the graph is about: its body, which gives y.
 GRAPHS = {
+    "a crop to twice a pooled size": """
+        r = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(x)
+        g = Constant<value: tensor = float[6] {1, 1, 1, 1, 1, 1}>()
+        o = Constant<value: tensor = float[6] {0, 0, 0, 0, 0, 0}>()
+        m = InstanceNormalization(r, g, o)
+        half = Shape<start: int = 2, end: int = 3>(m)
+        twice = Mul(half, two)
+        y = Slice(x, zero, twice, two)
+    """,
+    "a crop to as many as two tiles of a pooled plane hold": """
+        r = MaxPool<kernel_shape = [2, 1], strides = [2, 1]>(x)
+        u = Unsqueeze(r, three)
+        reps = Constant<value: tensor = int64[5] {1, 1, 1, 2, 1}>()
+        t = Tile(u, reps)
+        flat = Constant<value: tensor = int64[3] {0, 0, -1}>()
+        rows = Reshape(t, flat)
+        length = Shape<start: int = 2, end: int = 3>(rows)
+        pixels = Reshape(x, flat)
+        y = Slice(pixels, zero, length, two)
+    """,
     "the plane as tokens and back": """
         hw = Mul(h, w)
         tokens_shape = Concat<axis: int = 0>(n, six, hw)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from converters.mxnet_ops.registry import MXNET_DTYPES, Emitter, Value
-from converters.sizes import Extent, Quotient, Size, Symbol, divide, multiply, name_size
+from converters.sizes import Extent, Quotient, Size, Symbol, divide, multiply, name_size, same_product
 
 
 def resolve_shape(
@@ -30,7 +30,7 @@ def resolve_shape(
         else:
             target.append(None if size == -1 else size)
     if None in target and x.shape is not None:
-        others = multiply(tuple(size for size in target if size is not None))
+        others = multiply([size for size in target if size is not None])
         if others != 0:
             target[target.index(None)] = divide(multiply(x.shape), others)
     return tuple(target)
@@ -166,7 +166,7 @@ def _align(source: Sequence[Extent], target: Sequence[Extent]) -> list[tuple[lis
             (a, b)
             for a in range(len(source) - i + 1)
             for b in range(len(target) - j + 1)
-            if a + b and multiply(tuple(source[i : i + a])) == multiply(tuple(target[j : j + b]))
+            if a + b and same_product(source[i : i + a], target[j : j + b])
         ]
         if not candidates:
             return None
