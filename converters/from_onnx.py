@@ -152,9 +152,9 @@ def build_waist(source: OnnxFile, size: tuple[int, int] | None = None) -> ModelP
             f"ONNX's converter does not bring it from opset {_read_opset(model)} to {OPSET} ({_first_line(error)})",
             f"Export it at opset {OPSET}",
         ) from error
+    _lift_constants(model.graph)
     if _read_opset(source.model) < 11:
         _keep_sampling(model)
-    _lift_constants(model.graph)
     opset = helper.make_opsetid("", OPSET)
     del model.opset_import[:]
     model.opset_import.append(opset)
@@ -264,11 +264,18 @@ def _list_tensors(graph: GraphProto) -> Iterator[TensorProto]:
 
 
 def _keep_sampling(model: ModelProto) -> None:
-    """Say of each Resize what was the only way before opset 11; ONNX's converter leaves it to the later default."""
-    before = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    """Say of each Resize what was the only way before opset 11; ONNX's converter leaves it to the later default.
+
+    ONNX Runtime rounds down where an axis grows and up where it shrinks; the operator now has one way for all axes.
+    """
     for graph in list_graphs(model.graph):
+        scales = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         for node in graph.node:
             if node.op_type == "Resize":
+                factors = scales.get(node.input[2]) if len(node.input) > 2 else None
+                shrinks = factors is not None and factors.dtype.kind == "f" and (factors <= 1).all()
+                nearest = "ceil" if shrinks else "floor"
+                before = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": nearest}
                 said = {attribute.name for attribute in node.attribute}
                 node.attribute.extend(
                     helper.make_attribute(name, way) for name, way in before.items() if name not in said

@@ -28,8 +28,10 @@ def track(op: str, inputs: Sequence[Array | None], attributes: Mapping[str, Any]
     given = [None if array is None else _plain(array) for array in inputs]
     if op not in RULES or any(plain is None and array is not None for plain, array in zip(given, inputs, strict=True)):
         return None
+    # What is an input now was an attribute once: axes, starts, ends.
+    plain = {name: np.array(value, object) if isinstance(value, list) else value for name, value in attributes.items()}
     try:
-        bound = inspect.signature(RULES[op]).bind(*given, **attributes)
+        bound = inspect.signature(RULES[op]).bind(*given, **plain)
     except TypeError:
         return None  # an attribute of another opset
     return RULES[op](*bound.args, **bound.kwargs)

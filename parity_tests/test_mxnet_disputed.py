@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from converters.errors import UnsupportedOpError
+from converters.from_onnx import build_waist
+from converters.onnx_file import read_onnx
 from converters.to_mxnet import convert_to_mxnet
-from parity_tests.foreign_models import make_model
+from parity_tests.foreign_models import make_model, write_model
 from parity_tests.test_mxnet_ops import run_mxnet, run_onnxruntime
 
 # mx.nd.array looks at SciPy's old names.
@@ -50,3 +52,60 @@ def test_what_has_no_right_answer_is_refused(body: str, said: str) -> None:
     model = make_model(18, body, {"s": np.array([1, 1, 2, 2], np.float32)}, signature=PLANE)
     with pytest.raises(UnsupportedOpError, match=said):
         convert_to_mxnet(model)
+
+
+@pytest.mark.parametrize("opset", [9, 11])
+def test_shapes_computed_with_attributes_of_old_opsets_are_understood(opset: int, tmp_path: Path) -> None:
+    body = """
+        s = Shape(x) h = Gather(s, two) one_h = Unsqueeze <axes = [0]> (h)
+        target = Concat <axis = 0> (zero, minus, one_h) y = Reshape(x, target)
+    """
+    constants = {"two": np.array(2), "zero": np.array([0]), "minus": np.array([-1])}
+    model = make_model(opset, body, constants, signature="(float[N, 4, H, 6] x) => (float[A, B, C] y)")
+    feeds = {"x": np.random.default_rng(1).random((2, 4, 5, 6), np.float32)}
+    (expected,), (actual,) = run_onnxruntime(model, feeds), run_mxnet(model, feeds, tmp_path)
+    assert np.array_equal(actual, expected)
+
+
+def test_two_free_sizes_of_which_one_may_be_1_are_refused() -> None:
+    signature = "(float[A, 3] x, float[B, 3] z) => (float[C, 3] y)"
+    with pytest.raises(UnsupportedOpError, match="cannot be told its shape"):
+        convert_to_mxnet(make_model(18, "s = Shape(z) y = Expand(x, s)", signature=signature))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("infinity", [-np.inf, np.inf])
+def test_exponentials_of_infinities_are_added_up(infinity: float, dtype: type, tmp_path: Path) -> None:
+    kind = "float" if dtype is np.float32 else "double"
+    signature = f"({kind}[2, 3] x) => ({kind}[2, 1] y)"
+    model = make_model(18, "y = ReduceLogSumExp (x, last)", {"last": np.array([1])}, signature=signature)
+    feeds = {"x": np.array([[infinity] * 3, [infinity, 0, 1]], dtype)}
+    (expected,), (actual,) = run_onnxruntime(model, feeds), run_mxnet(model, feeds, tmp_path)
+    np.testing.assert_allclose(actual, expected, rtol=ROUNDING)
+
+
+def test_padding_is_less_than_minus_infinity(tmp_path: Path) -> None:
+    """By ONNX's definition: ONNX Runtime takes float32's lowest number in some windows."""
+    body = "y = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 0, 0]> (x)"
+    model = make_model(18, body, signature="(float[1, 1, 4, 4] x) => (float[1, 1, 3, 3] y)")
+    (actual,) = run_mxnet(model, {"x": np.full((1, 1, 4, 4), -np.inf, np.float32)}, tmp_path)
+    assert np.array_equal(actual, np.full((1, 1, 3, 3), -np.inf, np.float32))
+
+
+@pytest.mark.parametrize("op", ["ReduceLogSum", "ReduceLogSumExp"])
+def test_logarithms_of_whole_numbers_are_refused(op: str) -> None:
+    model = make_model(18, f"y = {op} (x)", signature="(int32[3, 4] x) => (int32[1, 1] y)")
+    with pytest.raises(UnsupportedOpError, match="its input is int32"):
+        convert_to_mxnet(model)
+
+
+@pytest.mark.parametrize("factor", [0.6, 0.35, 1.7])
+@pytest.mark.parametrize("constant", ["", "s = Constant<value: tensor = float[4] {{1, 1, 1, {0}}}>()"])
+def test_nearest_of_opset_10_is_rounded_as_onnxruntime_does(constant: str, factor: float, tmp_path: Path) -> None:
+    weights = {} if constant else {"s": np.array([1, 1, 1, factor], np.float32)}
+    model = make_model(10, f"{constant.format(factor)} y = Resize(x, s)", weights, ROW.format(10), ir_version=5)
+    feeds = {"x": np.random.default_rng(1).random((1, 1, 1, 10), np.float32)}
+    waist = build_waist(read_onnx(write_model(tmp_path, model)))
+    (expected,) = run_onnxruntime(model, feeds)
+    for actual in (run_onnxruntime(waist, feeds)[0], run_mxnet(waist, feeds, tmp_path)[0]):
+        assert np.array_equal(actual, expected)

@@ -36,7 +36,7 @@ def max_pool(
     windows = read_windows(emit, x, kernel_shape, strides, pads, dilations, auto_pad)
     if x.dtype in FLOATS and _is_plain(windows) and not ceil_mode:
         return [_pool(emit, x, windows, "max")]
-    lowest = float(np.finfo("float32").min) if x.dtype in FLOATS else float(np.iinfo(x.dtype).min)
+    lowest = -np.inf if x.dtype in FLOATS else float(np.iinfo(x.dtype).min)
     return [_pool_by_numbers(emit, x, windows, "max", lowest, bool(ceil_mode))]
 
 

@@ -55,14 +55,24 @@ def _l2(emit: Emitter, x: Value, axes: Sequence[int]) -> Value:
 
 
 def _log_sum(emit: Emitter, x: Value, axes: Sequence[int]) -> Value:
+    _require_floats(emit, x)
     sums = write_reduction(emit, x, axes, "sum")
     return like(sums, emit("log", sums))
 
 
 def _log_sum_exp(emit: Emitter, x: Value, axes: Sequence[int]) -> Value:
+    _require_floats(emit, x)
     largest = write_reduction(emit, x, axes, "max")
-    powers = like(x, emit("exp", emit("broadcast_sub", x, largest)))
-    return like(largest, emit("elemwise_add", _log_sum(emit, powers, axes), largest))
+    # Two infinities have no difference: 0 in the place of what is not finite.
+    finite = emit("_equal_scalar", emit("elemwise_sub", largest, largest), scalar=0.0)
+    shift = like(largest, emit("where", finite, largest, emit("zeros_like", largest)))
+    powers = like(x, emit("exp", emit("broadcast_sub", x, shift)))
+    return like(shift, emit("elemwise_add", _log_sum(emit, powers, axes), shift))
+
+
+def _require_floats(emit: Emitter, x: Value) -> None:
+    if x.dtype not in FLOATS:
+        raise emit.refuse(f"its input is {x.dtype}, of which a logarithm is no number", "Cast it to float32 before")
 
 
 REDUCTIONS: dict[str, Reduce] = {

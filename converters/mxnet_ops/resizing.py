@@ -31,6 +31,8 @@ def upsample(emit: Emitter, x: Value, scales: Value, *, mode: str = "nearest") -
 def resize_asymmetric(emit: Emitter, x: Value, scales: Value, *, mode: str = "nearest") -> Value:
     """x, each axis as many times as long."""
     factors = [float(scale) for scale in emit.require_array(scales, "scales").flat]
+    if mode == "nearest" and min(factors) < 1:
+        raise emit.refuse("opset 10 does not say how it rounds where it shrinks", "Convert it to opset 11 or later")
     return _resize(emit, x, factors, None, Sampling(mode, "asymmetric", "floor"))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from converters.mxnet_ops.elementwise import broadcast_shape
 from converters.mxnet_ops.free_sizes import resolve_shape, write_broadcast, write_reshape, write_tensor
 from converters.mxnet_ops.registry import OPS, Emitter, Value
-from converters.sizes import Extent, multiply
+from converters.sizes import Extent, Size, multiply
 from converters.tensors import Array
 
 
@@ -68,10 +68,16 @@ def unsqueeze(emit: Emitter, data: Value, axes: Value) -> Value:
 def expand(emit: Emitter, x: Value, shape: Value) -> Value:
     """x broadcast with a tensor of that shape."""
     target = Value("target", tuple(emit.require_sizes(shape, "shape")))
+    assert target.shape is not None
     emit.require_shape(x)
     result = broadcast_shape(x, target)
     assert result is not None
     assert x.shape is not None
+    last = min(len(x.shape), len(target.shape))
+    pairs = zip(x.shape[len(x.shape) - last :], target.shape[len(target.shape) - last :], strict=True)
+    unlike = [new for old, new in pairs if isinstance(old, Size) and isinstance(new, Size) and old != new]
+    if unlike:  # either may be 1
+        raise emit.refuse_sizes("shape", unlike)
     if len(x.shape) < len(result):
         x = write_reshape(emit, x, (*[1] * (len(result) - len(x.shape)), *x.shape))
     return write_broadcast(emit, x, result)
