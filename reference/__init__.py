@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from converters.errors import ArchitectureError
 from converters.tensors import Array, Tensors, TensorSpec
+from reference.key_match import KeyMatch, Shapes, list_shapes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +26,6 @@ ARCHITECTURES = {
     "style-transfer": "reference.style_transfer:STYLE_TRANSFER",
 }
 PIPELINES = {"edgeconnect": "reference.edgeconnect_pipeline:PIPELINE"}
-SHOWN = 3
 
 
 MakeFeeds = Callable[[Array, Array, Array], Tensors]
@@ -73,7 +73,7 @@ class Judging:
         known: The input whose pixels come back bit for bit outside the hole, so that the hole is judged; None judges
             the whole plane. The hole is the input "mask", where it is above 0.
         gate: A gate of its own, instead of the target's.
-        relative: Errors are in units of the largest expected magnitude where that is above 1: the range is not known.
+        relative: Errors are in units of the largest expected magnitude: the range is not known.
     """
 
     known: str | None = None
@@ -118,24 +118,6 @@ class ReferenceModel:
         return self.split(module)
 
 
-@dataclass(frozen=True)
-class KeyMatch:
-    """How a checkpoint's keys and shapes differ from an architecture's."""
-
-    architecture: str
-    missing: tuple[str, ...]
-    extra: tuple[str, ...]
-    misshapen: tuple[str, ...]
-
-    @property
-    def faults(self) -> int:
-        return len(self.missing) + len(self.extra) + len(self.misshapen)
-
-    def __str__(self) -> str:
-        kinds = (("missing", self.missing), ("extra", self.extra), ("misshapen", self.misshapen))
-        return "; ".join(f"{len(keys)} {kind} ({_shorten(keys)})" for kind, keys in kinds if keys)
-
-
 class Architecture(Protocol):
     """One kind of net."""
 
@@ -145,7 +127,7 @@ class Architecture(Protocol):
     @property
     def license_note(self) -> str: ...
 
-    def match(self, shapes: Mapping[str, tuple[int, ...]]) -> KeyMatch:
+    def match(self, shapes: Shapes) -> KeyMatch:
         """Compare a checkpoint's keys and shapes with this architecture's."""
         ...
 
@@ -185,7 +167,7 @@ def identify(checkpoint: Checkpoint) -> Architecture:
     Raises:
         ArchitectureError: none fits, and the message names the nearest with its missing and extra keys; or several do.
     """
-    shapes = {key: tuple(value.shape) for key, value in checkpoint.tensors.items()}
+    shapes = list_shapes(checkpoint.tensors)
     architectures = [open_architecture(name) for name in ARCHITECTURES]
     matches = [architecture.match(shapes) for architecture in architectures]
     fitting = [architecture for architecture, match in zip(architectures, matches, strict=True) if not match.faults]
@@ -245,7 +227,3 @@ def shipped_checkpoints() -> tuple[Path, ...]:
     """The small trained pair that comes with ganport."""
     folder = Path(__file__).parent / "weights"
     return (folder / "EdgeModel_gen.pth", folder / "InpaintingModel_gen.pth")
-
-
-def _shorten(keys: tuple[str, ...]) -> str:
-    return ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")

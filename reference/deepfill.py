@@ -32,10 +32,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from converters.checkpoint import Checkpoint
-from converters.errors import ArchitectureError
 from converters.tensors import Array, Tensors, TensorSpec
-from reference import Contract, Judging, KeyMatch, ReferenceModel
+from reference import Contract, Judging, ReferenceModel
 from reference.contextual_attention import ContextualAttention
+from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, require_floating
 
 NAME = "deepfill-v2"
 IN_CHANNELS = 5
@@ -228,17 +228,11 @@ class DeepFill:
         "DeepFill authors, and those converted or tuned on from them, are CC BY-NC 4.0: no commercial use."
     )
 
-    def match(self, shapes: Mapping[str, tuple[int, ...]]) -> KeyMatch:
+    def match(self, shapes: Shapes) -> KeyMatch:
         """Compare keys and shapes with what this net of the file's layout and base channels would have."""
         tuned = _is_tuned(shapes)
-        expected = _expected(_base(shapes), tuned)
-        missing = [key for key in expected if key not in shapes and key != FUSE_KEY]
-        misshapen = [
-            f"{key} is {shapes[key]}, not {wanted}"
-            for key, wanted in expected.items()
-            if key in shapes and shapes[key] != wanted
-        ]
-        return KeyMatch(self.name, tuple(missing), tuple(sorted(shapes.keys() - expected)), tuple(misshapen))
+        fuse: Shapes = {FUSE_KEY: (1, 1, 3, 3)} if tuned else {}
+        return compare_keys(self.name, shapes, _expected(_base(shapes), tuned), fuse)
 
     def build(self, checkpoint: Checkpoint, raw: bool = False) -> ReferenceModel:
         """The net with the checkpoint's weights, in eval mode.
@@ -246,12 +240,8 @@ class DeepFill:
         Raises:
             ArchitectureError: a weight is no floating point tensor.
         """
-        for key, value in checkpoint.tensors.items():
-            if not value.is_floating_point():
-                raise ArchitectureError(
-                    checkpoint.path, f"'{key}' is {value.dtype}", "Save the weights as floating point numbers"
-                )
-        shapes = {key: tuple(value.shape) for key, value in checkpoint.tensors.items()}
+        require_floating(checkpoint, checkpoint.tensors)
+        shapes = list_shapes(checkpoint.tensors)
         base, tuned = _base(shapes), _is_tuned(shapes)
         generator = Generator(base, tuned)
         own_keys = _own_keys(tuned)
@@ -288,15 +278,15 @@ def _is_tuned(shapes: Mapping[str, object]) -> bool:
     return any(key.startswith(("stage1.", "stage2.")) for key in shapes)
 
 
-def _base(shapes: Mapping[str, tuple[int, ...]]) -> int:
+def _base(shapes: Shapes) -> int:
     """Base channels, from the first convolution: half of them, and as many gates."""
     first = next((shapes[key] for key in ("conv1.conv.weight", "stage1.conv1.conv.weight") if key in shapes), ())
     return first[0] if first and first[0] >= 4 else BASE
 
 
 def _expected(base: int, tuned: bool) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor in the file."""
-    expected: dict[str, tuple[int, ...]] = {FUSE_KEY: (1, 1, 3, 3)} if tuned else {}
+    """The shape of every weight and bias in the file."""
+    expected: dict[str, tuple[int, ...]] = {}
     for layers in PARTS.values():
         for layer in layers:
             shape = layer.weight_shape(base)

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from converters.checkpoint import Checkpoint
-from converters.errors import ArchitectureError
 from converters.tensors import Array, Tensors, TensorSpec
-from reference import Contract, Judging, KeyMatch, ReferenceModel
+from reference import Contract, Judging, ReferenceModel
+from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights
 
 EPSILON = 1e-5
 SPECTRAL_SUFFIXES = {
@@ -178,25 +178,16 @@ class EdgeConnect:
         "Weights published by the EdgeConnect authors are CC BY-NC 4.0: no commercial use."
     )
 
-    def match(self, shapes: Mapping[str, tuple[int, ...]]) -> KeyMatch:
+    def match(self, shapes: Shapes) -> KeyMatch:
         """Compare keys and shapes with what this net of the file's base channels and block count would have."""
         first = next((shapes[key] for key in _weight_keys("encoder.1") if key in shapes), ())
         base = first[0] if first and first[0] else 64
         found = {int(hit[1]) for key in shapes if (hit := re.match(r"middle\.(\d{1,3})\.conv_block\.", key))}
         blocks = max(found) + 1 if found else 8
-        missing, misshapen = [], []
-        expected: set[str] = set()
+        wanted: dict[str, tuple[int, ...]] = {}
         for conv, shape, bias, dim in self._convs(base, blocks):
-            keys = self._keys_of(conv, shape, bias, dim, shapes)
-            expected |= keys.keys()
-            missing += [key for key in keys if key not in shapes]
-            misshapen += [
-                f"{key} is {shapes[key]}, not {wanted}"
-                for key, wanted in keys.items()
-                if key in shapes and shapes[key] != wanted
-            ]
-        extra = sorted(shapes.keys() - expected)
-        return KeyMatch(self.name, tuple(missing), tuple(extra), tuple(misshapen))
+            wanted |= self._keys_of(conv, shape, bias, dim, shapes)
+        return compare_keys(self.name, shapes, wanted, {})
 
     def _convs(self, base: int, blocks: int) -> list[tuple[str, tuple[int, int, int, int], bool, int]]:
         """(key, weight shape, has a bias, the dimension of the output channels) of every convolution."""
@@ -221,7 +212,7 @@ class EdgeConnect:
         shape: tuple[int, int, int, int],
         bias: bool,
         dim: int,
-        shapes: Mapping[str, tuple[int, ...]],
+        shapes: Shapes,
     ) -> dict[str, tuple[int, ...]]:
         """The keys of one convolution, in the form (spectral norm or not) that the file has for it."""
         form = spectral_form(conv, shapes)
@@ -239,19 +230,13 @@ class EdgeConnect:
         Raises:
             ArchitectureError: a weight is no floating point tensor.
         """
-        for key, value in checkpoint.tensors.items():
-            if not value.is_floating_point():
-                raise ArchitectureError(
-                    checkpoint.path, f"'{key}' is {value.dtype}", "Save the weights as floating point numbers"
-                )
-        shapes = {key: tuple(value.shape) for key, value in checkpoint.tensors.items()}
+        shapes = list_shapes(checkpoint.tensors)
         blocks = len({key.split(".")[1] for key in shapes if key.startswith("middle.")})
         base = next(shapes[key][0] for key in _weight_keys("encoder.1") if key in shapes)
         generator = Generator(base, blocks, self.in_channels, self.out_channels, self.block_bias)
         for conv, _, _, dim in self._convs(base, blocks):
             _attach_spectral_norm(generator.get_submodule(conv), spectral_form(conv, shapes), dim)
-        generator.load_state_dict(dict(checkpoint.tensors), strict=True)
-        generator.requires_grad_(False)
+        load_weights(generator, checkpoint)
         hyperparameters = {
             "base_channels": base,
             "blocks": blocks,

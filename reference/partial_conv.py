@@ -25,7 +25,7 @@ eval mode does not use, may be missing.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +36,8 @@ from torch.nn import functional as F
 from converters.checkpoint import Checkpoint
 from converters.errors import ArchitectureError
 from converters.tensors import Array, Tensors, TensorSpec
-from reference import Contract, Judging, KeyMatch, ReferenceModel
+from reference import Contract, Judging, ReferenceModel
+from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, require_floating
 
 NAME = "partial-conv"
 EPSILON = 1e-5
@@ -47,7 +48,7 @@ BASE, LAYERS = 64, 7
 WIDEST = 8  # channels double until they are this many times the base
 KERNELS = (7, 5, 5)  # of the first encoder layers; every other layer has 3
 COUNTER = "num_batches_tracked"
-NORM = ("weight", "bias", "running_mean", "running_var", COUNTER)
+NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 @dataclass(frozen=True)
@@ -234,22 +235,16 @@ class Architecture:
         "weights come with, naoto0804/pytorch-inpainting-with-partial-conv, is MIT; of the weights it says nothing."
     )
 
-    def match(self, shapes: Mapping[str, tuple[int, ...]]) -> KeyMatch:
+    def match(self, shapes: Shapes) -> KeyMatch:
         """Compare keys and shapes with what a net of the file's depth and base channels has in the nearer layout."""
         return min((self._match(shapes, layout) for layout in LAYOUTS), key=lambda match: match.faults)
 
-    def _match(self, shapes: Mapping[str, tuple[int, ...]], layout: Layout) -> KeyMatch:
+    def _match(self, shapes: Shapes, layout: Layout) -> KeyMatch:
         wanted = _shapes_of(layout, shapes)
-        return KeyMatch(
-            self.name,
-            tuple(key for key in wanted if key not in shapes and not key.endswith(COUNTER)),
-            tuple(sorted(shapes.keys() - wanted)),
-            tuple(
-                f"{key} is {shapes[key]}, not {shape}"
-                for key, shape in wanted.items()
-                if key in shapes and shapes[key] != shape
-            ),
-        )
+        counters: Shapes = {
+            f"{layer.key}bn.{COUNTER}": () for layer in plan_layers(*_sizes_of(layout, shapes)) if layer.number > 1
+        }
+        return compare_keys(self.name, shapes, wanted, counters)
 
     def build(self, checkpoint: Checkpoint, raw: bool = False) -> ReferenceModel:
         """The net with the checkpoint's weights, in eval mode.
@@ -257,12 +252,8 @@ class Architecture:
         Raises:
             ArchitectureError: a weight is no floating point tensor, or a mask's weights are not all ones.
         """
-        for key, value in checkpoint.tensors.items():
-            if not value.is_floating_point() and not key.endswith(COUNTER):
-                raise ArchitectureError(
-                    checkpoint.path, f"'{key}' is {value.dtype}", "Save the weights as floating point numbers"
-                )
-        shapes = {key: tuple(value.shape) for key, value in checkpoint.tensors.items()}
+        require_floating(checkpoint, (key for key in checkpoint.tensors if not key.endswith(COUNTER)))
+        shapes = list_shapes(checkpoint.tensors)
         layout = next(layout for layout in LAYOUTS if not self._match(shapes, layout).faults)
         base, layers = _sizes_of(layout, shapes)
         if layers > DEEPEST:
@@ -304,15 +295,15 @@ class Architecture:
         return _contract(raw, LAYERS)
 
 
-def _sizes_of(layout: Layout, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+def _sizes_of(layout: Layout, shapes: Shapes) -> tuple[int, int]:
     """Base channels and layers of a file; upstream's where it does not tell."""
     first = shapes.get(f"enc_1.{layout.conv}weight", ())
     numbers = [int(hit[1]) for key in shapes if (hit := re.match(r"enc_([1-9]\d?)\.", key))]
     return (first[0] if first and first[0] else BASE), max(numbers, default=LAYERS)
 
 
-def _shapes_of(layout: Layout, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """Every key of a net of the file's sizes, and its shape; a bias in the last layer, and where the file has one."""
+def _shapes_of(layout: Layout, shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """Every weight of a net of the file's sizes, and its shape; a bias in the last layer and where the file has one."""
     wanted: dict[str, tuple[int, ...]] = {}
     for layer in plan_layers(*_sizes_of(layout, shapes)):
         conv = f"{layer.key}{layout.conv}"
@@ -322,7 +313,7 @@ def _shapes_of(layout: Layout, shapes: Mapping[str, tuple[int, ...]]) -> dict[st
         if layer.last or f"{conv}bias" in shapes:
             wanted[f"{conv}bias"] = (layer.cout,)
         if layer.number > 1:
-            wanted |= {f"{layer.key}bn.{name}": () if name == COUNTER else (layer.cout,) for name in NORM}
+            wanted |= {f"{layer.key}bn.{name}": (layer.cout,) for name in NORM}
     return wanted
 
 
@@ -331,7 +322,7 @@ def _renames_of(layout: Layout, plan: Sequence[Layer]) -> dict[str, str]:
     renames: dict[str, str] = {}
     for layer in plan:
         renames |= {f"{layer.key}{layout.conv}{name}": f"{layer.ours}conv.{name}" for name in ("weight", "bias")}
-        renames |= {f"{layer.key}bn.{name}": f"{layer.ours}norm.{name}" for name in NORM}
+        renames |= {f"{layer.key}bn.{name}": f"{layer.ours}norm.{name}" for name in (*NORM, COUNTER)}
     return renames
 
 

@@ -22,26 +22,21 @@ script leaves dropout on unless told `--eval`; here it is off.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from converters.checkpoint import Checkpoint
-from converters.errors import ArchitectureError
 from converters.tensors import Array, Tensors, TensorSpec
-from reference import Contract, KeyMatch, ReferenceModel
+from reference import Contract, ReferenceModel
+from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights, read_base
 
 EPSILON = 1e-5
 # What a file is compared with where its own shapes say nothing.
 USUAL_BASE, USUAL_BLOCKS = 64, 9
-# A shape that says more is not believed.
-LARGEST_BASE = 4096
 FIRST_BLOCK = 10
 RUNNING_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 def instance_norm(channels: int, affine: bool) -> nn.InstanceNorm2d:
@@ -90,12 +85,6 @@ def read_layout(shapes: Shapes) -> Layout:
         dropout=is_conv(f"model.{FIRST_BLOCK}.{name}.6.weight"),
         repeated=is_conv(f"model.{FIRST_BLOCK + blocks + 1}.weight"),
     )
-
-
-def read_base(shapes: Shapes, key: str, usual: int) -> int:
-    """The channels that the convolution `key` gives, or `usual` where it gives none."""
-    channels = next(iter(shapes.get(key, ())), 0)
-    return channels if 0 < channels <= LARGEST_BASE else usual
 
 
 class ResidualBlock(nn.Module):
@@ -187,37 +176,6 @@ def raw_feeds(photo: Array, edges: Array, mask: Array) -> Tensors:
     return {"x": 2 * photo - 1}
 
 
-def compare_keys(architecture: str, shapes: Shapes, wanted: Shapes, left_out: Shapes) -> KeyMatch:
-    """How `shapes` differ from what is wanted, and from what may be there but is left out when the file is loaded."""
-    known = {**left_out, **wanted}
-    misshapen = [
-        f"{key} is {shapes[key]}, not {shape}" for key, shape in known.items() if key in shapes and shapes[key] != shape
-    ]
-    missing = [key for key in wanted if key not in shapes]
-    return KeyMatch(architecture, tuple(missing), tuple(sorted(shapes.keys() - known)), tuple(misshapen))
-
-
-def list_shapes(net: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Every key of a net's state dict, and its shape."""
-    return {key: tuple(value.shape) for key, value in net.state_dict().items()}
-
-
-def load_weights(net: nn.Module, checkpoint: Checkpoint) -> None:
-    """Give `net` what the checkpoint has for its keys.
-
-    Raises:
-        ArchitectureError: a weight is no floating point tensor.
-    """
-    weights = {key: checkpoint.tensors[key] for key in net.state_dict()}
-    for key, value in weights.items():
-        if not value.is_floating_point():
-            raise ArchitectureError(
-                checkpoint.path, f"'{key}' is {value.dtype}", "Save the weights as floating point numbers"
-            )
-    net.load_state_dict(weights, strict=True)
-    net.requires_grad_(False)
-
-
 @dataclass(frozen=True)
 class CycleGan:
     """The generator, as `identify` sees it."""
@@ -236,7 +194,7 @@ class CycleGan:
                 if isinstance(module, nn.InstanceNorm2d):
                     mean, variance, count = (f"{norm}.{statistic}" for statistic in RUNNING_STATISTICS)
                     left_out |= {mean: (module.num_features,), variance: (module.num_features,), count: ()}
-        return compare_keys(self.name, shapes, list_shapes(net), left_out)
+        return compare_keys(self.name, shapes, list_shapes(net.state_dict()), left_out)
 
     def build(self, checkpoint: Checkpoint, raw: bool = False) -> ReferenceModel:
         """The net with the checkpoint's weights, in eval mode.
@@ -244,7 +202,7 @@ class CycleGan:
         Raises:
             ArchitectureError: a weight is no floating point tensor.
         """
-        layout = read_layout({key: tuple(value.shape) for key, value in checkpoint.tensors.items()})
+        layout = read_layout(list_shapes(checkpoint.tensors))
         generator = ResnetGenerator(layout)
         load_weights(generator, checkpoint)
         hyperparameters = {

@@ -24,17 +24,9 @@ from torch import Tensor, nn
 
 from converters.checkpoint import Checkpoint
 from converters.tensors import Array, Tensors
-from reference import Contract, Judging, KeyMatch, ReferenceModel
-from reference.resnet_generator import (
-    Shapes,
-    compare_keys,
-    image_feeds,
-    instance_norm,
-    list_shapes,
-    load_weights,
-    plane,
-    read_base,
-)
+from reference import Contract, Judging, ReferenceModel
+from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights, read_base
+from reference.resnet_generator import image_feeds, instance_norm, plane
 
 USUAL_BASE, USUAL_BLOCKS = 32, 5
 LEVELS = 255
@@ -146,7 +138,7 @@ class StyleTransfer:
             if isinstance(module, nn.InstanceNorm2d)
             for statistic in ("running_mean", "running_var")
         }
-        return compare_keys(self.name, shapes, list_shapes(net), left_out)
+        return compare_keys(self.name, shapes, list_shapes(net.state_dict()), left_out)
 
     def build(self, checkpoint: Checkpoint, raw: bool = False) -> ReferenceModel:
         """The net with the checkpoint's weights, in eval mode.
@@ -154,7 +146,7 @@ class StyleTransfer:
         Raises:
             ArchitectureError: a weight is no floating point tensor.
         """
-        base, blocks = read_hyperparameters({key: tuple(value.shape) for key, value in checkpoint.tensors.items()})
+        base, blocks = read_hyperparameters(list_shapes(checkpoint.tensors))
         generator = TransformerNet(base, blocks)
         load_weights(generator, checkpoint)
         inputs, outputs, make_feeds = self.contract(raw)
