@@ -224,7 +224,6 @@ def without(state: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
 
 NET, AFFINE, REPEATED = make_state("cyclegan"), make_state("cyclegan, affine"), make_state("pytorch-gan")
 STYLED = make_state(STYLE)
-BATCH_NORMED = {key: value for key, value in AFFINE.items() if value.ndim == 4 or key.split(".")[-2] in "258"}
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,6 @@ from converters.tensors import Array, Tensors, TensorSpec
 from reference import Contract, Judging, ReferenceModel
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, require_floating
 
-NAME = "partial-conv"
 EPSILON = 1e-5
 SLOPE = 0.2
 MEAN = (0.485, 0.456, 0.406)
@@ -226,11 +225,12 @@ def raw_feeds(photo: Array, edges: Array, mask: Array) -> Tensors:
     return {"x": (photo - mean) / deviation * valid, "valid": valid}
 
 
-class Architecture:
+@dataclass(frozen=True)
+class PartialConvNet:
     """The U-Net, in either layout, as `identify` sees it."""
 
-    name = NAME
-    license_note = (
+    name: str = "partial-conv"
+    license_note: str = (
         "The files hold the checkpoint's weights and stay under the checkpoint's licence. The code that the best-known "
         "weights come with, naoto0804/pytorch-inpainting-with-partial-conv, is MIT; of the weights it says nothing."
     )
@@ -341,4 +341,4 @@ def _contract(raw: bool, layers: int) -> Contract:
     return Contract((image, mask), (tensor("result", 3, None, meaning),), stage_feeds)
 
 
-PARTIAL_CONV = Architecture()
+PARTIAL_CONV = PartialConvNet()
