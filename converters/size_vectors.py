@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from converters.onnx_shapes import name_dtype
-from converters.sizes import Extent, Size
+from converters.sizes import Extent, Size, find_larger
 from converters.tensors import Array
 
 Track = Callable[..., Array | None]
@@ -51,6 +51,11 @@ def pack(sizes: Sequence[Extent]) -> Array:
     packed = np.empty(len(sizes), object)
     packed[:] = list(sizes)
     return packed
+
+
+def make_slice(size: int, start: int, end: int, step: int) -> slice:
+    """ONNX's bounds as Python's: backwards from before the first element is from the first, not from nowhere."""
+    return slice(max(start, -size), None if end < -size else end, step) if step < 0 else slice(start, end, step)
 
 
 def _rule(*ops: str) -> Callable[[Track], Track]:
@@ -126,7 +131,7 @@ def _slice(
     if any(isinstance(bound, Size) for bound in (*starts.flat, *ends.flat)):
         return None
     for axis, start, end, step in zip(wanted, _as_ints(starts), _as_ints(ends), strides, strict=True):
-        at[axis] = slice(start, None if step < 0 and end < -data.shape[axis] else end, step)
+        at[axis] = make_slice(data.shape[axis], start, end, step)
     return data[tuple(at)]
 
 
@@ -188,19 +193,8 @@ def _max(*tensors: Array) -> Array | None:
     largest = tensors[0]
     for tensor in tensors[1:]:
         pairs = np.broadcast_arrays(largest, tensor)
-        chosen = [_larger(a, b) for a, b in zip(pairs[0].flat, pairs[1].flat, strict=True)]
+        chosen = [find_larger(a, b) for a, b in zip(pairs[0].flat, pairs[1].flat, strict=True)]
         if any(size is None for size in chosen):
             return None
         largest = pack([size for size in chosen if size is not None]).reshape(pairs[0].shape)
     return largest
-
-
-def _larger(a: Extent, b: Extent) -> Extent | None:
-    difference = a - b
-    if isinstance(difference, int):
-        return a if difference >= 0 else b
-    opposite = -difference
-    assert isinstance(opposite, Size)
-    if difference.positive():
-        return a
-    return b if opposite.positive() else None

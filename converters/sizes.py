@@ -81,11 +81,20 @@ class Size:
             total = product + total
         return total
 
+    def least(self) -> Fraction | None:
+        """What it is sure to be or to exceed, names being 1 or more and whole parts 0 or more; None if nothing is."""
+        total = Fraction()
+        for monomial, factor in self.terms:
+            if monomial and factor < 0:
+                return None
+            if not any(isinstance(symbol, Quotient) for symbol in monomial):
+                total += factor
+        return total
+
     def positive(self) -> bool:
         """Whether it is sure to be 1 or more, whatever the sizes."""
-        return all(factor > 0 for _, factor in self.terms) and any(
-            not any(isinstance(symbol, Quotient) for symbol in monomial) for monomial, _ in self.terms
-        )
+        least = self.least()
+        return least is not None and least > 0  # a whole number
 
 
 Extent = int | Size
@@ -106,6 +115,31 @@ def multiply(extents: Sequence[Extent]) -> Extent:
     for extent in extents:
         product = product * extent
     return product
+
+
+def find_larger(a: Extent, b: Extent) -> Extent | None:
+    """The larger of two sizes; None if it depends."""
+    difference = a - b
+    if isinstance(difference, int):
+        return a if difference >= 0 else b
+    opposite = -difference
+    assert isinstance(opposite, Size)
+    if difference.positive():
+        return a
+    return b if opposite.positive() else None
+
+
+def broadcast(a: Extent, b: Extent) -> Extent:
+    """The size of an axis that ONNX's broadcasting makes of two: that of both, or of the one that is not 1."""
+    for one, other in ((a, b), (b, a)):
+        if one in (1, other):
+            return other
+    for size in sorted((a, b), key=lambda size: isinstance(size, Size)):
+        least = size if isinstance(size, int) else size.least()
+        if least is not None and least > 1:
+            return size
+    larger = find_larger(a, b)
+    return name_size(f"max({', '.join(sorted((str(a), str(b))))})") if larger is None else larger
 
 
 def same_product(one: Sequence[Extent], other: Sequence[Extent]) -> bool:

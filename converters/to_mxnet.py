@@ -14,7 +14,7 @@ from converters.constant_folding import evaluate, is_foldable
 from converters.errors import UnsupportedOpError
 from converters.function_bodies import expand_branch, expand_function, inline_local_functions
 from converters.mxnet_ops import OPS, OWN_OPS, Context, Emitter, Value, constant_value
-from converters.mxnet_ops.registry import MXNET_DTYPES
+from converters.mxnet_ops.registry import MXNET_DTYPES, WITH_SIZE
 from converters.mxnet_symbol import SymbolGraph, serialize_params
 from converters.onnx_nodes import OnnxNode, read_inputs, read_names, read_node, read_opset
 from converters.onnx_shapes import TensorType, describe_type, read_types
@@ -139,7 +139,12 @@ class _Writer:
     def finish(self) -> MxnetFiles:
         """The files."""
         heads = [self._head(output.name) for output in self._model.graph.output]
-        graph, heads = self._context.graph.prune(heads)
+        full = self._context.graph
+        graph, heads = full.prune(heads)
+        for node, where in self._context.checks.items():
+            if not graph.has_node(full.node(node).name):
+                met = "nothing but its size is asked for, which MXNet cannot be told"
+                raise UnsupportedOpError(where, met, WITH_SIZE)
         kept = set(graph.variables())
         params = {name: array for name, array in self._context.params.items() if name in kept}
         return MxnetFiles(graph.to_json(heads), serialize_params(params))

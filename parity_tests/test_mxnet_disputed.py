@@ -73,6 +73,32 @@ def test_two_free_sizes_of_which_one_may_be_1_are_refused() -> None:
         convert_to_mxnet(make_model(18, "s = Shape(z) y = Expand(x, s)", signature=signature))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "y = Expand(one, s)",
+        "y = ConstantOfShape(s)",
+        "length = Slice(s, zero, one_i) y = Slice(row, zero, length, one_i)",
+        "y = Reshape(w, s)",
+        "t = Transpose(w) y = MatMul(w, t)",
+        "y = Concat <axis = 0> (w, x)",
+    ],
+)
+def test_sum_of_two_free_sizes_is_as_long_as_the_longer(body: str, tmp_path: Path) -> None:
+    constants = {
+        "one": np.ones((1, 1), np.float32),
+        "row": np.arange(8, dtype=np.float32).reshape(1, 8),
+        "zero": np.array([0]),
+        "one_i": np.array([1]),
+    }
+    signature = "(float[A, 3] x, float[B, 3] z) => (float[P, Q] y)"
+    model = make_model(18, f"w = Add(x, z) s = Shape(w) {body}", constants, signature)
+    for a, b in ((1, 2), (2, 1), (2, 2)):
+        feeds = {"x": np.ones((a, 3), np.float32), "z": np.ones((b, 3), np.float32)}
+        (expected,), (actual,) = run_onnxruntime(model, feeds), run_mxnet(model, feeds, tmp_path)
+        assert np.array_equal(actual, expected)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("infinity", [-np.inf, np.inf])
 def test_exponentials_of_infinities_are_added_up(infinity: float, dtype: type, tmp_path: Path) -> None:
@@ -109,3 +135,26 @@ def test_nearest_of_opset_10_is_rounded_as_onnxruntime_does(constant: str, facto
     (expected,) = run_onnxruntime(model, feeds)
     for actual in (run_onnxruntime(waist, feeds)[0], run_mxnet(waist, feeds, tmp_path)[0]):
         assert np.array_equal(actual, expected)
+
+
+@pytest.mark.parametrize(("start", "end", "step"), [(-10, -99, -1), (-5, -99, -2), (9, -99, -2), (-4, -99, -1)])
+@pytest.mark.parametrize("constant", [False, True])
+def test_slice_from_beyond_an_end_is_from_that_end(
+    start: int, end: int, step: int, constant: bool, tmp_path: Path
+) -> None:
+    feeds = {"x": np.random.default_rng(1).random((2, 4), np.float32)}
+    bounds = {name: np.array([bound]) for name, bound in (("a", start), ("b", end), ("c", 1), ("d", step))}
+    body = f"t = Slice({'k' if constant else 'x'}, a, b, c, d) y = Concat <axis = 1> (t, x)"
+    weights = {**bounds, "k": np.random.default_rng(2).random((2, 4), np.float32)} if constant else bounds
+    model = make_model(18, body, weights, signature="(float[2, 4] x) => (float[2, K] y)")
+    (expected,), (actual,) = run_onnxruntime(model, feeds), run_mxnet(model, feeds, tmp_path)
+    assert np.array_equal(actual, expected)
+
+
+def test_size_of_a_slice_that_nothing_else_reads_is_refused() -> None:
+    """Of fewer than three rows it is two, or one: MXNet would say so only if it had to take them."""
+    weights = {"zero": np.array([0]), "three": np.array([3]), "one": np.ones((1, 1), np.float32)}
+    signature = "(float[A, 4] x) => (float[B, 4] y)"
+    model = make_model(18, "t = Slice(x, zero, three) s = Shape(t) y = Expand(one, s)", weights, signature)
+    with pytest.raises(UnsupportedOpError, match="nothing but its size is asked for"):
+        convert_to_mxnet(model)

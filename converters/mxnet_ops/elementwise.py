@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from converters.mxnet_ops.registry import FLOATS, OPS, Emitter, Value
-from converters.sizes import Extent
+from converters.sizes import Extent, broadcast
 
 # Operators of one tensor that MXNet has too, and computes in any type that ONNX allows.
 SAME = {
@@ -161,13 +161,8 @@ def broadcast_shape(*tensors: Value) -> tuple[Extent, ...] | None:
             return None
         rank = max(len(result), len(tensor.shape))
         pairs = zip(_pad(result, rank), _pad(tensor.shape, rank), strict=True)
-        result = tuple(_broadcast(a, b) for a, b in pairs)
+        result = tuple(broadcast(a, b) for a, b in pairs)
     return result
-
-
-def _broadcast(a: Extent, b: Extent) -> Extent:
-    # A free size fits a number other than 1 only if it is that number.
-    return b if a == 1 or (isinstance(b, int) and b != 1) else a
 
 
 def _pad(shape: Sequence[Extent], rank: int) -> tuple[Extent, ...]:

@@ -53,6 +53,7 @@ def _split(emit: Emitter, x: Value, axis: int, sizes: Sequence[int] | None, numb
         number = number or len(emit.outputs)
         if not isinstance(length, int):  # equal pieces, or MXNet says that they are not
             pieces = emit.several("SliceChannel", number, x, num_outputs=number, axis=axis)
+            emit.rely_on(pieces[0])
             size = length // number
             return [replace(piece, shape=(*shape[:axis], size, *shape[axis + 1 :])) for piece in pieces]
         piece_size = -(-length // number)

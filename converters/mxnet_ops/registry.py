@@ -80,6 +80,7 @@ class Context:
         shared: Values that several nodes need.
         axes: Where each free size is found: a tensor and its axis.
         outputs: Names of the graph's outputs, which no constant may take.
+        checks: Nodes at which MXNet stops where a recorded size is wrong, and the ONNX nodes that they come of.
     """
 
     graph: SymbolGraph
@@ -89,6 +90,7 @@ class Context:
     shared: dict[tuple[object, ...], Value] = field(default_factory=dict)
     axes: dict[Size, tuple[Value, int]] = field(default_factory=dict)
     outputs: frozenset[str] = frozenset()
+    checks: dict[int, str] = field(default_factory=dict)
 
 
 class Emitter(Translation):
@@ -155,6 +157,11 @@ class Emitter(Translation):
         if key not in self._context.shared:
             self._context.shared[key] = make()
         return self._context.shared[key]
+
+    def rely_on(self, value: Value) -> None:
+        """Note that the shape of a value is right only where MXNet does not refuse to compute it."""
+        if value.node is not None:
+            self._context.checks[value.node] = self.where
 
     def axis_of(self, size: Size) -> tuple[Value, int] | None:
         """A tensor, and the axis of it that is of this size."""
@@ -250,7 +257,7 @@ class Emitter(Translation):
         """What an element type is in MXNet.
 
         Raises:
-            UnsupportedOpError: nothing.
+            UnsupportedOpError: MXNet does not have it.
         """
         if dtype not in MXNET_DTYPES:
             raise self.refuse(f"it makes {dtype}", COMPUTES_WITH)

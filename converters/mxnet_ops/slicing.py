@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from converters.mxnet_ops.free_sizes import write_column
 from converters.mxnet_ops.registry import OPS, Emitter, Value
+from converters.size_vectors import make_slice
 from converters.sizes import Extent, Size
 
 # Bounds so large stand for the end, in models exported at any size.
@@ -51,11 +52,14 @@ def slice_axis(emit: Emitter, x: Value, axis: int, start: Extent, end: Extent, s
     """x from start to end along one axis, as in ONNX."""
     size = emit.require_shape(x)[axis]
     if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
-        return _slice_fixed(emit, x, axis, size, slice(start, None if step < 0 and end < -size else end, step))
+        return _slice_fixed(emit, x, axis, size, make_slice(size, start, end, step))
     if step < 0:
         return _reverse(emit, x, axis, start, end, step)
     begin = size + start if isinstance(start, int) and start < 0 else start
-    x = _cut_start(emit, _cut_end(emit, x, axis, end), axis, begin)
+    cut = _cut_start(emit, _cut_end(emit, x, axis, end), axis, begin)
+    if cut is not x:
+        emit.rely_on(cut)  # bounds beyond the axis are refused by MXNet, not cut as in ONNX
+    x = cut
     if step == 1:
         return x
     length = emit.require_shape(x)[axis]
@@ -86,7 +90,8 @@ def _stride(emit: Emitter, x: Value, axis: int, begin: int | None, end: int | No
 
 def _reverse(emit: Emitter, x: Value, axis: int, start: Extent, end: Extent, step: int) -> Value:
     shape = emit.require_shape(x)
-    if start != -1 or not isinstance(end, int) or end > -NO_BOUND or step != -1:
+    from_the_end = isinstance(start, int) and (start == -1 or start >= NO_BOUND)
+    if not from_the_end or not isinstance(end, int) or end > -NO_BOUND or step != -1:
         raise emit.refuse_sizes("bounds", [start, end, shape[axis]])
     return _resized(x, emit("reverse", x, axis=(axis,)), axis, shape[axis])
 
@@ -99,7 +104,6 @@ def _cut_end(emit: Emitter, x: Value, axis: int, end: Extent) -> Value:
     if isinstance(rest, int) and rest >= 0 and isinstance(end, Size):
         return x  # as long or longer
     if isinstance(rest, int):
-        # A number of elements over a free size that has fewer is refused by MXNet, not cut as in ONNX.
         length = end if isinstance(end, Size) or end >= 0 else size + end
         return _resized(x, emit("slice_axis", x, axis=axis, begin=0, end=rest), axis, length)
     column = emit.cast(write_column(emit, end, axis, emit.require_rank(x)), x.dtype)
