@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from torch import Tensor
 import reference
 from converters.checkpoint import Checkpoint, read_checkpoint
 from converters.errors import ArchitectureError, CheckpointError
+from parity_tests.architecture_cases import CASES, ArchitectureCase
 from parity_tests.seeded_checkpoints import NETS, make_state
 
 FORMS = ("hooks", "parametrizations", "folded")
@@ -210,6 +211,53 @@ def test_nearest_architecture_is_named_with_what_differs(state: dict[str, Tensor
         reference.identify(make_checkpoint(state))
     assert "The nearest is " in str(caught.value)
     assert said in str(caught.value)
+
+
+FOREIGN = {f"features.{layer}.weight": torch.ones(2) for layer in range(60)}
+
+
+def rename_first_weight(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The one that base channels are read from."""
+    first = next(key for key in state if ".weight" in key)
+    return {"first" if key == first else key: value for key, value in state.items()}
+
+
+def add_foreign(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return FOREIGN | state
+
+
+def keep_four_among_foreign(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return dict([*state.items()][:4]) | FOREIGN
+
+
+def keep_first_half(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return dict([*state.items()][: len(state) // 2])
+
+
+def widen_every_tensor(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.unsqueeze(-1) for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "damage", [rename_first_weight, add_foreign, keep_four_among_foreign, keep_first_half, widen_every_tensor]
+)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_file_that_has_keys_of_an_architecture_is_nearest_to_that_one(
+    tmp_path: Path, case: ArchitectureCase, damage: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+) -> None:
+    state = damage(dict(read_checkpoint(case.write(tmp_path)).tensors))
+    with pytest.raises(ArchitectureError, match=rf"The nearest is {case.name}: "):
+        reference.identify(make_checkpoint(state))
+
+
+@pytest.mark.parametrize("prefix", ["", "netG."])
+def test_file_that_has_no_key_of_any_architecture_is_near_to_none(prefix: str) -> None:
+    state = {prefix + key: value for key, value in (EDGE if prefix else FOREIGN).items()}
+    first, second, third, *_ = sorted(state)
+    with pytest.raises(ArchitectureError) as caught:
+        reference.identify(make_checkpoint(state))
+    assert f"no architecture has any of its keys ({first}, {second}, {third}, ...)" in str(caught.value)
+    assert "nearest" not in str(caught.value)
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.complex64])

@@ -241,7 +241,7 @@ STYLED = make_state(STYLE)
         # A batch norm's: no key tells it from an instance norm's.
         (add_running_statistics(AFFINE, {"model.2": 8}), "2 extra (model.2.running_mean, model.2.running_var)"),
         (NET | {"model.1.weight": torch.ones(0)}, "model.1.weight is (0,)"),
-        (NET | {"model.999.conv_block.1.bias": torch.ones(1)}, "cyclegan-resnet"),
+        (NET | {"model.999.conv_block.1.bias": torch.ones(1)}, "The nearest is cyclegan-resnet: "),
         (NET | {"model.9.conv_block.1.bias": torch.ones(1)}, "1 extra (model.9.conv_block.1.bias)"),
     ],
 )

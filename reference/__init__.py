@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from converters.errors import ArchitectureError
 from converters.tensors import Array, Tensors, TensorSpec
-from reference.key_match import KeyMatch, Shapes, list_shapes
+from reference.key_match import KeyMatch, Shapes, list_shapes, nearest_of, shorten
 
 if TYPE_CHECKING:
     from torch import nn
@@ -165,7 +165,8 @@ def identify(checkpoint: Checkpoint) -> Architecture:
     """The one architecture whose keys and shapes are the checkpoint's.
 
     Raises:
-        ArchitectureError: none fits, and the message names the nearest with its missing and extra keys; or several do.
+        ArchitectureError: none fits, and the message names the nearest with its missing and extra keys, unless none
+            has a key in common with the file; or several do.
     """
     shapes = list_shapes(checkpoint.tensors)
     architectures = [open_architecture(name) for name in ARCHITECTURES]
@@ -180,10 +181,14 @@ def identify(checkpoint: Checkpoint) -> Architecture:
         raise ArchitectureError(
             checkpoint.path, "it holds a discriminator", "Give the generator's file, the one named ..._gen.pth"
         )
-    nearest = min(matches, key=lambda match: match.faults)
+    nearest = nearest_of(matches)
+    if len(nearest.extra) < len(shapes):
+        found = f"no architecture fits it. The nearest is {nearest.architecture}: {nearest}"
+    else:
+        found = f"no architecture has any of its keys ({shorten(nearest.extra)})"
     raise ArchitectureError(
         checkpoint.path,
-        f"no architecture fits it. The nearest is {nearest.architecture}: {nearest}",
+        found,
         f"Give a generator checkpoint of one of {', '.join(ARCHITECTURES)}",
     )
 

@@ -48,6 +48,14 @@ def compare_keys(architecture: str, shapes: Shapes, wanted: Shapes, optional: Sh
     return KeyMatch(architecture, tuple(missing), tuple(sorted(shapes.keys() - known)), tuple(misshapen))
 
 
+def nearest_of(matches: Iterable[KeyMatch]) -> KeyMatch:
+    """The one that has most of the file's keys; of several, the one with most of the shapes, then with least missing.
+
+    Not the one with the fewest faults: where a file is mostly something else, that is whichever net has fewest keys.
+    """
+    return min(matches, key=lambda match: (len(match.extra), len(match.misshapen), len(match.missing)))
+
+
 def list_shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor of a checkpoint or of a net's state dict."""
     return {key: tuple(value.shape) for key, value in tensors.items()}

@@ -37,7 +37,7 @@ from converters.checkpoint import Checkpoint
 from converters.errors import ArchitectureError
 from converters.tensors import Array, Tensors, TensorSpec
 from reference import Contract, Judging, ReferenceModel
-from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, require_floating
+from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, nearest_of, require_floating
 
 EPSILON = 1e-5
 SLOPE = 0.2
@@ -237,7 +237,7 @@ class PartialConvNet:
 
     def match(self, shapes: Shapes) -> KeyMatch:
         """Compare keys and shapes with what a net of the file's depth and base channels has in the nearer layout."""
-        return min((self._match(shapes, layout) for layout in LAYOUTS), key=lambda match: match.faults)
+        return nearest_of(self._match(shapes, layout) for layout in LAYOUTS)
 
     def _match(self, shapes: Shapes, layout: Layout) -> KeyMatch:
         wanted = _shapes_of(layout, shapes)
