@@ -204,7 +204,7 @@ def _format_sizes(record: Record) -> str:
 def _format_proof(record: Record) -> str:
     unit, region = "", "hole "
     if record.is_foreign:
-        unit, region = ", errors in units of an output's largest value where that is above 1", ""
+        unit, region = ", errors in units of an output's largest value", ""
     rows = [
         f"Held to {record.standard}{unit}:\n",
         f"| target | verdict | max abs error | {region}PSNR, dB | excess error |",
@@ -217,7 +217,7 @@ def _format_proof(record: Record) -> str:
             continue
         facts = report.summary()
         cells = " | ".join(format_number(facts[key], form) for key, form in METRIC_FORMS)
-        rows.append(f"| {artifact.target} | passed | {cells} |")
+        rows.append(f"| {artifact.target} | {report.verdict} | {cells} |")
     return "\n".join(rows) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Compare what a file computes with what the checkpoint computes, and judge it.
+"""Compare what a file computes with what its source computes, and judge it.
 
 Nothing is clamped or rounded before it is compared; the worst item of the worst input decides; a NaN fails anywhere.
 """
@@ -24,7 +24,7 @@ class Tolerance:
         max_abs: Largest absolute error.
         p99_9: 99.9th percentile of the absolute error.
         psnr_db: Smallest peak signal-to-noise ratio, peak 1.
-        excess: Largest error against float64, in units of torch float32's own.
+        excess: Largest error against float64, in units of the standard's own in float32.
     """
 
     max_abs: float | None
@@ -52,15 +52,15 @@ GATES: Mapping[str, Tolerance] = {
     "equal": Tolerance(0.0, None, None, None),
 }
 
-# Where torch float32 itself is further than this, in units, from float64, the input says nothing about the file.
+# Where the standard's float32 is itself further than this, in units, from float64, the input says nothing of a file.
 ILL_CONDITIONED = 1e-5
 ILL_CONDITIONED_LEVELS = 1
-# And where one float32 step of the inputs moves torch's result as far as this: then agreement is luck.
+# And where one float32 step of the inputs moves its result as far as this: then agreement is luck.
 ILL_CONDITIONED_NUDGED = 1e-3
 # Further apart, a float64 run and float32 are not one computation: onnx's reference and ONNX Runtime disagree on some
 # operators by 0.3 to 0.9. A net of strangers whose float32 is in doubt was 2e-5 away.
 TRUSTED = 1e-4
-# torch's own error is never taken to be smaller than one float32 step near 1.
+# The standard's own error is never taken to be smaller than one float32 step near 1.
 SMALLEST_ERROR = 1e-7
 
 
@@ -93,13 +93,13 @@ class Metrics:
 
 @dataclass(frozen=True)
 class ComparedCase:
-    """One parity input: a runner's outputs, torch's in float32 and, if it runs so, in float64.
+    """One parity input: a runner's outputs, the standard's in float32 and, if it runs so, in float64.
 
     Attributes:
         mask: The hole where above 0, broadcast to the outputs, if they are composited; None judges the whole plane.
         known: The image whose known pixels must come back bit for bit; goes with `mask`.
-        relative: Whether an output's errors are in units of its largest expected magnitude, where that is above 1.
-        nudged: torch's float32 outputs on the inputs moved by one float32 step, if it was run on such.
+        relative: Whether an output's errors are in units of its largest expected magnitude.
+        nudged: The standard's float32 outputs on the inputs moved by one float32 step, if it was run on such.
         excess_decides: Whether an ill-conditioned item that misses the gate is held to its excess error alone; others
             of that kind are held to nothing.
     """
@@ -165,6 +165,17 @@ class ParityReport:
         return bool(gated) and gated >= measured and all(tensor.passed for tensor in self.tensors)
 
     @property
+    def verdict(self) -> str:
+        """Passed or not, and how many items were not held to the whole gate."""
+        if not self.passed:
+            return "**FAILED**"
+        by_excess = sum(tensor.by_excess for tensor in self.tensors)
+        unjudged = sum(tensor.ill_conditioned for tensor in self.tensors) - by_excess
+        counts = ((by_excess, "by excess error alone"), (unjudged, "ill-conditioned and not judged"))
+        said = [f"{count} of {len(self.tensors)} items {how}" for count, how in counts if count]
+        return f"passed ({'; '.join(said)})" if said else "passed"
+
+    @property
     def worst(self) -> TensorParity | None:
         """The gated item with the largest absolute error."""
         gated = [tensor for tensor in self.tensors if tensor.gated]
@@ -187,6 +198,7 @@ class ParityReport:
             "items": len(self.tensors),
             "outside_the_profile": list(self.outside),
             "ill_conditioned_items": sum(tensor.ill_conditioned for tensor in self.tensors),
+            "by_excess_items": sum(tensor.by_excess for tensor in self.tensors),
             **{key: _plain(value) for key, value in worst.items()},
             "worst_case": None if self.worst is None else self.worst.case,
         }
@@ -205,10 +217,22 @@ def _max_abs(tensor: TensorParity) -> float:
     return tensor.metrics.max_abs
 
 
-def unit_of(expected: Array) -> float:
-    """The largest magnitude of a float output whose range is not known, where above 1; else 1."""
-    finite = np.abs(expected[np.isfinite(expected)])
-    return 1.0 if _is_integer(expected) else float(max(finite.max(initial=0), 1))
+def unit_of(expected: Array, output: Array | None = None) -> float:
+    """The largest magnitude of a float output whose range is not known; 1 where all of it is 0.
+
+    Args:
+        expected: The output, or one item of it.
+        output: The whole: the unit of an item that is darker than its neighbours is 1, or their largest if below 1.
+    """
+    if _is_integer(expected):
+        return 1.0
+    largest = _largest_magnitude(expected)
+    return (largest if output is None else max(largest, min(_largest_magnitude(output), 1.0))) or 1.0
+
+
+def _largest_magnitude(array: Array) -> float:
+    """Of its finite values, 0 where there is none."""
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0))
 
 
 def measure(
@@ -285,12 +309,12 @@ def _compare_tensor(name: str, gate: Tolerance, case: ComparedCase) -> list[Tens
     if name not in case.actual:
         return refuse("the output is missing")
     if name not in case.expected:
-        return refuse("torch has no such output")
+        return refuse("its source has no such output")
     actual, expected = case.actual[name], case.expected[name]
     if actual.shape != expected.shape:
-        return refuse(f"its shape is {actual.shape}, torch's {expected.shape}")
+        return refuse(f"its shape is {actual.shape}, its source's {expected.shape}")
     if actual.dtype != expected.dtype:
-        return refuse(f"its dtype is {actual.dtype}, torch's {expected.dtype}")
+        return refuse(f"its dtype is {actual.dtype}, its source's {expected.dtype}")
     if actual.ndim == 0:
         return [_compare_item(name, gate, case, None)]
     return [_compare_item(name, gate, case, item) for item in range(len(actual))]
@@ -318,7 +342,7 @@ def _compare_item(name: str, gate: Tolerance, case: ComparedCase, index: int | N
             failures.append("known pixels do not come back bit for bit")
     if not inside.any():  # no hole, or an output without elements
         return TensorParity(name, case.name, item, region, None, False, tuple(failures))
-    unit = unit_of(expected) if case.relative else 1
+    unit = unit_of(expected, case.expected[name]) if case.relative else 1
     metrics = measure(actual, expected, float64, inside, unit)
     limit = ILL_CONDITIONED_LEVELS if _is_integer(expected) else ILL_CONDITIONED * unit
     ill_conditioned = float64 is not None and _distance(expected, float64, inside) > limit
@@ -359,7 +383,13 @@ def require_passed(report: ParityReport, where: object) -> None:
     if report.passed:
         return
     if not failed:
-        raise ParityError(f"{where}, rung '{report.rung}'", "no input could be judged", "Give well-conditioned inputs")
+        measured = {tensor.tensor for tensor in report.tensors if tensor.metrics is not None}
+        judged = {tensor.tensor for tensor in report.tensors if tensor.gated}
+        which = "".join(f", output '{name}'" for name in sorted(measured - judged)[:1])
+        met = "no input says anything about it"
+        if any(tensor.by_excess for tensor in report.tensors):
+            met = "every input misses the gate, and passes by its excess error alone: float32 itself is in doubt"
+        raise ParityError(f"{where}, rung '{report.rung}'{which}", met, "Give well-conditioned inputs")
     worst = max(failed, key=lambda tensor: tensor.metrics.max_abs if tensor.metrics else math.inf)
     raise ParityError(
         f"{where}, rung '{report.rung}', output '{worst.tensor}', input '{worst.case}' item {worst.item}",

@@ -39,7 +39,7 @@ def _parity_cells(conversion: Conversion, target: str) -> tuple[str, ...]:
     if report is None:
         return conversion.unverified[target], "", "", ""
     facts = report.summary()
-    return "passed", *(format_number(facts[key], form) for key, form in METRIC_FORMS)
+    return report.verdict, *(format_number(facts[key], form) for key, form in METRIC_FORMS)
 
 
 def print_support(rows: Sequence[Support]) -> None:

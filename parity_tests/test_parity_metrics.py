@@ -17,6 +17,7 @@ from converters.parity import (
     GATES,
     ILL_CONDITIONED,
     ComparedCase,
+    ParityReport,
     TensorParity,
     Tolerance,
     compare,
@@ -211,14 +212,14 @@ def test_empty_hole_gives_no_metric_and_judges_nothing() -> None:
 def test_output_missing_on_either_side_fails() -> None:
     one = case(flat())
     assert failures(replace(one, actual={})) == ["the output is missing"]
-    assert failures(replace(one, actual={"y": flat(), "z": flat()})) == ["torch has no such output"]
+    assert failures(replace(one, actual={"y": flat(), "z": flat()})) == ["its source has no such output"]
 
 
 def test_other_shape_or_dtype_fails_before_anything_is_measured() -> None:
     one = replace(case(flat()), actual={"y": flat()[:, :1]})
-    assert failures(one) == ["its shape is (2, 1, 4, 4), torch's (2, 3, 4, 4)"]
+    assert failures(one) == ["its shape is (2, 1, 4, 4), its source's (2, 3, 4, 4)"]
     double = replace(case(flat()), actual={"y": flat().astype(np.float64)})
-    assert failures(double) == ["its dtype is float64, torch's float32"]
+    assert failures(double) == ["its dtype is float64, its source's float32"]
 
 
 def ill(actual: Array) -> ComparedCase:
@@ -278,7 +279,7 @@ def test_report_in_which_nothing_was_gated_does_not_pass(cases: list[ComparedCas
     report = compare("rung", GATE, cases)
     assert all(tensor.passed for tensor in report.tensors)
     assert report.passed is False
-    with pytest.raises(ParityError, match="rung 'rung': no input could be judged"):
+    with pytest.raises(ParityError, match=r"rung 'rung'.*: no input says anything about it"):
         require_passed(report, "net")
 
 
@@ -290,6 +291,28 @@ def test_miss_names_rung_output_input_item_and_number() -> None:
     assert message.startswith("net, rung 'export', output 'y', input 'case' item 1: max abs error 2.5e-01")
     assert "(1 of 2 items fail)" in message
     assert caught.value.exit_code == 3
+
+
+def test_verdict_counts_what_was_not_held_to_the_whole_gate() -> None:
+    sure, _ = compare("rung", GATE, [case(flat())]).tensors
+    unjudged, _ = compare("rung", GATE, [ill(flat())]).tensors
+    by_excess = replace(unjudged, by_excess=True)
+    report = ParityReport("rung", GATE, (sure,))
+    assert report.verdict == "passed"
+    assert replace(report, tensors=(sure, unjudged)).verdict == "passed (1 of 2 items ill-conditioned and not judged)"
+    several = replace(report, tensors=(sure, by_excess, unjudged, by_excess))
+    assert several.summary()["by_excess_items"] == 2
+    assert several.verdict == (
+        "passed (2 of 4 items by excess error alone; 1 of 4 items ill-conditioned and not judged)"
+    )
+    assert replace(report, tensors=(unjudged,)).verdict == "**FAILED**"
+
+
+def test_refusal_tells_that_no_input_was_judged_by_the_whole_gate() -> None:
+    (tensor, _) = compare("rung", GATE, [ill(flat())]).tensors
+    report = ParityReport("rung", GATE, (replace(tensor, by_excess=True),))
+    with pytest.raises(ParityError, match="rung 'rung', output 'y': every input misses the gate, and passes by its"):
+        require_passed(report, "net")
 
 
 def test_report_that_passed_is_not_refused() -> None:

@@ -39,24 +39,34 @@ def plane(largest: float, dtype: type = np.float32) -> Array:
     return np.linspace(0, largest, 1024).astype(dtype).reshape(1, 1, 32, 32)
 
 
-@pytest.mark.parametrize("largest", [1.5, 255, 1e6])
+@pytest.mark.parametrize("largest", [1e-8, 0.3, 1.5, 255, 1e6])
 def test_error_is_judged_in_units_of_the_largest_value(largest: float) -> None:
     expected = plane(largest, np.float64)
     assert judge(expected + 0.4 * ALLOWED * largest, expected) == []
-    assert judge(expected + 0.4 * ALLOWED * largest, expected, relative=False)
+    assert bool(judge(expected + 0.4 * ALLOWED * largest, expected, relative=False)) == (largest > 1)
     too_large = expected.copy()
     too_large[0, 0, 5, 7] += 1.1 * ALLOWED * largest
     assert judge(too_large, expected) == ["max abs error 2.2e-05, allowed 2e-05"]
     assert judge(-expected + 1.1 * ALLOWED * largest, -expected)
 
 
-@pytest.mark.parametrize("largest", [0, 1e-6, 0.5, 1])
-def test_unit_is_never_below_one(largest: float) -> None:
-    """Else the rounding of a small output, or any error of a black one, would be a miss."""
-    expected = plane(largest)
+def test_small_output_that_the_file_gives_as_zeros_is_a_miss() -> None:
+    expected = plane(1e-6)
+    assert judge(np.zeros_like(expected), expected)
+    assert judge(expected, expected) == []
+
+
+def test_output_of_zeros_is_judged_in_units_of_one() -> None:
+    expected = plane(0)
     assert unit_of(expected) == 1
     assert judge(expected + np.float32(0.4 * ALLOWED), expected) == []
     assert judge(expected + np.float32(1.1 * ALLOWED), expected)
+
+
+@pytest.mark.parametrize(("bright", "dark", "unit"), [(255, 1e-3, 1), (0.5, 1e-3, 0.5), (255, 2, 2), (0, 0, 1)])
+def test_unit_of_a_dark_item_is_one_or_its_neighbours_largest_if_below(bright: float, dark: float, unit: float) -> None:
+    """Else the rounding of what is nearly black in one item, and is not in others, would be a miss."""
+    assert unit_of(plane(dark), np.concatenate([plane(bright), plane(dark)])) == unit
 
 
 def test_unit_is_of_finite_floats() -> None:

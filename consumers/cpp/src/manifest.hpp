@@ -28,7 +28,7 @@ struct Manifest {
   std::map<std::string, Gate> gates;
   /// Outputs that are held to a gate of their own, instead of the artifact's.
   std::map<std::string, std::string> own_gates;
-  /// Outputs whose errors are in units of the largest golden magnitude, where that is above 1.
+  /// Outputs whose errors are in units of the largest golden magnitude.
   std::set<std::string> relative;
 };
 

@@ -43,7 +43,7 @@ Errors list_errors_of_any(const Tensor& actual, const Tensor& expected) {
     case DataType::int8:
       return list_errors<std::int8_t>(actual, expected);
   }
-  throw Error("parity", "an output is of no known element type", "Convert the checkpoint again");
+  throw Error("parity", "an output is of no known element type", "Convert its source again");
 }
 
 std::string format(const char* form, double value) {
@@ -55,14 +55,14 @@ std::string format(const char* form, double value) {
 }  // namespace
 
 double unit_of(const Tensor& expected) {
-  double unit = 1;
-  if (expected.dtype != DataType::float32) return unit;
+  if (expected.dtype != DataType::float32) return 1;
+  double unit = 0;
   const float* values = expected.as<float>();
   for (std::size_t i = 0; i < expected.bytes.size() / sizeof(float); ++i) {
     const double magnitude = std::fabs(static_cast<double>(values[i]));
     if (std::isfinite(magnitude)) unit = std::max(unit, magnitude);
   }
-  return unit;
+  return unit > 0 ? unit : 1;
 }
 
 Metrics measure(const Tensor& actual, const Tensor& expected, double unit) {
