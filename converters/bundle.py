@@ -26,7 +26,10 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
 GOLDEN = "golden"
-MANIFEST_KEYS = ("schema_version", "name", "raw", "judging", "sources", "contract", "artifacts", "files")
+MANIFEST_KEYS = (
+    *("schema_version", "name", "raw", "judging", "sources", "contract"),
+    *("artifacts", "not_verified", "files"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Bundle:
         return tuple(TensorSpec.from_json(fields) for fields in self.manifest["contract"]["outputs"])
 
     def golden(self) -> tuple[Tensors, Tensors]:
-        """The golden case: inputs and the untouched torch module's outputs, by name.
+        """The golden case: inputs and what the bundle's source gives for them, by name.
 
         Raises:
             BundleError: an array is missing or damaged.
@@ -186,12 +189,12 @@ def read_bundle(folder: Path) -> Bundle:
         manifest = json.loads(path.read_bytes())
         version = manifest["schema_version"]
     except (ValueError, TypeError, KeyError) as error:
-        raise BundleError(path, "it is no manifest", "Convert the checkpoint again") from error
+        raise BundleError(path, "it is no manifest", "Convert its source again") from error
     if version != SCHEMA_VERSION:
         raise BundleError(path, f"its schema version is {version}, known is {SCHEMA_VERSION}", "Update ganport")
     missing = [key for key in MANIFEST_KEYS if key not in manifest]
     if missing:
-        raise BundleError(path, f"it lacks {', '.join(missing)}", "Convert the checkpoint again")
+        raise BundleError(path, f"it lacks {', '.join(missing)}", "Convert its source again")
     return Bundle(folder, manifest)
 
 
@@ -205,7 +208,7 @@ def verify_hashes(folder: Path) -> None:
         raise BundleError(folder, "it is no folder", "Name a bundle's folder")
     sums = folder / SUMS
     if not sums.is_file():
-        raise BundleError(folder, f"it holds no {SUMS}", "It is no complete bundle: convert the checkpoint again")
+        raise BundleError(folder, f"it holds no {SUMS}", "It is no complete bundle: convert its source again")
     with _explained(folder, "cannot be read", "Check its permissions"):
         for file in list_files(folder):
             if not (folder / file).is_file():

@@ -20,9 +20,9 @@ def simplify(model: ModelProto) -> ModelProto:
         simplified, same = onnxsim.simplify(model)
     except (RuntimeError, ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise ExportError("onnxsim", f"it fails ({reason})", "Report this with the checkpoint") from error
+        raise ExportError("onnxsim", f"it fails ({reason})", "Report this with the file") from error
     if not same:
-        raise ExportError("onnxsim", "its own check of the simplified graph failed", "Report this with the checkpoint")
+        raise ExportError("onnxsim", "its own check of the simplified graph failed", "Report this with the file")
     return strip_metadata(simplified)
 
 
@@ -65,5 +65,5 @@ def check(model: ModelProto) -> None:
         onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(
-            "onnx.checker", str(error).strip().splitlines()[0].rstrip("."), "Report this with the checkpoint"
+            "onnx.checker", str(error).strip().splitlines()[0].rstrip("."), "Report this with the file"
         ) from error

@@ -131,7 +131,7 @@ def build_engine(waist: ModelProto, profile: Profile) -> EngineBuild:
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise ConversionError(
-            "TensorRT's builder", f"it built nothing ({log.first_error()})", "Report this with the checkpoint"
+            "TensorRT's builder", f"it built nothing ({log.first_error()})", "Report this with the file"
         )
     return EngineBuild(bytes(engine), package_name(trt), trt.__version__, compared, profile.to_json() if free else None)
 

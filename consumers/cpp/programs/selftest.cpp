@@ -20,7 +20,7 @@ int replay(const ganport::Arguments& arguments) {
   if (!failures.empty()) {
     throw ganport::Error(bundle,
                          "the golden case gives, in " + std::string(ganport::Generator::runtime()) + ", " + failures,
-                         "Do not use it: convert the checkpoint again");
+                         "Do not use it: convert its source again");
   }
   return 0;
 }

@@ -109,7 +109,7 @@ void check_outputs(const std::string& where, const std::vector<TensorSpec>& spec
       throw Error(where + ", output '" + spec.name + "'",
                   "the file gives " + std::string(name_of(tensor.dtype)) + " " + format_shape(tensor.shape) +
                       ", the contract says " + std::string(name_of(spec.dtype)) + " " + format_shape(spec.shape),
-                  "Do not use it: convert the checkpoint again");
+                  "Do not use it: convert its source again");
     }
   }
 }

@@ -38,7 +38,7 @@ struct Generator::State {
   /// A file that the hashes vouch for: no name in the manifest leads out of the bundle.
   std::filesystem::path find(const std::string& file) const {
     if (files.count(file) == 0) {
-      throw Error(folder.string(), "'" + file + "' is not among its files", "Convert the checkpoint again");
+      throw Error(folder.string(), "'" + file + "' is not among its files", "Convert its source again");
     }
     return folder / file;
   }
@@ -89,7 +89,7 @@ std::vector<Replay> Generator::replay() {
       throw Error(at,
                   "it is " + std::string(name_of(ours.dtype)) + " " + format_shape(ours.shape) + ", golden " +
                       std::string(name_of(golden.dtype)) + " " + format_shape(golden.shape),
-                  "Do not use it: convert the checkpoint again");
+                  "Do not use it: convert its source again");
     }
     const auto own = state_->manifest.own_gates.find(spec.name);
     const std::string gate = own != state_->manifest.own_gates.end() ? own->second
@@ -97,7 +97,7 @@ std::vector<Replay> Generator::replay() {
                                                                      : std::string(backend_gate());
     const auto limits = state_->manifest.gates.find(gate);
     if (limits == state_->manifest.gates.end()) {
-      throw Error(at, "the manifest has no gate '" + gate + "'", "Convert the checkpoint again");
+      throw Error(at, "the manifest has no gate '" + gate + "'", "Convert its source again");
     }
     const Metrics metrics = measure(ours, golden, state_->manifest.relative.count(spec.name) ? unit_of(golden) : 1);
     replays.push_back({spec.name, metrics.max_abs, gate, find_misses(metrics, limits->second)});

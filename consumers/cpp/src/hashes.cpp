@@ -104,7 +104,7 @@ std::set<std::string> verify_hashes(const fs::path& folder) {
   std::set<std::string> files = list_files(folder);
   if (files.erase(sums_file) == 0) {
     throw Error(folder.string(), "it holds no " + std::string(sums_file),
-                "It is no complete bundle: convert the checkpoint again");
+                "It is no complete bundle: convert its source again");
   }
   const std::string recorded = read_whole(folder / sums_file, largest_sums);
   std::string computed;

@@ -16,7 +16,7 @@ using Json = nlohmann::json;
 
 constexpr std::int64_t schema_version = 1;
 constexpr std::uintmax_t largest_manifest = 64U << 20U;
-constexpr const char* convert_again = "Convert the checkpoint again";
+constexpr const char* convert_again = "Convert its source again";
 
 /// A value and the way to it, so that an error can say where it was: "contract.inputs[0].shape".
 class Node {

@@ -102,7 +102,7 @@ class OnnxruntimeBackend : public Backend {
     if (facts.GetElementType() != element_of(spec.dtype)) {
       throw Error(where_ + ", output '" + spec.name + "'",
                   "its element type is not the contract's " + std::string(name_of(spec.dtype)),
-                  "Do not use it: convert the checkpoint again");
+                  "Do not use it: convert its source again");
     }
     Tensor tensor = Tensor::zeros(spec.dtype, facts.GetShape());
     if (!tensor.bytes.empty()) std::memcpy(tensor.bytes.data(), value.GetTensorRawData(), tensor.bytes.size());

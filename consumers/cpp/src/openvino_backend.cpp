@@ -72,7 +72,7 @@ class OpenvinoBackend : public Backend {
     if (result.get_element_type() != element_of(spec.dtype)) {
       throw Error(where_ + ", output '" + spec.name + "'",
                   "its element type is not the contract's " + std::string(name_of(spec.dtype)),
-                  "Do not use it: convert the checkpoint again");
+                  "Do not use it: convert its source again");
     }
     const ov::Shape shape = result.get_shape();
     Tensor tensor = Tensor::zeros(spec.dtype, Shape(shape.begin(), shape.end()));
