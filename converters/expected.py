@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from converters.errors import ProfileError
+from converters.errors import CheckpointError, ProfileError
 from converters.parity import GATES, ComparedCase, ParityReport, compare, hole_of
 from converters.parity_inputs import SEED, ParityInput
 from converters.runners import Runner, TorchRunner
@@ -121,16 +121,28 @@ def _differs_in_size(inputs: Sequence[TensorSpec], feeds: Tensors) -> bool:
 
 
 def run_reference(model: ReferenceModel, inputs: Sequence[ParityInput]) -> Expected:
-    """What the untouched module gives for `inputs`, in float32 and in float64."""
+    """What the untouched module gives for `inputs`, in float32 and in float64.
+
+    Raises:
+        CheckpointError: it gives values that are not finite.
+    """
     feeds = tuple(model.make_feeds(given.photo, given.edges, given.mask) for given in inputs)
     single = TorchRunner(model.module, model.inputs, model.outputs)
     double = TorchRunner(copy.deepcopy(model.module).double(), model.inputs, model.outputs)
     nudged = [nudge(feed) for feed in feeds]
+    float32 = tuple(single.run(feed) for feed in feeds)
+    for given, outputs in zip(inputs, float32, strict=True):
+        for name, array in outputs.items():
+            count = int(np.count_nonzero(~np.isfinite(array)))
+            if count:
+                met = f"on {given.name}: in PyTorch, {count} values of its output '{name}' are NaN or infinite"
+                remedy = "Take an earlier checkpoint: this net has diverged"
+                raise CheckpointError(f"a net of {model.architecture}", met, remedy)
     return Expected(
         model,
         tuple(inputs),
         feeds,
-        tuple(single.run(feed) for feed in feeds),
+        float32,
         tuple(double.run(feed) for feed in feeds),
         tuple(None if feed is None else single.run(feed) for feed in nudged),
     )

@@ -10,7 +10,7 @@ from converters.tensors import Array, Tensors
 
 
 def run_float64(model: ModelProto, feeds: Tensors) -> dict[str, Array] | None:
-    """The outputs by name, floats in float64; None where the reference implementation does not run the model.
+    """The outputs by name, floats in float64; None where the reference implementation does not run the model so.
 
     Args:
         model: Any opset that it knows; float32 constants are widened, casts in the graph stay.
@@ -28,4 +28,6 @@ def run_float64(model: ModelProto, feeds: Tensors) -> dict[str, Array] | None:
             results = ReferenceEvaluator(wide).run(None, given)
     except (NotImplementedError, RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
         return None
-    return {value.name: np.asarray(result) for value, result in zip(wide.graph.output, results, strict=True)}
+    outputs = {value.name: np.asarray(result) for value, result in zip(wide.graph.output, results, strict=True)}
+    narrow = any(array.dtype.kind == "f" and array.dtype != np.float64 for array in outputs.values())
+    return None if narrow else outputs

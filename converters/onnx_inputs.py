@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -12,21 +13,28 @@ from pathlib import Path
 import numpy as np
 
 from converters.errors import ConversionError, FeedError, UnrunnableError
-from converters.from_onnx import OnnxFile
+from converters.onnx_file import OnnxFile
+from converters.parity_inputs import SEED
 from converters.tensors import Array, Tensors, TensorSpec, check_feeds
 
-SEED = 20190101
 SEEDS = 3
 FREE_SIZE = 64
+# Elements of one input: float64 numbers are drawn first, 2 GiB of them.
+LARGEST = 2**28
 # The last seed's: axes that are swapped, or items of a batch that are mixed, show only where sizes differ.
 VARIED_SIZES = {0: 2, 1: 96, 2: 128, 3: 96}
 # Two runs of a file on the same numbers; a net is repeatable, sums in another order differ by less.
 REPEATABLE = 1e-4
+# What numpy raises for a file that is no .npz, damaged, or packed in a way that it does not know.
+UNREADABLE = (
+    *(OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError, UnicodeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 GIVE_INPUTS = "Give inputs that fit it with --inputs FILE.npz"
 
 
 @dataclass(frozen=True)
-class SeededInput:
+class OnnxInput:
     """Inputs of an ONNX file, named and hashed for the report."""
 
     name: str
@@ -41,11 +49,19 @@ class SeededInput:
         return digest.hexdigest()
 
 
-def seeded_inputs(source: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[SeededInput, ...]:
+def seeded_inputs(source: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[OnnxInput, ...]:
     """Floats in [0, 1], integers 0 or 1; a free first axis is 1, every other free size 64.
 
     The last one's batch is 2, its free second, third and fourth axes 96, 128 and 96, if the file takes that.
+
+    Raises:
+        UnrunnableError: an input is too large for that.
     """
+    for spec in specs:
+        size = math.prod(FREE_SIZE if isinstance(axis, str) else axis for axis in spec.shape)
+        if size > LARGEST:
+            met = f"its input '{spec.name}' has {size} elements, and seeded ones {LARGEST} at most"
+            raise UnrunnableError(source.path, met, GIVE_INPUTS)
     *first, last = (_make_input(specs, SEED + seed, {}) for seed in range(SEEDS))
     varied = _make_input(specs, SEED + SEEDS - 1, VARIED_SIZES)
     try:
@@ -55,7 +71,7 @@ def seeded_inputs(source: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[Seeded
     return (*first, varied)
 
 
-def _make_input(specs: Sequence[TensorSpec], seed: int, free: dict[int, int]) -> SeededInput:
+def _make_input(specs: Sequence[TensorSpec], seed: int, free: dict[int, int]) -> OnnxInput:
     random = np.random.default_rng(seed)
     feeds: dict[str, Array] = {}
     sizes: dict[str, int] = {}
@@ -68,10 +84,10 @@ def _make_input(specs: Sequence[TensorSpec], seed: int, free: dict[int, int]) ->
         values = random.random(shape) if dtype.kind == "f" else random.integers(0, 2, shape)
         feeds[spec.name] = np.asarray(values, dtype)
     shapes = ", ".join("x".join(map(str, array.shape)) or "number" for array in feeds.values())
-    return SeededInput(f"seed {seed - SEED}, {shapes}", feeds)
+    return OnnxInput(f"seed {seed - SEED}, {shapes}", feeds)
 
 
-def read_inputs(path: Path, source: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[SeededInput, ...]:
+def read_inputs(path: Path, source: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[OnnxInput, ...]:
     """The one case of an .npz file that holds an array for every input, by its name in the ONNX file.
 
     Raises:
@@ -82,15 +98,17 @@ def read_inputs(path: Path, source: OnnxFile, specs: Sequence[TensorSpec]) -> tu
     try:
         with np.load(path) as arrays:
             read = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except MemoryError as error:
+        raise FeedError(path, "its arrays do not fit into memory", "Give smaller ones") from error
+    except UNREADABLE as error:
         raise FeedError(path, "it is no .npz file of arrays", "Write it with numpy.savez(FILE, NAME=array)") from error
     plain = {old: new for new, old in source.renamed.items()}
     feeds = {plain.get(name, name): array for name, array in read.items()}
     check_feeds(path, specs, feeds)
-    return (SeededInput(path.name, feeds),)
+    return (OnnxInput(path.name, feeds),)
 
 
-def run_source(source: OnnxFile, cases: Sequence[SeededInput]) -> list[Tensors]:
+def run_source(source: OnnxFile, cases: Sequence[OnnxInput]) -> list[Tensors]:
     """What the untouched file gives for each case.
 
     Raises:

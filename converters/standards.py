@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from converters.errors import ParityError
 from converters.expected import Expected, Given, Model, run_reference
-from converters.from_onnx import OnnxFile, build_waist, fix_sizes
+from converters.from_onnx import build_waist, fix_sizes
 from converters.from_torch import export_onnx, fix_size
-from converters.onnx_inputs import SeededInput, read_inputs, run_source, seeded_inputs
+from converters.onnx_file import OnnxFile
+from converters.onnx_inputs import OnnxInput, read_inputs, run_source, seeded_inputs
 from converters.parity_inputs import golden_input, short_inputs
 from converters.rewrites.accurate_norm import rewrite_accurate_norm
 from converters.runners import OnnxRunner, Runner, TorchRunner
@@ -140,7 +141,7 @@ class OnnxStandard:
         return OnnxModel(inputs, outputs)
 
     @cached_property
-    def _cases(self) -> tuple[SeededInput, ...]:
+    def _cases(self) -> tuple[OnnxInput, ...]:
         inputs, _ = fix_sizes(self.source, self.size)
         if self.given is not None:
             return read_inputs(self.given, self.source, inputs)
@@ -151,7 +152,7 @@ class OnnxStandard:
         return tuple(run_source(self.source, self._cases))
 
     def expect(self) -> Expected:
-        return self._expect(self._cases, self._outputs)
+        return replace(self._expect(self._cases, self._outputs), find_float64=lambda: self._float64)
 
     def expect_golden(self, avoid: Collection[str]) -> Expected:
         chosen = next((i for i, case in enumerate(self._cases) if case.name not in avoid), None)
@@ -161,17 +162,18 @@ class OnnxStandard:
             )
         return self._expect(self._cases[chosen : chosen + 1], self._outputs[chosen : chosen + 1])
 
-    def _expect(self, cases: tuple[SeededInput, ...], outputs: tuple[Tensors, ...]) -> Expected:
+    def _expect(self, cases: tuple[OnnxInput, ...], outputs: tuple[Tensors, ...]) -> Expected:
         inputs: tuple[Given, ...] = cases
         feeds = tuple(case.feeds for case in cases)
-        return Expected(self.model, inputs, feeds, outputs, None, find_float64=lambda: self._float64)
+        return Expected(self.model, inputs, feeds, outputs, None)
 
     @cached_property
     def _float64(self) -> tuple[Tensors, ...] | None:
+        """Of every case; None where that is not of the same shapes, or not in float64 throughout."""
         found: list[Tensors] = []
-        for case in self._cases:
+        for case, float32 in zip(self._cases, self._outputs, strict=True):
             outputs = self.source.run_float64(case.feeds)
-            if outputs is None:
+            if outputs is None or any(outputs[name].shape != array.shape for name, array in float32.items()):
                 return None
             found.append(outputs)
         return tuple(found)

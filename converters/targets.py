@@ -110,13 +110,13 @@ def _describe_tuning(tuned: TuningStep) -> dict[str, Any]:
 
 
 def _read_precision(model: ModelProto) -> str:
-    """numpy's names of the float types of inputs and weights; "float32" where there is none."""
+    """numpy's names of the float types of inputs and weights; of all types where there is none."""
     from onnx import helper
 
     graph = model.graph
     kinds = {value.type.tensor_type.elem_type for value in graph.input} | {t.data_type for t in graph.initializer}
     names = sorted(helper.tensor_dtype_to_np_dtype(kind).name for kind in kinds)
-    return " and ".join(name for name in names if "float" in name) or "float32"
+    return " and ".join([name for name in names if "float" in name] or names)
 
 
 class OnnxTarget:

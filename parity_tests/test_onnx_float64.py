@@ -10,10 +10,10 @@ import pytest
 import torch
 from onnx import ModelProto, numpy_helper
 
-from converters import standards
+from converters import onnx_file, standards
 from converters.errors import ParityError
 from converters.expected import Expected
-from converters.from_onnx import read_onnx
+from converters.onnx_file import read_onnx
 from converters.onnx_float64 import run_float64
 from converters.parity import GATES, ComparedCase, ParityReport, compare
 from converters.standards import OnnxStandard
@@ -131,6 +131,25 @@ def test_float64_is_asked_for_only_where_a_file_misses_its_gate(tmp_path: Path) 
     assert asked == []
     assert not passes(counted, runner(1e-3))
     assert asked == [1]
+
+
+@pytest.mark.parametrize("fault", ["shape", "dtype"])
+def test_float64_run_of_another_shape_or_precision_is_none(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(model: ModelProto, feeds: dict[str, Array]) -> dict[str, Array] | None:
+        outputs = run_float64(model, feeds)
+        assert outputs is not None
+        return {"y": outputs["y"][:, :1]} if fault == "shape" else None
+
+    kind = "float16" if fault == "dtype" else "float"
+    body = "h = Cast<to = 1>(x) s = Sigmoid(h) y = Cast<to = 10>(s)" if fault == "dtype" else "y = Sigmoid(x)"
+    model = make_model(17, body, signature=f"({kind}[N, 3] x) => ({kind}[N, 3] y)")
+    if fault == "shape":
+        monkeypatch.setattr(onnx_file, "run_float64", run)
+    expected = OnnxStandard(read_onnx(write_model(tmp_path, model))).expect()
+    assert expected.find_float64 is not None
+    assert expected.find_float64() is None
 
 
 def passes(expected: Expected, runner: standards.Runner) -> bool:

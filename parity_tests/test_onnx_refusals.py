@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from converters import from_onnx
+from converters import onnx_file
 from parity_tests.command import run_ganport
 from parity_tests.foreign_models import PLANE, TABLE, make_model, write_model
 from parity_tests.test_bad_input import EDGE, dump, require_refusal
@@ -83,6 +84,22 @@ MODELS: dict[str, tuple[ModelProto | bytes, str]] = {
     "output of unknown rank": (without_rank("output"), "'y': its number of axes is not given"),
     "sparse": (with_sparse_weight(), "it holds sparse weights"),
     "no inputs": (make_model(17, "y = Neg(k)", {"k": (3,)}, "() => (float[3] y)"), "it has no inputs"),
+    "name that is no text": (
+        make_model(17, "y = Relu(wxyz)", signature=TABLE.replace(" x", " wxyz"))
+        .SerializeToString()
+        .replace(b"wxyz", b"\xff\xfe\xfd\xfc"),
+        r"a name in it, b'\xff\xfe\xfd\xfc', is not UTF-8. Export or copy it again",
+    ),
+    "size without a name": (
+        make_model(17, "y = Relu(x)", signature=TABLE.replace("[N,", "[Size,"))
+        .SerializeToString()
+        .replace(b"Size", b"\xc3\x28\xc3\x28"),
+        "is not UTF-8",
+    ),
+    "too large": (
+        make_model(17, "y = Relu(x)", signature="(float[1, 3, 99999, 99999] x) => (float[1, 3, 99999, 99999] y)"),
+        "its input 'x' has 29999400003 elements, and seeded ones 268435456 at most. Give inputs that fit it with",
+    ),
     "unknown operator": (make_model(17, "y = NoSuchOp(x)"), "ONNX Runtime does not load it (This is an invalid model"),
     "shapes that do not fit": (
         make_model(17, "y = MatMul(x, w)", {"w": (5, 3)}, TABLE),
@@ -173,7 +190,7 @@ def test_weights_beside_the_file_that_are_cut_short_are_refused(tmp_path: Path) 
 
 
 def test_model_too_large_for_one_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(from_onnx, "LARGEST", 100)
+    monkeypatch.setattr(onnx_file, "LARGEST", 100)
     refuse(tmp_path, CONV, "and one ONNX file less than 100")
 
 
@@ -219,11 +236,30 @@ def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:500])
 
 
+def pack_in_a_way_of_its_own(path: Path) -> None:
+    """Says of its array that it is compressed by method 99, which zipfile does not know."""
+    np.savez(path, x=np.ones((2, 3, 8, 8), np.float32))
+    data = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        data[data.index(signature) + offset] = 99
+    path.write_bytes(data)
+
+
+def claim_too_much(path: Path) -> None:
+    """An array of 10^15 numbers, of which none is there."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000,), }"
+    header += b" " * (117 - len(header)) + b"\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+
+
 INPUTS: dict[str, tuple[Write, str]] = {
     "text": (lambda path: path.write_text("text"), "in.npz: it is no .npz file of arrays. Write it with numpy.savez("),
     "nothing": (lambda path: path.write_bytes(b""), "it is no .npz file of arrays"),
     "one array": (lambda path: np.save(path.open("wb"), np.ones(3)), "it is no .npz file of arrays"),
     "cut short": (cut_short, "it is no .npz file of arrays"),
+    "packed otherwise": (pack_in_a_way_of_its_own, "it is no .npz file of arrays"),
+    "more than there is memory": (claim_too_much, "its arrays do not fit into memory"),
     "objects": (save(x=np.array([{}], object)), "it is no .npz file of arrays"),
     "not there": (lambda path: None, "there is no such file"),
     "other name": (save(z=np.ones(3)), "inputs ['z'] were given. Give exactly ['x']"),

@@ -45,6 +45,7 @@ ALLOWED = {
         "converters/inspect_file.py",
         "converters/join_graphs.py",
         "converters/onnx_builder.py",
+        "converters/onnx_file.py",
         "converters/onnx_float64.py",
         "converters/onnx_nodes.py",
         "converters/onnx_shapes.py",
