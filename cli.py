@@ -5,17 +5,16 @@ Heavy packages are imported inside the commands, so that `ganport --help` answer
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from converters.errors import GanportError, ParityError
+from converters.progress import format_bar, show_progress
 
 if TYPE_CHECKING:
     from converters.pipeline import Conversion
@@ -55,8 +54,20 @@ class Group(click.Group):
             ctx.exit(error.exit_code)
 
 
+class TextPath(click.Path):
+    """A path whose name is text: bundles tell of files by name, and runtimes open no others."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            self.fail(f"{str(path)!r} is not UTF-8: rename it.", param, ctx)
+        return path
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-PATH = click.Path(path_type=Path)
+PATH = TextPath(path_type=Path)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -148,7 +159,7 @@ def convert(
     profile = Profile(trt_min, trt_opt, trt_max)
     settings = Settings(chosen, out, name, raw, size, overwrite, pipeline, tune is not None, profile, inputs)
     keep_freed_memory()
-    with progress() as say:
+    with show_progress() as say:
         conversions = list(convert_all(sources, settings, say))
     if as_json:
         click.echo(json.dumps({"bundles": [_describe(conversion) for conversion in conversions]}, indent=2))
@@ -169,7 +180,7 @@ def verify(bundle: Path, as_json: bool) -> None:
     """Check BUNDLE's hashes, then replay its golden case on every runtime present."""
     from converters.verify import verify as verify_bundle
 
-    with progress() as say:
+    with show_progress() as say:
         say(f"verifying {bundle}")
         replays = verify_bundle(bundle)
     if as_json:
@@ -219,7 +230,7 @@ def parity(
             raise click.UsageError("--images and --masks go with a checkpoint; for an ONNX file there is --inputs.")
     elif inputs is not None:
         raise click.UsageError("--inputs goes with one ONNX file.")
-    with progress() as say, tempfile.TemporaryDirectory() as scratch:
+    with show_progress() as say, tempfile.TemporaryDirectory() as scratch:
         make_inputs = long_inputs if images is None or masks is None else user_inputs(images, masks)
         if checkpoints:
             folder = source
@@ -246,7 +257,7 @@ def _convert_for_parity(checkpoint: Path, scratch: Path, inputs: Path | None, sa
     from converters.targets import TARGETS
 
     here = tuple(name for name in TARGET_NAMES if TARGETS[name].missing_builder() is None)
-    (conversion,) = convert_all([checkpoint], Settings(here, scratch, inputs=inputs), say)
+    (conversion,) = convert_all([checkpoint], Settings(here, scratch, inputs=inputs, skip_refused=True), say)
     return conversion.bundle.folder
 
 
@@ -295,7 +306,7 @@ def inpaint(
     else:
         jobs = [Job(photo, mask, out or default_output(photo), edges_out, draw, erase, resize_mask)]
         prepare(jobs[0])
-    with progress() as say:
+    with show_progress() as say:
         pipeline = read_bundle(bundle) if bundle else shipped_pipeline(say)
         say("loading the nets")
         with open_pipeline(pipeline) as runner:
@@ -332,7 +343,7 @@ def bench(sources: tuple[Path, ...], size: Size, batch: int, threads: int, runs:
     from converters.bench_sources import read_sources
     from converters.tables import print_measurements
 
-    with progress() as say:
+    with show_progress() as say:
         groups, skipped = read_sources(sources, size, batch)
         measurements = [row for group in groups for row in measure_group(group, threads, runs, say)]
     if as_json:
@@ -399,25 +410,6 @@ def consumers(language: str, folder: Path) -> None:
 
     write_consumer(language, folder)
     click.echo(folder)
-
-
-def format_bar(done: int, total: int, width: int = 20) -> str:
-    """A progress bar and its figures."""
-    filled = done * width // total
-    return f"|{'#' * filled}{'.' * (width - filled)}| {done}/{total}"
-
-
-@contextlib.contextmanager
-def progress() -> Iterator[Callable[[str], None]]:
-    """Show the current step on a terminal's last line; print it once per line elsewhere."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not sys.stderr.isatty():
-        yield lambda step: click.echo(step, err=True)
-        return
-    with console.status("starting") as status:
-        yield status.update
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""convert(): the stages in order. Each step is proven against the untouched torch module before the next."""
+"""convert(): the stages in order. Each step is proven against the untouched source before the next."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from converters.bundle import Bundle, read_bundle, require_writable, write_bundl
 from converters.checkpoint import Checkpoint, read_checkpoint
 from converters.errors import BundleError, ConversionError, MissingPackageError, ParityError, UnrunnableError
 from converters.expected import Model
-from converters.from_onnx import SUFFIX as ONNX_SUFFIX
-from converters.from_onnx import OnnxFile, read_onnx
 from converters.manifest import Record, SourceFile, write_manifest
+from converters.onnx_file import SUFFIX as ONNX_SUFFIX
+from converters.onnx_file import OnnxFile, read_onnx
 from converters.parity import ParityReport, require_passed
 from converters.parity_report import clear_failed, write_parity
 from converters.runners import Runner
@@ -40,7 +40,10 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Settings:
-    """The user's wishes, the same for every checkpoint of a run; targets bring with them those beside them."""
+    """The user's wishes, the same for every source of a run; targets bring with them those beside them.
+
+    `skip_refused` leaves out a target that cannot express the net, and says why, unless none is left.
+    """
 
     targets: tuple[str, ...]
     out: Path
@@ -52,6 +55,7 @@ class Settings:
     tune: bool = False
     profile: Profile = DEFAULT_PROFILE
     inputs: Path | None = None
+    skip_refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def convert(sources: Sequence[Path], settings: Settings, progress: Progress) -> 
 
     Raises:
         CheckpointError, ArchitectureError: a checkpoint is unusable, or no pipeline is made of these.
-        ConversionError: a target cannot express a pipeline.
+        ConversionError: a target cannot express a net, or a pipeline.
+        FeedError, UnrunnableError: ONNX Runtime does not run an ONNX file on what it would be judged on.
         MissingPackageError: a target cannot be built on this machine.
         BundleError: a bundle cannot be written where it should go.
         ParityError: the numbers differ; the report is left beside the place of the bundle.
@@ -174,15 +179,25 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
             facts = {"architecture": job.architecture, "source_sha256": hashes}
             profile = settings.profile.fit(model.inputs)
             source = Source(folder.name, waist.graph, model.inputs, model.outputs, facts, profile, waist.pieces, tuned)
-            artifacts, unverified = [], {}
+            artifacts, unverified, refusal = [], {}, None
             for target in (TARGETS[name] for name in settings.targets):
                 say(f"writing {target.name}")
-                artifact = target.write(source, partial)
+                try:
+                    artifact = target.write(source, partial)
+                except ConversionError as error:
+                    if not settings.skip_refused:
+                        raise
+                    refusal = error
+                    unverified[target.name] = f"refused: {error.where}: {error.met}"
+                    continue
                 artifacts.append(artifact)
                 say(f"proving {target.name}")
                 reason = _prove_artifact(target, artifact, partial, model, prove)
                 if reason is not None:
                     unverified[target.name] = reason
+
+            if refusal is not None and not artifacts:
+                raise refusal
 
             say("packing")
             doubtful = {tensor.case for report in reports for tensor in report.tensors if tensor.by_excess}

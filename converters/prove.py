@@ -10,14 +10,13 @@ from converters.bundle import read_bundle
 from converters.checkpoint import read_checkpoint
 from converters.errors import BundleError, UnrunnableError
 from converters.expected import Expected, Given, run_reference
-from converters.from_onnx import SUFFIX as ONNX_SUFFIX
-from converters.from_onnx import read_onnx
+from converters.onnx_file import SUFFIX as ONNX_SUFFIX
+from converters.onnx_file import read_onnx
 from converters.parity import ParityReport
 from converters.parity_inputs import MakeInputs, short_inputs
 from converters.pipeline import build_stages, order_stages
 from converters.standards import OnnxStandard
-from converters.targets import TARGETS
-from converters.verify import read_gate
+from converters.verify import read_gate, read_target
 from reference import identify
 
 
@@ -48,9 +47,11 @@ def prove(
         expected = _expect_onnx(folder, bundle.manifest, sources, npz)
     else:
         expected = _expect_torch(folder, bundle.manifest, sources, make_inputs)
-    reports, unverified = [], {}
+    reports = []
+    built = {artifact["target"] for artifact in bundle.manifest["artifacts"]}
+    unverified = {name: why for name, why in bundle.manifest["not_verified"].items() if name not in built}
     for artifact in bundle.manifest["artifacts"]:
-        target = TARGETS[artifact["target"]]
+        target = read_target(folder, artifact)
         missing = target.missing_verifier()
         if missing is not None:
             unverified[target.name] = missing

@@ -10,7 +10,7 @@ from typing import Any
 from converters.bundle import Bundle, read_bundle, verify_hashes
 from converters.errors import BundleError, ParityError, ProfileError, UnrunnableError
 from converters.parity import GATES, Metrics, find_misses, measure, unit_of
-from converters.targets import TARGETS
+from converters.targets import TARGETS, Target
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,17 @@ def verify(folder: Path) -> tuple[Replay, ...]:
     """
     verify_hashes(folder)
     return tuple(replay(read_bundle(folder)))
+
+
+def read_target(folder: Path, artifact: Mapping[str, Any]) -> Target:
+    """The target that an artifact of a manifest is of.
+
+    Raises:
+        BundleError: there is no such target.
+    """
+    if artifact["target"] not in TARGETS:
+        raise BundleError(folder, f"its target '{artifact['target']}' is not known", "Update ganport")
+    return TARGETS[artifact["target"]]
 
 
 def read_gate(folder: Path, artifact: Mapping[str, Any]) -> str:
@@ -54,10 +65,8 @@ def replay(bundle: Bundle) -> Iterator[Replay]:
     """
     feeds, expected = bundle.golden()
     for artifact in bundle.manifest["artifacts"]:
-        if artifact["target"] not in TARGETS:
-            raise BundleError(bundle.folder, f"its target '{artifact['target']}' is not known", "Update ganport")
+        target = read_target(bundle.folder, artifact)
         own_gate = read_gate(bundle.folder, artifact)
-        target = TARGETS[artifact["target"]]
         skipped = target.missing_verifier()
         if skipped is not None:
             yield Replay(target.name, None, skipped)

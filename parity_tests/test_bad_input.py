@@ -87,6 +87,21 @@ def test_bad_file_is_refused(tmp_path: Path, case: str) -> None:
     require_refusal(tmp_path, tmp_path / file, "--to", "onnx", "-o", tmp_path / "new" / "out", said=said)
 
 
+def test_net_that_gives_nan_is_the_checkpoints_fault(tmp_path: Path) -> None:
+    """Every tensor is finite; a spectral norm of 0 divides by it."""
+    path = tmp_path / "net.pth"
+    path.write_bytes(altered("encoder.4.weight_u", torch.zeros_like))
+    require_refusal(
+        tmp_path,
+        path,
+        "--to",
+        "onnx",
+        "-o",
+        tmp_path / "out",
+        said="of its output 'edges_out' are NaN or infinite. Take an earlier checkpoint: this net has diverged",
+    )
+
+
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     require_refusal(tmp_path, tmp_path / "no.pth", "--to", "onnx", "-o", tmp_path / "out", said="no such file")
     (tmp_path / "folder.pth").mkdir()
@@ -182,6 +197,7 @@ def test_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path, 
         (["--to", "onnx", "--name", "back\\slash"], 2, "is no folder name"),
         (["--to", "onnx", "--name", "x" * 300], 1, "File name too long"),
         (["--to", "onnx", "--fast"], 2, "No such option"),
+        (["--to", "onnx", "--inputs", "\udcff.npz"], 2, r"'\udcff.npz' is not UTF-8: rename it"),
     ],
 )
 def test_bad_option_is_refused(

@@ -18,6 +18,7 @@ import converters.pipeline
 import reference
 from converters.bundle import read_bundle
 from converters.pipeline import Conversion, Settings
+from converters.progress import format_bar
 from parity_tests.damaged_images import damaged_files
 
 PHOTOS = Path(reference.__file__).parent / "photos"
@@ -137,7 +138,7 @@ def test_two_photos_of_one_name_stop_a_folder_before_one_takes_the_others_place(
 
 
 def test_bar_fills_from_empty_to_full() -> None:
-    assert [cli.format_bar(done, 4, 8) for done in (0, 2, 4)] == ["|........| 0/4", "|####....| 2/4", "|########| 4/4"]
+    assert [format_bar(done, 4, 8) for done in (0, 2, 4)] == ["|........| 0/4", "|####....| 2/4", "|########| 4/4"]
 
 
 def bad_inputs() -> Iterator[tuple[str, list[str], str]]:
