@@ -14,7 +14,7 @@ from converters.bench import read_environment
 from converters.errors import ConversionError
 from converters.formats import Support, format_support, write_support
 from converters.pipeline import Settings, convert
-from converters.targets import TARGETS
+from converters.targets import TARGETS, Artifact
 from parity_tests.architecture_cases import CASES
 
 README = Path(__file__).parent.parent / "README.md"
@@ -33,14 +33,19 @@ def measure_support(architecture: str, checkpoint: Path, target: str, folder: Pa
     report = next((report for report in conversion.reports if report.rung == target), None)
     if report is None:
         return Support(architecture, target, artifact.precision, conversion.unverified[target], None)
-    runtime = RUNTIMES[target]
+    runtime, number = (RUNTIMES[target], version(RUNTIMES[target])) if target in RUNTIMES else _builder(artifact)
     return Support(
         architecture,
         target,
         artifact.precision,
-        f"against PyTorch, run in {runtime} {version(runtime)}",
+        f"against PyTorch, run in {runtime} {number}",
         report.summary()["max_abs"],
     )
+
+
+def _builder(artifact: Artifact) -> tuple[str, str]:
+    """An engine is run by the package that built it."""
+    return next(iter(artifact.versions.items()))
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ LARGEST_ERROR = 1e-4
 
 
 def test_every_model_of_the_package_is_tried() -> None:
+    assert MODELS.is_dir(), "run `make build/strangers`"
     assert {path.stem for path in MODELS.glob("*.onnx")} == {"multistyle26", *REFUSED}
 
 
