@@ -12,7 +12,7 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from converters.errors import UnsupportedOpError
 from converters.rewrites.own_ops import DOMAIN
 
-# Operators have been read up to this opset; a later one may change what a node means.
+# Up to it for a writer that names no other: a later opset may change what a node means.
 NEWEST_OPSET = 18
 ONNX_DOMAINS = ("", "ai.onnx")
 

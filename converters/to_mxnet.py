@@ -24,8 +24,8 @@ from converters.size_vectors import freeze, pack, track
 from converters.sizes import Extent, Size, list_names, name_size, solve, substitute
 from converters.tensors import Array
 
-# Operators have been read up to this opset; a later one may change what a node means.
-NEWEST_OPSET = 28
+# MXNet's functions have been held to ONNX's operators up to this opset; a later one may change what a node means.
+NEWEST_MXNET_OPSET = 28
 # Operators that give sizes, and the attributes that they may have.
 MEASURES = {"Shape": {"start", "end"}, "Size": set[str]()}
 
@@ -50,7 +50,7 @@ def convert_to_mxnet(model: ModelProto) -> MxnetFiles:
     Raises:
         UnsupportedOpError: a node has no translation; it is named, with the reason.
     """
-    opset = read_opset(model, NEWEST_OPSET)
+    opset = read_opset(model, NEWEST_MXNET_OPSET)
     model = inline_local_functions(model)
     writer = _Writer(model, opset)
     for given in model.graph.input:

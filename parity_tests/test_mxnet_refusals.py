@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from converters.errors import UnsupportedOpError
 from converters.targets import MxnetTarget, Source
-from converters.to_mxnet import NEWEST_OPSET, convert_to_mxnet
+from converters.to_mxnet import NEWEST_MXNET_OPSET, convert_to_mxnet
 from converters.to_tensorrt import DEFAULT_PROFILE
 from parity_tests.mxnet_cases import CASES
 from parity_tests.mxnet_op_cases import NODE, PLANE, Given, OpCase, build_model, floats, ints, number
@@ -184,7 +184,7 @@ def _unnamed(model: ModelProto) -> None:
 @pytest.mark.parametrize(
     ("edit", "where", "met"),
     [
-        (_opset(NEWEST_OPSET + 1), "the model", f"its opset is {NEWEST_OPSET + 1}"),
+        (_opset(NEWEST_MXNET_OPSET + 1), "the model", f"its opset is {NEWEST_MXNET_OPSET + 1}"),
         (_foreign_opset_only, "the model", "it names no opset of ONNX's own operators"),
         (_free_rank, f"node '{NODE}' (Conv)", "the rank of its input 'in0' is not known"),
         (_uint16, "input 'in0'", "it is uint16"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from converters.mxnet_ops.elementwise import like
-from converters.mxnet_ops.free_sizes import write_reshape
+from converters.mxnet_ops.free_sizes import write_reshape, write_vector
 from converters.mxnet_ops.reductions import drop_axes
 from converters.mxnet_ops.registry import OPS, Emitter, Value
 from converters.mxnet_ops.shaping import move_axis
@@ -25,12 +25,11 @@ def gather(emit: Emitter, data: Value, indices: Value, *, axis: int = 0) -> Valu
     """Entries of data along `axis`; a negative number counts from the end."""
     shape = emit.require_shape(data)
     axis %= len(shape)
-    if indices.array is not None and indices.array.size == 1:
+    if indices.array is not None and indices.array.size == 1 and indices.array.ndim <= 1:
         at = int(indices.array.reshape(()))
         end = at + 1 if at != -1 else 2**63 - 1
         entry = slice_axis(emit, data, axis, at, end)
-        if indices.array.ndim == 0:
-            return drop_axes(emit, entry, data, [axis])
+        return drop_axes(emit, entry, data, [axis]) if indices.array.ndim == 0 else entry
     taken = emit("take", data, indices, axis=axis, mode="wrap", dtype=data.dtype)
     places = emit.require_shape(indices)
     result = (*shape[:axis], *places, *shape[axis + 1 :])
@@ -125,8 +124,6 @@ def hardmax(emit: Emitter, x: Value, *, axis: int = -1) -> Value:
 @OPS.op("Range", since=11)
 def count_from_to(emit: Emitter, start: Value, limit: Value, delta: Value) -> Value:
     """start, start + delta, ... below limit, which may be a free size."""
-    from converters.mxnet_ops.free_sizes import write_vector
-
     (begin,), (end,), (step,) = (
         emit.require_sizes(value, role) for value, role in ((start, "start"), (limit, "limit"), (delta, "delta"))
     )

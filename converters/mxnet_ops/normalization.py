@@ -1,6 +1,7 @@
-"""InstanceNormalization as two-pass statistics.
+"""Norms and softmaxes, by steps whose rounding is known.
 
-MXNet's own InstanceNorm adds up a whole plane in one float32 sum and loses two to three digits on large flat holes.
+MXNet's own InstanceNorm adds up a whole plane in one float32 sum and loses two to three digits on large flat holes;
+here it is two-pass statistics, one axis after another.
 """
 
 from __future__ import annotations
