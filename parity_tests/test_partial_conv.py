@@ -279,6 +279,15 @@ def test_file_is_read_with_its_counters_or_without(tmp_path: Path) -> None:
     assert torch.equal(results[0], results[1])
 
 
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.bool, torch.uint64, torch.float32])
+def test_counter_is_left_out_whatever_its_dtype(dtype: torch.dtype) -> None:
+    state = make_state("conv2d", LAYERS, BASE, seed=3)
+    checkpoint = make_checkpoint(state | {"enc_2.bn.num_batches_tracked": torch.ones((), dtype=dtype)})
+    photo, mask = make_photo(1, 3, 32, 48), make_hole(32, 48)
+    result = reference.identify(checkpoint).build(checkpoint).module(photo, mask)
+    assert torch.equal(result, build("conv2d").module(photo, mask))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_bias_beyond_the_last_layers_is_taken_where_a_file_has_one(layout: str) -> None:
     conv = "conv.input_conv" if layout == "input_conv" else "conv"
@@ -320,6 +329,24 @@ def test_near_miss_is_told_key_by_key(state: dict[str, Tensor], said: str) -> No
         reference.identify(make_checkpoint(state))
     assert "The nearest is partial-conv: " in str(caught.value)
     assert said in str(caught.value)
+
+
+def test_first_version_of_upstreams_net_is_not_read() -> None:
+    """Its convolutions were called otherwise, and had a bias each."""
+    state = {
+        key.replace("input_conv", "conv2d").replace("mask_conv", "mask2d"): value for key, value in FIRST_LAYOUT.items()
+    }
+    with pytest.raises(ArchitectureError, match=r"The nearest is partial-conv: .* extra \(dec_1\.conv\.conv2d\.bias"):
+        reference.identify(make_checkpoint(state))
+
+
+def test_the_second_layouts_weights_without_norms_are_not_read() -> None:
+    """tanimutomo/partialconv makes norms and drops them."""
+    state = {key: value for key, value in SECOND_LAYOUT.items() if ".bn." not in key}
+    with pytest.raises(
+        ArchitectureError, match=r"The nearest is partial-conv: \d+ missing \(enc_2\.bn\.weight, [^;]*$"
+    ):
+        reference.identify(make_checkpoint(state))
 
 
 def test_trained_mask_weights_are_refused_by_name() -> None:

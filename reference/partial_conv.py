@@ -19,7 +19,11 @@ Upstream does not clamp what the net gives, nor is it clamped here: values in th
 Deviations: depth, base channels and biases beyond the last layer's are free; masks have one channel between the layers
 and in the stage, where all of upstream's are equal (their sums are whole numbers, the same to the bit); the stage
 composites photos, upstream normalised ones, so that known pixels come back bit for bit; `num_batches_tracked`, which
-eval mode does not use, may be missing.
+eval mode does not use, may be missing and is left out, whatever its dtype.
+
+Not read: files of naoto0804's net as it first was, which call the weights `enc_1.conv.conv2d.weight` and the mask's
+`enc_1.conv.mask2d.weight`; and those of tanimutomo/partialconv, which have the second layout's weights, but no norms,
+and layers that their net never runs (eight are stored, six run).
 """
 
 from __future__ import annotations
@@ -318,11 +322,11 @@ def _shapes_of(layout: Layout, shapes: Shapes) -> dict[str, tuple[int, ...]]:
 
 
 def _renames_of(layout: Layout, plan: Sequence[Layer]) -> dict[str, str]:
-    """A file's keys and what the same tensor is called in Generator; the mask's ones are not among them."""
+    """A file's keys and what the same tensor is called in Generator; mask's ones and norm's counters are left out."""
     renames: dict[str, str] = {}
     for layer in plan:
         renames |= {f"{layer.key}{layout.conv}{name}": f"{layer.ours}conv.{name}" for name in ("weight", "bias")}
-        renames |= {f"{layer.key}bn.{name}": f"{layer.ours}norm.{name}" for name in (*NORM, COUNTER)}
+        renames |= {f"{layer.key}bn.{name}": f"{layer.ours}norm.{name}" for name in NORM}
     return renames
 
 
