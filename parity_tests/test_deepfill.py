@@ -147,7 +147,7 @@ def slow_net(state: dict[str, Tensor], layout: str, x: Tensor) -> Tensor:
 
 
 @BOTH
-@pytest.mark.parametrize("base", [4, 8, 20])
+@pytest.mark.parametrize("base", [4, 8, 10, 18, 20])
 def test_layout_and_base_are_read_from_keys_and_shapes(layout: str, base: int) -> None:
     model = build(layout, base)
     assert model.architecture == "deepfill-v2"
@@ -158,6 +158,15 @@ def test_layout_and_base_are_read_from_keys_and_shapes(layout: str, base: int) -
         "symmetric_padding": int(layout == "pt"),
         "fuse": int(layout == "pt"),
     }
+
+
+@BOTH
+@pytest.mark.parametrize("base", [5, 6, 7, 9, 12, 13, 14, 15])
+def test_base_that_upstream_rounds_or_leaves_without_gates_is_refused(layout: str, base: int) -> None:
+    # Upstream's convolutions of 3 channels have no gate, wherever they stand.
+    state = {key: value[:3] if len(value) == 2 * 3 else value for key, value in make_state(layout, base).items()}
+    with pytest.raises(ArchitectureError, match=r"The nearest is deepfill-v2: \d+ misshapen [^;]*$"):
+        reference.identify(checkpoint_of(state))
 
 
 @BOTH

@@ -12,7 +12,8 @@ of 512x512.
 
 Deviations: upstream masks a whole batch by its first item's mask, here each item has its own. Upstream's index of the
 picked row, half a row or more rounded up, is computed in float32 with a rounded step; here a half always goes up, so
-that every runtime picks the same row (for some odd H/8 upstream's middle row is the one before).
+that every runtime picks the same row (for some odd H/8 one of upstream's rows, mostly the middle one, is the one
+before; columns likewise).
 """
 
 from __future__ import annotations

@@ -16,8 +16,13 @@ Both take channels [rgb * (1 - mask), 1, mask] with rgb in [-1, 1] and give rgb 
 name, zhaoyuzhi/deepfillv2, is another one (its keys are `coarse.0.conv2d.weight`) and is not read: its padding,
 activation and norm are options that leave no trace in the file.
 
-Deviations: see contextual_attention.py; base channels are free; the stage carries masking, the change of range and
-compositing, which upstream does outside the net; upstream's first output, the coarse result, is not given.
+Deviations: see contextual_attention.py; base channels are any even number from 4 on, but for 6, 12 and 14; the stage
+carries masking, the change of range and compositing, which upstream does outside the net; upstream's first output, the
+coarse result, is not given.
+
+Upstream leaves the gate out of every convolution that gives 3 channels: with a base of 6 or 7 the first one is among
+them, with 12 to 15 the last but one is. Such files are refused, and so are those of an odd base, as it is read from
+the channels of the first convolution, which are those of the even one below.
 """
 
 from __future__ import annotations
