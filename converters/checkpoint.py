@@ -151,7 +151,7 @@ def _clean(path: Path, tensors: dict[str, Any]) -> dict[str, Tensor]:
             raise CheckpointError(path, f"'{key}' is sparse, quantized or without values", "Save plain tensors")
     cleaned = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     for key, value in cleaned.items():
-        if not bool(torch.isfinite(value).all()):
+        if (value.is_floating_point() or value.is_complex()) and not bool(torch.isfinite(value).all()):
             raise CheckpointError(
                 path, f"'{key}' holds NaN or infinity in float32", "Take an earlier checkpoint: this net has diverged"
             )

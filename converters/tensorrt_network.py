@@ -103,7 +103,7 @@ def _dims(value: Any) -> tuple[int, ...]:
 
 def _differs(node: NodeProto, what: str, ours: object, theirs: object) -> ConversionError:
     if isinstance(ours, bytes):
-        ours, theirs = "the checkpoint's", "others"
+        ours, theirs = "the graph's", "others"
     return ConversionError(
         f"node '{node.name}' ({node.op_type})",
         f"TensorRT's parser changed its {what}: {theirs!s} instead of {ours!s}",

@@ -141,8 +141,8 @@ class _Writer:
         heads = [self._head(output.name) for output in self._model.graph.output]
         full = self._context.graph
         graph, heads = full.prune(heads)
-        for node, where in self._context.checks.items():
-            if not graph.has_node(full.node(node).name):
+        for where, nodes in self._context.checks.items():
+            if not any(graph.has_node(full.node(node).name) for node in nodes):
                 met = "nothing but its size is asked for, which MXNet cannot be told"
                 raise UnsupportedOpError(where, met, WITH_SIZE)
         kept = set(graph.variables())

@@ -75,6 +75,11 @@ FILES: dict[str, tuple[str, bytes, str]] = {
         altered(WEIGHT, lambda t: t[:, :, :3]),
         f"{WEIGHT} is (8, 4, 3, 4), not (8, 4, 4, 4)",
     ),
+    "bits for weights": (
+        "a.pth",
+        altered("decoder.7.bias", lambda t: t.to(torch.uint8).view(torch.bits8)),
+        "'decoder.7.bias' is torch.bits8. Save the weights as floating point numbers",
+    ),
     "NaN": ("a.pth", altered(WEIGHT, poisoned(float("nan"))), f"'{WEIGHT}' holds NaN or infinity"),
     "infinity": ("a.pth", altered("decoder.7.bias", poisoned(float("inf"))), "'decoder.7.bias' holds NaN or infinity"),
 }

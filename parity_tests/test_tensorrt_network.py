@@ -154,13 +154,13 @@ def swap_names(model: ModelProto) -> None:
 
 # (what is changed, in which node, what the message says of it)
 TAMPERED = (
-    (flip_bit("first.weight"), "node 'first' (Conv)", "kernel: others instead of the checkpoint's"),
-    (flip_bit("grouped.weight"), "node 'grouped' (Conv)", "kernel: others instead of the checkpoint's"),
-    (flip_bit("last.weight"), "node 'last' (ConvTranspose)", "kernel: others instead of the checkpoint's"),
-    (flip_bit("first.bias"), "node 'first' (Conv)", "bias: others instead of the checkpoint's"),
-    (flip_bit("last.bias"), "node 'last' (ConvTranspose)", "bias: others instead of the checkpoint's"),
-    (drop_bias, "node 'first' (Conv)", "bias: others instead of the checkpoint's"),
-    (add_bias, "node 'grouped' (Conv)", "bias: others instead of the checkpoint's"),
+    (flip_bit("first.weight"), "node 'first' (Conv)", "kernel: others instead of the graph's"),
+    (flip_bit("grouped.weight"), "node 'grouped' (Conv)", "kernel: others instead of the graph's"),
+    (flip_bit("last.weight"), "node 'last' (ConvTranspose)", "kernel: others instead of the graph's"),
+    (flip_bit("first.bias"), "node 'first' (Conv)", "bias: others instead of the graph's"),
+    (flip_bit("last.bias"), "node 'last' (ConvTranspose)", "bias: others instead of the graph's"),
+    (drop_bias, "node 'first' (Conv)", "bias: others instead of the graph's"),
+    (add_bias, "node 'grouped' (Conv)", "bias: others instead of the graph's"),
     (turn_kernel, "node 'first' (Conv)", "kernel size: (5, 3) instead of (3, 5)"),
     (compute_kernel, "node 'first' (Conv)", "its kernel or bias is computed in the graph"),
     (swap("first", "strides"), "node 'first' (Conv)", "stride: [2, 1] instead of [1, 2]"),

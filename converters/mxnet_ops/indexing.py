@@ -10,6 +10,7 @@ import numpy as np
 
 from converters.mxnet_ops.elementwise import like
 from converters.mxnet_ops.free_sizes import write_reshape, write_vector
+from converters.mxnet_ops.logic import write_where
 from converters.mxnet_ops.reductions import drop_axes
 from converters.mxnet_ops.registry import OPS, Emitter, Value
 from converters.mxnet_ops.shaping import move_axis
@@ -54,6 +55,10 @@ def gather_elements(emit: Emitter, data: Value, indices: Value, *, axis: int = 0
 def gather_nd(emit: Emitter, data: Value, indices: Value, *, batch_dims: int = 0) -> Value:
     """Parts of data, each named by the last axis of indices."""
     shape, wanted = emit.require_fixed_shape(data), emit.require_fixed_shape(indices)
+    if len(wanted) == 1:  # one place only, which MXNet takes for none
+        found = gather_nd(emit, data, write_reshape(emit, indices, (1, *wanted)))
+        assert found.shape is not None
+        return write_reshape(emit, found, found.shape[1:])
     depth = wanted[-1]
     first = move_axis(emit, _as_int64(emit, indices), len(wanted) - 1, 0)  # (depth, ...)
     sizes = np.array(shape[batch_dims : batch_dims + depth], np.int64).reshape(-1, *[1] * (len(wanted) - 1))
@@ -107,7 +112,7 @@ def triangle(emit: Emitter, x: Value, k: Value | None = None, *, upper: int = 1)
     keep = (np.triu if upper else np.tril)(np.ones((rows, columns), np.uint8), diagonal)
     keep = keep.reshape(*[1] * (len(shape) - 2), rows, columns)
     zero = emit.constant("zero", np.zeros([1] * len(shape), x.dtype))
-    return like(x, emit("_npi_where", emit.constant("triangle", keep), x, zero, dtype=x.dtype))
+    return write_where(emit, emit.constant("triangle", keep), x, zero)
 
 
 @OPS.op("Hardmax", since=13)
@@ -118,6 +123,8 @@ def hardmax(emit: Emitter, x: Value, *, axis: int = -1) -> Value:
     size = emit.require_fixed_size(x, axis)
     place = emit("argmax", emit.cast(x, "float64"), axis=axis)
     hot = emit("one_hot", place, depth=size, dtype=x.dtype)
+    if len(shape) == 1:
+        return write_reshape(emit, hot, shape)
     return move_axis(emit, replace(hot, shape=(*shape[:axis], *shape[axis + 1 :], size)), len(shape) - 1, axis)
 
 

@@ -7,6 +7,9 @@ from dataclasses import replace
 from converters.mxnet_ops.elementwise import binary, broadcast_shape, like
 from converters.mxnet_ops.registry import OPS, Emitter, Value
 
+# Of a choice that is broadcast.
+MOST_AXES = 5
+
 
 @OPS.op("Equal", since=7)
 def equal(emit: Emitter, a: Value, b: Value) -> Value:
@@ -73,8 +76,17 @@ def where(emit: Emitter, condition: Value, x: Value, y: Value) -> Value:
     """x where the condition holds, else y; all three broadcast."""
     shape = broadcast_shape(condition, x, y)
     same = condition.shape == x.shape == y.shape
-    op = "where" if same and condition.shape is not None else "_npi_where"
-    return replace(emit(op, condition, x, y, dtype=x.dtype), shape=shape)
+    if same and condition.shape is not None:
+        return replace(emit("where", condition, x, y, dtype=x.dtype), shape=shape)
+    return write_where(emit, condition, x, y)
+
+
+def write_where(emit: Emitter, condition: Value, x: Value, y: Value) -> Value:
+    """x where the condition holds, else y; all three broadcast."""
+    rank = max(emit.require_rank(value) for value in (condition, x, y))
+    if rank > MOST_AXES:
+        raise emit.refuse(f"its result has rank {rank}", f"MXNet chooses in tensors of up to {MOST_AXES} axes")
+    return replace(emit("_npi_where", condition, x, y, dtype=x.dtype), shape=broadcast_shape(condition, x, y))
 
 
 def _compare(emit: Emitter, a: Value, b: Value, op: str) -> Value:

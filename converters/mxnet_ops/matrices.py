@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from string import ascii_letters
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from converters.mxnet_ops.elementwise import broadcast_shape
 from converters.mxnet_ops.free_sizes import write_broadcast, write_reshape
 from converters.mxnet_ops.registry import OPS, Emitter, Value
 from converters.mxnet_ops.shaping import permute
-from converters.sizes import Extent
+from converters.sizes import Extent, broadcast
 from converters.tensors import Array
 
 # What MXNet multiplies matrices of, for each element type: float64 holds sums of integers up to 2^53.
@@ -58,18 +60,45 @@ def gemm(
 @OPS.op("Einsum", since=12)
 def einsum(emit: Emitter, *inputs: Value, equation: str) -> Value:
     """Einstein's sum; a letter of one tensor may not come twice in it."""
-    equation = equation.replace(" ", "")
     if any(value.shape == () for value in inputs):
         raise emit.refuse("one of its inputs is a number", "Multiply by it")
-    shape: tuple[Extent, ...] | None = None
-    if "->" in equation and "." not in equation and all(value.shape is not None for value in inputs):
-        terms, result = equation.split("->")
-        sizes: dict[str, Extent] = {}
-        for term, value in zip(terms.split(","), inputs, strict=True):
-            sizes |= dict(zip(term, value.shape or (), strict=True))
-        shape = tuple(sizes[letter] for letter in result)
-    y = emit("_npi_einsum", *inputs, subscripts=equation, num_args=len(inputs), optimize=0)
+    terms, result = _spell_out(emit, equation.replace(" ", ""), [emit.require_rank(value) for value in inputs])
+    sizes: dict[str, Extent] = {}
+    for term, value in zip(terms, inputs, strict=True):
+        for letter, size in zip(term, emit.require_shape(value), strict=True):
+            known = sizes.get(letter, 1)
+            if isinstance(known, int) and isinstance(size, int) and known != size and 1 not in (known, size):
+                raise emit.refuse(f"its letter '{letter}' is {known} and {size}", "Check the model")
+            sizes[letter] = broadcast(known, size)
+    shape = tuple(sizes[letter] for letter in result)
+    operands = list(inputs)
+    if not result:  # MXNet has no tensor of rank 0: a first axis of size 1 stays
+        free = next(letter for letter in ascii_letters if letter not in sizes)
+        operands[0] = emit("expand_dims", inputs[0], axis=0)
+        terms[0], result = free + terms[0], free
+    subscripts = f"{','.join(terms)}->{result}"
+    y = emit("_npi_einsum", *operands, subscripts=subscripts, num_args=len(operands), optimize=0)
     return replace(y, shape=shape)
+
+
+def _spell_out(emit: Emitter, equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+    """One letter for each axis of each operand, and those of the result: without ellipses, and never left out."""
+    left, arrow, result = equation.partition("->")
+    terms = left.split(",")
+    unused = [letter for letter in ascii_letters if letter not in equation]
+    most = max(rank - len(term.replace("...", "")) for term, rank in zip(terms, ranks, strict=True))
+    rest = "".join(unused[: max(most, 0)])
+    if not arrow:
+        once = sorted(letter for letter in set(left) - set(".,") if left.count(letter) == 1)
+        result = ("..." if "..." in left else "") + "".join(once)
+    if "..." in left and "..." not in result:
+        raise emit.refuse("its result leaves out the axes of '...'", "Name them")
+    for index, rank in enumerate(ranks):
+        missing = rank - len(terms[index].replace("...", ""))
+        if missing < 0 or (missing > 0 and "..." not in terms[index]):
+            raise emit.refuse(f"its term '{terms[index]}' does not fit a tensor of rank {rank}", "Check the model")
+        terms[index] = terms[index].replace("...", rest[len(rest) - missing :])
+    return terms, result.replace("...", rest)
 
 
 def multiply_matrices(emit: Emitter, a: Value, b: Value) -> Value:

@@ -191,8 +191,6 @@ def cumulative_sum(emit: Emitter, x: Value, axis: Value, *, exclusive: int = 0, 
     if exclusive:
         zeros = like(x, emit("zeros_like", y))
         first = slice_axis(emit, zeros, over, 0, 1)
-        if shape[over] == 1:
-            y = zeros
-        else:
-            y = like(x, emit("Concat", first, slice_axis(emit, y, over, 0, -1), dim=over, num_args=2))
+        longer = emit("Concat", first, y, dim=over, num_args=2)
+        y = like(x, emit("slice_axis", longer, axis=over, begin=0, end=-1))
     return like(x, emit("reverse", y, axis=(over,))) if reverse else y

@@ -80,7 +80,7 @@ class Context:
         shared: Values that several nodes need.
         axes: Where each free size is found: a tensor and its axis.
         outputs: Names of the graph's outputs, which no constant may take.
-        checks: Nodes at which MXNet stops where a recorded size is wrong, and the ONNX nodes that they come of.
+        checks: For each ONNX node, those of MXNet at any of which it stops where a recorded size is wrong.
     """
 
     graph: SymbolGraph
@@ -90,7 +90,7 @@ class Context:
     shared: dict[tuple[object, ...], Value] = field(default_factory=dict)
     axes: dict[Size, tuple[Value, int]] = field(default_factory=dict)
     outputs: frozenset[str] = frozenset()
-    checks: dict[int, str] = field(default_factory=dict)
+    checks: dict[str, list[int]] = field(default_factory=dict)
 
 
 class Emitter(Translation):
@@ -161,7 +161,7 @@ class Emitter(Translation):
     def rely_on(self, value: Value) -> None:
         """Note that the shape of a value is right only where MXNet does not refuse to compute it."""
         if value.node is not None:
-            self._context.checks[value.node] = self.where
+            self._context.checks.setdefault(self.where, []).append(value.node)
 
     def axis_of(self, size: Size) -> tuple[Value, int] | None:
         """A tensor, and the axis of it that is of this size."""

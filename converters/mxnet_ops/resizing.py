@@ -179,6 +179,9 @@ def _resize_axis(
     if sampling.crops and target is None and factor is not None:
         start, end = sampling.crop.get(axis, WHOLE)
         length = _scaled(size * (end - start), factor)
+    if sampling.coordinates == "align_corners" and factor is not None and length not in (1, size * factor):
+        met = f"of align_corners, {factor} times {size} is no whole number: onnx's tests and ONNX Runtime differ"
+        raise emit.refuse(met, "Export it with sizes")
     scale = factor if factor is not None else length / size
     if sampling.mode == "nearest" and not sampling.crops:
         places = emit.constant("places", nearest_places(size, length, scale, sampling))

@@ -49,9 +49,11 @@ def read_windows(
     """The windows of a node on x: (N, C, ...).
 
     Raises:
-        UnsupportedOpError: automatic pads depend on a free size.
+        UnsupportedOpError: automatic pads depend on a free size, or x has no such axes, or too short ones.
     """
     axes = len(kernel)
+    if emit.require_rank(x) != axes + 2:
+        raise emit.refuse(f"its input has rank {x.rank} and its windows {axes} axes", "Check the model")
     steps = tuple(strides or [1] * axes)
     spread = tuple(dilations or [1] * axes)
     amounts = list(pads or [0] * (2 * axes))
@@ -68,7 +70,11 @@ def read_windows(
         pairs = [(0, 0)] * axes
     elif auto_pad != "NOTSET":
         raise emit.refuse(f"auto_pad is {auto_pad}", "Export with explicit pads")
-    return Windows(tuple(kernel), steps, spread, tuple(pairs))
+    windows = Windows(tuple(kernel), steps, spread, tuple(pairs))
+    for axis, size in enumerate(emit.require_shape(x)[2:]):
+        if isinstance(size, int) and size + sum(pairs[axis]) < windows.reach(axis):
+            raise emit.refuse(f"its windows are larger than axis {2 + axis} of its input", "Check the model")
+    return windows
 
 
 def count_windows(size: Extent, windows: Windows, axis: int) -> Extent:
