@@ -125,7 +125,8 @@ def test_weak_edge_grows_from_its_strong_end_to_the_other(session: onnxruntime.I
     hole = np.zeros(photo.shape[:2], bool)
     assert not run(session, photo, hole).any()
     photo[12:, :12] = 110
-    edges, expected = run(session, photo, hole), expected_edges(photo, hole)
+    gray, edges = run_with_gray(session, photo, hole)  # its own gray: on planes edges hang on the last bit
+    expected = canny(gray, sigma=SIGMA, mask=~hole)
     assert expected[10:14, 390].any()
     assert (edges == expected).all()
 
