@@ -14,7 +14,7 @@ RANDOM_OPS = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "R
 # onnx's reference gives other numbers, sizes or element types than ONNX Runtime.
 DISPUTED_OPS = {
     *("AveragePool", "BatchNormalization", "ConvTranspose", "GlobalMaxPool", "LpPool", "LRN", "MaxPool"),
-    *("ReduceSumSquare", "Resize", "Upsample"),
+    *("OneHot", "ReduceSumSquare", "Resize", "Upsample"),
 }
 # An If or a Loop may read any tensor of the graph around it.
 SUBGRAPH_OPS = {"If", "Loop", "Scan", "SequenceMap"}

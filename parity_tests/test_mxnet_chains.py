@@ -42,6 +42,31 @@ RIGHT: dict[str, tuple[str, Weights, str, list[tuple[Shape, ...]]]] = {
         "(float[A] x, float[A] z) => (float[1] y)",
         [((3,), (3,))],
     ),
+    "nearest of coordinates that float32 makes whole": (
+        'y = Resize <mode = "nearest", nearest_mode = "ceil"> (x, , s)',
+        {"s": np.array([1, 2.6], np.float32)},
+        "(float[2, 5] x) => (float[2, 13] y)",
+        [((2, 5),)],
+    ),
+    "nearest of coordinates that are halves but for rounding": (
+        'y = Resize <mode = "nearest", nearest_mode = "round_prefer_ceil", '
+        'coordinate_transformation_mode = "asymmetric"> (x, , s)',
+        {"s": np.array([1, 1.2], np.float32)},
+        "(float[2, 58] x) => (float[2, 69] y)",
+        [((2, 58),)],
+    ),
+    "constant numbers beyond the depth": (
+        "h = OneHot(k, depth, values) y = Add(x, h)",
+        {"k": np.array([1, 5]), "depth": np.array(4), "values": np.array([0, 1], np.float32)},
+        "(float[2, 4] x) => (float[2, 4] y)",
+        [((2, 4),)],
+    ),
+    "a transposed kernel larger than a row": (
+        "y = ConvTranspose <dilations = [2]> (x, w)",
+        {"w": np.ones((2, 2, 3), np.float32)},
+        "(float[1, 2, 2] x) => (float[1, 2, 6] y)",
+        [((1, 2, 2),)],
+    ),
     "one place": ("y = GatherND(x, at)", {"at": np.array([-1])}, "(float[3, 4] x) => (float[4] y)", [((3, 4),)]),
     "one number's place": (
         "y = GatherND(x, at)",
@@ -106,6 +131,36 @@ REFUSED: dict[str, tuple[str, Weights, str, str]] = {
         {"s": np.array([1, 1, 0.7], np.float32)},
         "(float[1, 2, 4] x) => (float[1, 2, 2] y)",
         "is no whole number",
+    ),
+    "a crop that changes no size": (
+        'y = Resize <coordinate_transformation_mode = "tf_crop_and_resize"> (x, roi, , sizes)',
+        {"roi": np.array([0, 0.2, 1, 0.8], np.float32), "sizes": np.array([3, 4])},
+        "(float[2, 4] x) => (float[3, 4] y)",
+        "does not crop axis 1",
+    ),
+    "a crop by a factor": (
+        'y = Resize <coordinate_transformation_mode = "tf_crop_and_resize"> (x, roi, factors)',
+        {"roi": np.array([0, 0.2, 1, 0.8], np.float32), "factors": np.array([1, 2], np.float32)},
+        "(float[2, 4] x) => (float[2, 4] y)",
+        "differ in what a factor times a crop is",
+    ),
+    "factors that change no size": (
+        'y = Resize <mode = "linear"> (x, , factors)',
+        {"factors": np.array([1, 1.1], np.float32)},
+        "(float[2, 9] x) => (float[2, 9] y)",
+        "its factors change no size",
+    ),
+    "nearest by symmetric halves that rounding tells apart": (
+        'y = Resize <coordinate_transformation_mode = "half_pixel_symmetric", nearest_mode = "ceil"> (x, , factors)',
+        {"factors": np.array([1, 0.3], np.float32)},
+        "(float[2, 53] x) => (float[2, 15] y)",
+        "rounding decides which element is the nearest",
+    ),
+    "a transposed kernel of a volume, spread": (
+        "y = ConvTranspose <dilations = [1, 2, 1]> (x, w)",
+        {"w": np.ones((1, 1, 2, 2, 2), np.float32)},
+        "(float[1, 1, 2, 2, 2] x) => (float y)",
+        "MXNet spreads no transposed kernels",
     ),
     "a letter of two sizes": (
         'y = Einsum <equation = "ab,ab->a"> (x, k)',

@@ -70,11 +70,13 @@ def conv_transpose(
     extra = tuple(output_padding or [0] * axes)
     fitted = output_shape is not None or auto_pad in SAME
     explicit = "NOTSET" if fitted else auto_pad
-    windows = read_windows(emit, x, shape[2:], strides, pads, dilations, explicit)
+    windows = read_windows(emit, x, shape[2:], strides, pads, dilations, explicit, transposed=True)
     if fitted:
         windows = _fit_output(emit, x, windows, output_shape, extra, upper=auto_pad == "SAME_UPPER")
     if any(size >= stride for size, stride in zip(extra, windows.strides, strict=True)):
         raise emit.refuse(f"output_padding {extra} is not below the strides {windows.strides}", "Export without it")
+    if axes == 3 and any(step != 1 for step in windows.dilations):
+        raise emit.refuse(f"its dilations are {windows.dilations}", "MXNet spreads no transposed kernels of volumes")
     # MXNet takes off as much at the beginning as at the end: what is more at one of them is cut here.
     inner = tuple(max(min(pair), 0) for pair in windows.pads)
     y = emit(

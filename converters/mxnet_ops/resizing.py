@@ -152,13 +152,20 @@ def _resize(
         if given not in known:
             raise emit.refuse(f"its {what} is '{given}'", f"Use one of {', '.join(known)}")
     shape = emit.require_shape(x)
+    if sampling.crops and factors is not None and sizes is None:
+        raise emit.refuse("ONNX and ONNX Runtime differ in what a factor times a crop is", "Export it with sizes")
     y = x
     for axis, size in enumerate(shape):
         factor = None if factors is None else factors[axis]
         target = None if sizes is None else sizes[axis]
-        stays = (target is None and factor == 1) or (factor is None and target == size)
+        stays = factor in (None, 1) and target in (None, size)
         if not stays or (sampling.crops and sampling.crop.get(axis, WHOLE) != WHOLE):
             y = _resize_axis(emit, y, axis, factor, target, sampling)
+            if sampling.crops and emit.require_shape(y)[axis] == size:
+                met = f"ONNX Runtime does not crop axis {axis}, which stays as long as it is"
+                raise emit.refuse(met, "Crop it by Slice")
+    if y is not x and y.shape == shape:
+        raise emit.refuse("its factors change no size: ONNX Runtime gives what it gets", "Export without it")
     return y
 
 
@@ -176,16 +183,17 @@ def _resize_axis(
         raise emit.refuse(f"it resamples axis {axis} by {sampling.mode} to {wanted} the free size {size}", WITH_SIZE)
     length = _scaled(size, factor) if target is None and factor is not None else target
     assert length is not None
-    if sampling.crops and target is None and factor is not None:
-        start, end = sampling.crop.get(axis, WHOLE)
-        length = _scaled(size * (end - start), factor)
     if sampling.coordinates == "align_corners" and factor is not None and length not in (1, size * factor):
         met = f"of align_corners, {factor} times {size} is no whole number: onnx's tests and ONNX Runtime differ"
         raise emit.refuse(met, "Export it with sizes")
     scale = factor if factor is not None else length / size
     if sampling.mode == "nearest" and not sampling.crops:
-        places = emit.constant("places", nearest_places(size, length, scale, sampling))
-        y = emit("take", x, places, axis=axis, mode="clip", dtype=x.dtype)
+        places = nearest_places(size, length, scale, sampling, axis)
+        if sampling.coordinates == "half_pixel_symmetric" and np.any(
+            places != nearest_places(size, length, scale, sampling, axis, np.float64)
+        ):
+            raise emit.refuse("rounding decides which element is the nearest", "Use half_pixel")
+        y = emit("take", x, emit.constant("places", places), axis=axis, mode="clip", dtype=x.dtype)
         return replace(y, shape=(*shape[:axis], length, *shape[axis + 1 :]))
     matrix, outside = make_matrix(size, length, scale, sampling, axis)
     dtype = x.dtype if x.dtype in FLOATS and x.dtype != "float16" else "float32"

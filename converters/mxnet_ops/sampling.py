@@ -1,9 +1,10 @@
-"""Where Resize reads: coordinates and weights of each output along one axis, by ONNX's definition, in float64."""
+"""Where Resize reads: coordinates and weights of each output along one axis, by ONNX's definition."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from converters.tensors import Array
 
 # The crop that takes all of an axis.
 WHOLE = (0.0, 1.0)
+# As near to the middle of two elements, a coordinate is in the middle: what ONNX Runtime 1.32 was seen to do.
+BETWEEN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,15 @@ class Sampling:
         return self.coordinates in ("half_pixel", "half_pixel_symmetric") and self.nearest_mode.startswith("round")
 
 
-def nearest_places(size: int, length: int, scale: float, sampling: Sampling) -> Array:
-    """(length,) int64: which element each output is."""
-    at = _coordinates(size, length, scale, sampling, 0)
-    if sampling.nearest_mode == "round_prefer_floor":
-        places = np.ceil(at - 0.5)
-    elif sampling.nearest_mode == "round_prefer_ceil":
-        places = np.floor(at + 0.5)
+def nearest_places(
+    size: int, length: int, scale: float, sampling: Sampling, axis: int, dtype: type[np.floating[Any]] = np.float32
+) -> Array:
+    """(length,) int64: which element each output is; in float32 as ONNX Runtime, where rounding may decide."""
+    at = _coordinates(np.arange(length, dtype=dtype), size, length, scale, sampling, axis)
+    if sampling.nearest_mode.startswith("round"):
+        below = np.floor(at)
+        between = np.abs(at - below - 0.5) <= BETWEEN
+        places = below + np.where(between, sampling.nearest_mode == "round_prefer_ceil", at - below > 0.5)
     else:
         places = np.floor(at) if sampling.nearest_mode == "floor" else np.ceil(at)
     inside: Array = np.clip(places, 0, size - 1).astype(np.int64)
@@ -70,11 +75,11 @@ def nearest_places(size: int, length: int, scale: float, sampling: Sampling) -> 
 
 def make_matrix(size: int, length: int, scale: float, sampling: Sampling, axis: int) -> tuple[Array, Array]:
     """(length, size) weights, and which outputs are outside the crop."""
-    at = _coordinates(size, length, scale, sampling, axis)
+    at = _coordinates(np.arange(length, dtype=np.float64), size, length, scale, sampling, axis)
     outside = (at < 0) | (at > size - 1) if sampling.crops else np.zeros(length, bool)
     matrix = np.zeros((length, size))
     if sampling.mode == "nearest":
-        matrix[np.arange(length), nearest_places(size, length, scale, sampling)] = 1
+        matrix[np.arange(length), nearest_places(size, length, scale, sampling, axis)] = 1
         return matrix, outside
     stretch = min(scale, 1.0) if sampling.antialias else 1.0
     radius = (1 if sampling.mode == "linear" else 2) / stretch
@@ -89,20 +94,19 @@ def make_matrix(size: int, length: int, scale: float, sampling: Sampling, axis: 
     return matrix, outside
 
 
-def _coordinates(size: int, length: int, scale: float, sampling: Sampling, axis: int) -> Array:
-    """(length,) float64: each output's place between the elements."""
-    out = np.arange(length, dtype=np.float64)
+def _coordinates(out: Array, size: int, length: int, scale: float, sampling: Sampling, axis: int) -> Array:
+    """(length,) of the type of `out`, the outputs' numbers: each one's place between the elements."""
     match sampling.coordinates:
         case "asymmetric":
             return out / scale
         case "align_corners":
-            # The length before it is rounded.
-            return out * ((size - 1) / (scale * size - 1)) if length > 1 else np.zeros(length)
+            return out * (size - 1) / (length - 1) if length > 1 else np.zeros(length)
         case "pytorch_half_pixel":
             return (out + 0.5) / scale - 0.5 if length > 1 else np.zeros(length)
         case "half_pixel_symmetric":
-            adjustment = length / (scale * size)
-            return size / 2 * (1 - adjustment) + (out + 0.5) / scale - 0.5
+            number = out.dtype.type
+            offset = number(size / 2) * (1 - number(length) / (number(scale) * number(size)))
+            return ((out.astype(np.float64) + 0.5) / float(number(scale)) + (float(offset) - 0.5)).astype(out.dtype)
         case "tf_crop_and_resize":
             start, end = sampling.crop.get(axis, WHOLE)
             if length > 1:

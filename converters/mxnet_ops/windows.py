@@ -45,8 +45,10 @@ def read_windows(
     pads: Sequence[int] | None,
     dilations: Sequence[int] | None,
     auto_pad: str,
+    *,
+    transposed: bool = False,
 ) -> Windows:
-    """The windows of a node on x: (N, C, ...).
+    """The windows of a node on x: (N, C, ...); if `transposed`, on what it makes of x.
 
     Raises:
         UnsupportedOpError: automatic pads depend on a free size, or x has no such axes, or too short ones.
@@ -72,7 +74,7 @@ def read_windows(
         raise emit.refuse(f"auto_pad is {auto_pad}", "Export with explicit pads")
     windows = Windows(tuple(kernel), steps, spread, tuple(pairs))
     for axis, size in enumerate(emit.require_shape(x)[2:]):
-        if isinstance(size, int) and size + sum(pairs[axis]) < windows.reach(axis):
+        if not transposed and isinstance(size, int) and size + sum(pairs[axis]) < windows.reach(axis):
             raise emit.refuse(f"its windows are larger than axis {2 + axis} of its input", "Check the model")
     return windows
 
