@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from converters.bundle import MANIFEST, hash_file, read_bundle
+from converters.bundle import MANIFEST, read_bundle
 from converters.checkpoint import read_checkpoint
 from converters.errors import BundleError
 from converters.targets import TUNING_FACT
@@ -27,26 +28,18 @@ def inspect_file(path: Path) -> dict[str, Any]:
 
 
 def _inspect_onnx(path: Path) -> dict[str, Any]:
-    import onnx
-    from google.protobuf.message import DecodeError
+    from converters.onnx_file import parse_onnx
 
-    if not path.is_file():
-        raise BundleError(path, "there is no such file", "Check the path")
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except DecodeError as error:
-        raise BundleError(path, "it is no ONNX model", "Convert it again") from error
-    if not model.ir_version or not model.graph.node:
-        raise BundleError(path, "it is no ONNX model, or an empty one", "Convert it again")
+    model, data = parse_onnx(path)
 
-    def shape(value: onnx.ValueInfoProto) -> list[int | str]:
+    def shape(value: Any) -> list[int | str]:
         return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     tuning = metadata.pop(f"ganport.{TUNING_FACT}", None)
     return {
         "kind": "onnx",
-        "sha256": hash_file(path),
+        "sha256": hashlib.sha256(data).hexdigest(),
         "ir_version": model.ir_version,
         "opsets": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
         "producer": model.producer_name,
@@ -55,8 +48,19 @@ def _inspect_onnx(path: Path) -> dict[str, Any]:
         "nodes": dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         "parameters": sum(_count(tensor) for tensor in model.graph.initializer),
         "metadata": metadata,
-        **({} if tuning is None else json.loads(tuning)),
+        **_read_tuning(path, tuning),
     }
+
+
+def _read_tuning(path: Path, text: str | None) -> dict[str, Any]:
+    """What `convert --tune` says of its convolutions, nothing where it was not asked for."""
+    try:
+        tuning: Any = json.loads(text or "{}")
+    except ValueError:
+        tuning = None
+    if not isinstance(tuning, dict):
+        raise BundleError(path, "what it says of its tuning is damaged", "Convert its source again")
+    return tuning
 
 
 def _inspect_checkpoint(path: Path) -> dict[str, Any]:

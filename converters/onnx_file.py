@@ -99,8 +99,6 @@ def read_onnx(path: Path) -> OnnxFile:
         ConversionError: it holds what no target takes: foreign operators, inputs that are no tensors.
     """
     model, sha256 = _read_model(path)
-    if not model.ir_version or not model.graph.node:
-        raise CheckpointError(path, "it is no ONNX model, or an empty one", "Export or copy it again")
     _require_known(path, model)
     given = list_inputs(model)
     if not given:
@@ -128,15 +126,32 @@ def first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
 
 
-def _read_model(path: Path) -> tuple[ModelProto, str]:
-    """The model with the weights beside it, and the hash of all of that."""
+def parse_onnx(path: Path) -> tuple[ModelProto, bytes]:
+    """A file's model, weights beside it left there, and the file's bytes.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or empty.
+    """
     if not path.is_file():
         met = "it is a folder, not a file" if path.is_dir() else "there is no such file"
         raise CheckpointError(path, met, "Check the path")
     try:
         data = path.read_bytes()
         model = onnx.load_model_from_string(data)
-        _require_text(path, model)
+    except OSError as error:
+        raise CheckpointError(path, f"it cannot be read ({error.strerror})", "Check its permissions") from error
+    except DecodeError as error:
+        raise CheckpointError(path, "it is no ONNX model, or a damaged one", "Export or copy it again") from error
+    _require_text(path, model)
+    if not model.ir_version or not model.graph.node:
+        raise CheckpointError(path, "it is no ONNX model, or an empty one", "Export or copy it again")
+    return model, data
+
+
+def _read_model(path: Path) -> tuple[ModelProto, str]:
+    """The model with the weights beside it, and the hash of all of that."""
+    model, data = parse_onnx(path)
+    try:
         digest, size = hashlib.sha256(data), len(data)
         files = sorted(_files_beside(model))
         for file in files:
@@ -151,8 +166,6 @@ def _read_model(path: Path) -> tuple[ModelProto, str]:
         raise CheckpointError(
             path, f"it cannot be read ({error.strerror}: {error.filename})", "Check its permissions"
         ) from error
-    except DecodeError as error:
-        raise CheckpointError(path, "it is no ONNX model, or a damaged one", "Export or copy it again") from error
     except (ValueError, onnx.checker.ValidationError) as error:
         raise CheckpointError(path, f"its weights cannot be read ({first_line(error)})", "Export it again") from error
     if size >= LARGEST:

@@ -110,16 +110,19 @@ class OnnxRunner:
 
     def _contract(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         properties = self._session.get_modelmeta().custom_metadata_map
+        ends = {"inputs": self._session.get_inputs(), "outputs": self._session.get_outputs()}
         if CONTRACT_KEY not in properties:
-            return (
-                tuple(_read_spec(value) for value in self._session.get_inputs()),
-                tuple(_read_spec(value) for value in self._session.get_outputs()),
-            )
-        contract = json.loads(properties[CONTRACT_KEY])
-        return (
-            tuple(TensorSpec.from_json(fields) for fields in contract["inputs"]),
-            tuple(TensorSpec.from_json(fields) for fields in contract["outputs"]),
-        )
+            return tuple(map(_read_spec, ends["inputs"])), tuple(map(_read_spec, ends["outputs"]))
+        met = "what it says of its inputs and outputs is damaged"
+        damaged = BundleError(self._where, met, "Convert its source again")
+        try:
+            contract = json.loads(properties[CONTRACT_KEY])
+            read = {side: tuple(TensorSpec.from_json(fields) for fields in contract[side]) for side in ends}
+        except (ValueError, LookupError, TypeError) as error:
+            raise damaged from error
+        if any([spec.name for spec in read[side]] != [value.name for value in values] for side, values in ends.items()):
+            raise damaged
+        return read["inputs"], read["outputs"]
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
         check_feeds(self._where, self.inputs, feeds)

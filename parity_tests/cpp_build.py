@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -73,9 +74,11 @@ def run_build(*command: object, cwd: Path = SOURCES) -> str:
 def build(backend: str) -> Path:
     """The folder of the programs of one backend, built with sanitizers; what has not changed is not built again."""
     folder = FOLDER / f"build-{backend}"
-    said = run_build("cmake", "--preset", f"{backend}-sanitizers", "-B", folder)
-    assert "Warning" not in said, said
-    run_build("cmake", "--build", folder)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be testing too
+        said = run_build("cmake", "--preset", f"{backend}-sanitizers", "-B", folder)
+        assert "Warning" not in said, said
+        run_build("cmake", "--build", folder)
     return folder
 
 

@@ -19,6 +19,8 @@ from converters.bench import summarize
 from converters.bench_sources import read_sources
 from converters.errors import BundleError, ParityError
 from converters.pipeline import Conversion
+from parity_tests.command import run_ganport
+from parity_tests.foreign_models import make_model, write_model
 
 # float32 rounding of small nets of few layers.
 NEAR = 1e-4
@@ -95,6 +97,17 @@ def test_file_that_is_nothing_we_know_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(BundleError, match=r"no bundle, checkpoint or ONNX file"):
         read_sources([tmp_path / "notes.txt"], (32, 48), 1)
+
+
+@pytest.mark.parametrize(
+    "contract", ["xx", "[]", "{}", '{"inputs": [1], "outputs": []}', '{"inputs": [], "outputs": []}']
+)
+def test_file_whose_contract_is_damaged_is_refused(contract: str, tmp_path: Path) -> None:
+    model = make_model(17, "y = Relu(x)")
+    model.metadata_props.add(key="ganport.contract", value=contract)
+    result = run_ganport("bench", write_model(tmp_path, model), "--runs", "1")
+    assert result.exit_code == 1
+    assert "what it says of its inputs and outputs is damaged. Convert its source again" in result.stderr
 
 
 def test_size_that_the_model_does_not_take_is_one_clear_line(conversions: Mapping[str, Conversion]) -> None:

@@ -23,6 +23,7 @@ from converters.parity import GATES
 from converters.pipeline import Conversion
 from converters.targets import TARGETS
 from parity_tests.command import list_tree, remembered_exports, run_ganport
+from parity_tests.foreign_models import make_model
 from parity_tests.seeded_checkpoints import write_checkpoint
 
 EDGE = "edgeconnect-edge"
@@ -134,6 +135,9 @@ def test_inspect_refuses_garbage(tmp_path: Path) -> None:
     (tmp_path / "empty.onnx").write_bytes(b"")
     (tmp_path / "nodes.onnx").write_bytes(onnx.ModelProto(ir_version=8).SerializeToString())
     (tmp_path / "text.pth").write_text("nothing of the kind")
+    tuned = make_model(17, "y = Relu(x)")
+    tuned.metadata_props.add(key="ganport.tuning", value="[1]")
+    (tmp_path / "tuning.onnx").write_bytes(tuned.SerializeToString())
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "manifest.json").write_text("{")
     for path in [*tmp_path.iterdir(), tmp_path / "missing.onnx", tmp_path / "missing"]:
