@@ -156,6 +156,12 @@ REFUSED: dict[str, tuple[str, Weights, str, str]] = {
         "(float[2, 53] x) => (float[2, 15] y)",
         "rounding decides which element is the nearest",
     ),
+    "a transposed kernel shorter than its stride": (
+        'y = ConvTranspose <auto_pad = "SAME_UPPER", strides = [3]> (x, w)',
+        {"w": np.ones((1, 1, 2), np.float32)},
+        "(float[1, 1, 6] x) => (float[1, 1, K] y)",
+        "its kernel reaches less far than its stride",
+    ),
     "a transposed kernel of a volume, spread": (
         "y = ConvTranspose <dilations = [1, 2, 1]> (x, w)",
         {"w": np.ones((1, 1, 2, 2, 2), np.float32)},

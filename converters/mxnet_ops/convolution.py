@@ -118,6 +118,9 @@ def _fit_output(
         whole = stride * (emit.require_fixed_size(x, 2 + axis) - 1) + extra[axis] + windows.reach(axis)
         size = stride * emit.require_fixed_size(x, 2 + axis) if wanted is None else list(wanted)[-len(extra) :][axis]
         total = whole - size
+        if total < 0 and wanted is None:
+            met = f"its kernel reaches less far than its stride along axis {2 + axis}: ONNX and ONNX Runtime differ"
+            raise emit.refuse(met, "Export with explicit pads")
         less, more = total // 2, total - total // 2
         pairs.append((less, more) if upper else (more, less))
     return replace(windows, pads=tuple(pairs))
