@@ -24,7 +24,8 @@ class Tolerance:
         max_abs: Largest absolute error.
         p99_9: 99.9th percentile of the absolute error.
         psnr_db: Smallest peak signal-to-noise ratio, peak 1.
-        excess: Largest error against float64, in units of the standard's own in float32.
+        excess: Largest error against float64, in units of the standard's own: the larger of its float32 run's and of
+            that on inputs moved by one float32 step, as one draw of rounding may be lucky.
     """
 
     max_abs: float | None
@@ -38,7 +39,9 @@ GATES: Mapping[str, Tolerance] = {
     "fold": Tolerance(1e-6, None, 120.0, None),
     # float32 rounding through some twenty normalized layers is 1e-6; 2e-5 leaves room for other CPUs' kernels.
     "onnx": Tolerance(2e-5, 2e-5, 100.0, 4.0),
-    "mxnet": Tolerance(1e-4, 2e-5, 100.0, 4.0),
+    # MXNet 1.9.1's own convolution adds its products in one chain on a processor with AVX-512: of 256 channels, 3x3,
+    # 3.7 times torch's error in the mean square, 7.7 times in the worst place; nets end at up to 4.2 times, 2e-6 of 1.
+    "mxnet": Tolerance(1e-4, 2e-5, 100.0, 8.0),
     # Rewrites that are identities but for the order of sums.
     "exact": Tolerance(2e-5, None, 100.0, 4.0),
     # Tiles add and subtract multiples of pixels before they are multiplied, and lose about one digit by it.
@@ -60,6 +63,8 @@ ILL_CONDITIONED_NUDGED = 1e-3
 # Further apart, a float64 run and float32 are not one computation: onnx's reference and ONNX Runtime disagree on some
 # operators by 0.3 to 0.9. A net of strangers whose float32 is in doubt was 2e-5 away.
 TRUSTED = 1e-4
+# Where the excess error decides alone, whatever the gate.
+EXCESS_ALONE = 4.0
 # The standard's own error is never taken to be smaller than one float32 step near 1.
 SMALLEST_ERROR = 1e-7
 
@@ -75,7 +80,8 @@ class Metrics:
             type's.
         non_finite: NaN and infinite values in the whole item, region or not.
         levels: Elements whose 8-bit level, round(255 x / unit), differs; of integers, elements that differ.
-        excess: max|actual - float64| / max(max|expected - float64|, 1e-7 units), None without a float64 run.
+        excess: max|actual - float64| / max(max|expected - float64|, max|nudged - float64|, 1e-7 units), None without a
+            float64 run.
         worst_index: Where the largest error is.
     """
 
@@ -236,9 +242,14 @@ def _largest_magnitude(array: Array) -> float:
 
 
 def measure(
-    actual: Array, expected: Array, float64: Array | None = None, region: Array | None = None, unit: float = 1
+    actual: Array,
+    expected: Array,
+    float64: Array | None = None,
+    region: Array | None = None,
+    unit: float = 1,
+    nudged: Array | None = None,
 ) -> Metrics:
-    """Measure `actual` against `expected`, arrays of one shape, in float64 arithmetic.
+    """Measure `actual` against `expected`, arrays of one shape, in float64 arithmetic; integers exactly.
 
     Args:
         actual: What the file gave.
@@ -246,12 +257,15 @@ def measure(
         float64: What it gave in float64; None leaves out the excess error.
         region: bool, broadcast to the shape; None is everything. At least one element must be in it.
         unit: What errors are divided by.
+        nudged: What it gave in float32 on inputs moved by one float32 step.
     """
     inside = np.broadcast_to(True if region is None else region, actual.shape)
     non_finite = int(np.count_nonzero(~np.isfinite(actual)))
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.asarray(np.abs(actual.astype(np.float64) - expected.astype(np.float64)) / unit)
         error[np.isnan(error)] = np.inf
+        if _is_integer(actual):  # float64 does not tell those above 2^53 apart
+            error = np.where(actual == expected, 0.0, np.maximum(error, 1.0))
         error = np.where(inside, error, -1.0)
         errors = error[inside]
         scale, peak = (1, _largest(actual)) if _is_integer(actual) else (255 / unit, 1)
@@ -266,7 +280,7 @@ def measure(
         levels=int(np.count_nonzero(levels & inside)),
         excess=None
         if float64 is None
-        else _distance(actual, float64, inside) / max(_distance(expected, float64, inside), SMALLEST_ERROR * unit),
+        else _distance(actual, float64, inside) / _own_error(expected, nudged, float64, inside, unit),
         worst_index=tuple(int(index) for index in worst),
     )
 
@@ -285,6 +299,12 @@ def _distance(one: Array, other: Array, inside: Array) -> float:
     with np.errstate(invalid="ignore"):
         error = np.abs(one.astype(np.float64) - other)[inside]
     return float(np.where(np.isnan(error), np.inf, error).max())
+
+
+def _own_error(expected: Array, nudged: Array | None, float64: Array, inside: Array, unit: float) -> float:
+    """The standard's own error in float32, as `Metrics.excess` takes it."""
+    runs = [expected] if nudged is None or _is_integer(expected) else [expected, nudged]
+    return max(SMALLEST_ERROR * unit, *(_distance(run, float64, inside) for run in runs))
 
 
 def compare(rung: str, gate: Tolerance, cases: Sequence[ComparedCase]) -> ParityReport:
@@ -343,16 +363,17 @@ def _compare_item(name: str, gate: Tolerance, case: ComparedCase, index: int | N
     if not inside.any():  # no hole, or an output without elements
         return TensorParity(name, case.name, item, region, None, False, tuple(failures))
     unit = unit_of(expected, case.expected[name]) if case.relative else 1
-    metrics = measure(actual, expected, float64, inside, unit)
+    nudged = None if case.nudged is None else pick(case.nudged)
+    metrics = measure(actual, expected, float64, inside, unit, nudged)
     limit = ILL_CONDITIONED_LEVELS if _is_integer(expected) else ILL_CONDITIONED * unit
     ill_conditioned = float64 is not None and _distance(expected, float64, inside) > limit
-    if float64 is not None and case.nudged is not None and not _is_integer(expected):
-        ill_conditioned |= _distance(pick(case.nudged), float64, inside) > ILL_CONDITIONED_NUDGED * unit
+    if float64 is not None and nudged is not None and not _is_integer(expected):
+        ill_conditioned |= _distance(nudged, float64, inside) > ILL_CONDITIONED_NUDGED * unit
     if case.excess_decides:
         misses = find_misses(metrics, gate)
         trusted = float64 is not None and _distance(expected, float64, inside) <= TRUSTED * unit
         by_excess = bool(misses) and ill_conditioned and trusted and gate.excess is not None
-        failures += find_misses(metrics, Tolerance(None, None, None, gate.excess)) if by_excess else misses
+        failures += find_misses(metrics, Tolerance(None, None, None, EXCESS_ALONE)) if by_excess else misses
         return TensorParity(name, case.name, item, region, metrics, by_excess, tuple(failures), by_excess)
     if not ill_conditioned:
         failures += find_misses(metrics, gate)

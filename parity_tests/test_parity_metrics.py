@@ -209,6 +209,22 @@ def test_empty_hole_gives_no_metric_and_judges_nothing() -> None:
     assert [(tensor.metrics, tensor.passed, tensor.gated) for tensor in tensors] == [(None, True, False)] * 2
 
 
+def test_excess_error_is_in_units_of_the_worse_of_two_runs() -> None:
+    float64 = flat().astype(np.float64)
+    step = np.float32(2**-22)
+    lucky, usual = flat() + step, flat() + 4 * step
+    one = case(flat() + 8 * step, expected=lucky, float64=float64)
+    assert failures(one) == ["excess error 8.0, allowed 4"] * 2
+    assert failures(replace(one, nudged={"y": usual})) == []
+    assert failures(replace(one, nudged={"y": lucky})) == ["excess error 8.0, allowed 4"] * 2
+
+
+def test_integers_that_float64_does_not_tell_apart_are_compared() -> None:
+    large = np.full((1, 4), 2**53 + 1)
+    assert measure(large - 1, large).max_abs == 1
+    assert measure(large, large).max_abs == 0
+
+
 def test_output_missing_on_either_side_fails() -> None:
     one = case(flat())
     assert failures(replace(one, actual={})) == ["the output is missing"]
@@ -340,7 +356,8 @@ def test_report_with_values_that_are_not_finite_is_written_as_strict_json(bad: f
 AGREED: Mapping[str, Tolerance] = {
     "fold": Tolerance(1e-6, None, 120.0, None),
     "onnx": Tolerance(2e-5, 2e-5, 100.0, 4.0),
-    "mxnet": Tolerance(1e-4, 2e-5, 100.0, 4.0),
+    # 4 at first, as was measured without AVX-512; with it MXNet's own convolutions are that much less exact.
+    "mxnet": Tolerance(1e-4, 2e-5, 100.0, 8.0),
     "exact": Tolerance(2e-5, None, 100.0, 4.0),
     "winograd": Tolerance(1e-4, 2e-5, 95.0, 16.0),
     "tensorrt": Tolerance(1e-3, 1e-4, 80.0, 32.0),
