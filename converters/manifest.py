@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from converters.bundle import GOLDEN, MANIFEST, SCHEMA_VERSION, describe_files, write_json
 from converters.cpp_readme import format_cpp_readme
+from converters.mxnet_runtime import WITHOUT_BOOL
 from converters.parity import GATES, ParityReport
 from converters.parity_report import METRIC_FORMS, format_number
 from converters.targets import Artifact
@@ -151,9 +153,10 @@ def _format(file: str) -> str:
 
 def format_readme(record: Record) -> str:
     """README.md of a bundle: the contract, what runs each file, how to verify."""
+    kind = "An ONNX file's graph" if record.is_foreign else f"`{record.architecture}`"
     parts = [
         f"# {record.name}\n",
-        f"`{record.architecture}`"
+        kind
         + (", the bare generator" if record.raw else "")
         + f", ported from {' and '.join(f'`{c.path.name}` (sha256 `{c.sha256}`)' for c in record.sources)}.\n",
         "## Contract\n",
@@ -202,12 +205,11 @@ def _format_sizes(record: Record) -> str:
 
 
 def _format_proof(record: Record) -> str:
-    unit, region = "", "hole "
-    if record.is_foreign:
-        unit, region = ", errors in units of an output's largest value", ""
+    outputs = [spec for spec in record.model.outputs if record.model.judging_of(spec.name).gate is None]
+    holes = any(record.model.judging_of(spec.name).known is not None for spec in outputs)
     rows = [
-        f"Held to {record.standard}{unit}:\n",
-        f"| target | verdict | max abs error | {region}PSNR, dB | excess error |",
+        f"Held to {record.standard}{_format_unit(record, outputs)}:\n",
+        f"| target | verdict | max abs error | {'hole ' if holes else ''}PSNR, dB | excess error |",
         "| --- | --- | --- | --- | --- |",
     ]
     for artifact in record.artifacts:
@@ -219,6 +221,19 @@ def _format_proof(record: Record) -> str:
         cells = " | ".join(format_number(facts[key], form) for key, form in METRIC_FORMS)
         rows.append(f"| {artifact.target} | {report.verdict} | {cells} |")
     return "\n".join(rows) + "\n"
+
+
+def _format_unit(record: Record, outputs: Sequence[TensorSpec]) -> str:
+    """What the errors of these outputs are divided by, nothing where that is 1."""
+    relative = [spec for spec in outputs if record.model.judging_of(spec.name).relative and "float" in spec.dtype]
+    if not relative:
+        return ""
+    if len(relative) == len(outputs):
+        return ", errors in units of an output's largest value"
+    names = ", ".join(f"`{spec.name}`" for spec in relative)
+    return (
+        f", errors of {names} in units of {'its largest value' if len(relative) == 1 else 'the largest value of each'}"
+    )
 
 
 def _format_onnx(record: Record, artifact: Artifact) -> str:
@@ -234,14 +249,15 @@ session = ort.InferenceSession("{artifact.files[0]}", providers=["CPUExecutionPr
 feeds = {{i.name: np.load(f"{GOLDEN}/input_{{i.name}}.npy") for i in session.get_inputs()}}
 names = [o.name for o in session.get_outputs()]
 for name, array in zip(names, session.run(names, feeds)):
-    print(name, array.shape, np.abs(array - np.load(f"{GOLDEN}/output_{{name}}.npy").astype(float)).max())
+    expected = np.load(f"{GOLDEN}/output_{{name}}.npy").astype(float)
+    print(name, array.shape, np.abs(array - expected).max(initial=0))
 ```
 """
 
 
 def _format_mxnet(record: Record, artifact: Artifact) -> str:
-    inputs = [spec.name for spec in record.model.inputs]
-    output = record.model.outputs[0].name
+    dtypes = {spec.name: WITHOUT_BOOL.get(spec.dtype, spec.dtype) for spec in record.model.inputs}
+    outputs = [spec.name for spec in record.model.outputs]
     return f"""## Run the MXNet pair
 
 Needs `mxnet` 1.9.1 and `numpy` below 2. On Python 3.10 and later the package wants names back that numpy dropped.
@@ -254,10 +270,13 @@ for name, kind in dict(bool=bool, int=int, float=float, object=object, complex=c
 import mxnet as mx
 
 symbol, arg_params, aux_params = mx.model.load_checkpoint("{record.name}", 0)
-feeds = {{name: mx.nd.array(np.load(f"{GOLDEN}/input_{{name}}.npy")) for name in {inputs}}}
+dtypes = {json.dumps(dtypes)}
+arrays = {{name: np.atleast_1d(np.load(f"{GOLDEN}/input_{{name}}.npy")) for name in dtypes}}
+feeds = {{name: mx.nd.array(array, dtype=dtypes[name]) for name, array in arrays.items()}}
 executor = symbol.bind(mx.cpu(), {{**arg_params, **feeds}}, aux_states=aux_params)
-result = executor.forward(is_train=False)[0].asnumpy()
-print(result.shape, np.abs(result - np.load("{GOLDEN}/output_{output}.npy")).max())
+for name, result in zip({json.dumps(outputs)}, executor.forward(is_train=False)):
+    expected = np.load(f"{GOLDEN}/output_{{name}}.npy").astype(float)
+    print(name, result.shape, np.abs(result.asnumpy() - expected).max(initial=0))
 ```
 """
 

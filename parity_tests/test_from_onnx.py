@@ -396,6 +396,8 @@ def test_readme_and_report_say_what_the_files_were_held_to(tmp_path: Path) -> No
     bundle = convert(tmp_path, RELU)
     readme = (bundle / "README.md").read_text()
     assert readme.count("ONNX Runtime on `net.onnx` itself") == 2
+    assert "Held to ONNX Runtime on `net.onnx` itself, errors in units of an output's largest value:" in readme
+    assert "\nAn ONNX file's graph, ported from `net.onnx` (sha256 `" in readme
     for untrue in ("torch", "hole", "checkpoint", "N, H and W are free"):
         assert untrue not in readme
     assert "An ONNX file: ONNX Runtime on that file itself" in (bundle / "parity.md").read_text()
