@@ -8,6 +8,12 @@ from onnx.reference import ReferenceEvaluator
 
 from converters.tensors import Array, Tensors
 
+# What its operators, written in numpy, raise for what they do not know or cannot hold.
+FAILURES = (
+    *(NotImplementedError, RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError),
+    *(AssertionError, MemoryError),
+)
+
 
 def run_float64(model: ModelProto, feeds: Tensors) -> dict[str, Array] | None:
     """The outputs by name, floats in float64; None where the reference implementation does not run the model so.
@@ -26,7 +32,7 @@ def run_float64(model: ModelProto, feeds: Tensors) -> dict[str, Array] | None:
     try:
         with np.errstate(all="ignore"):
             results = ReferenceEvaluator(wide).run(None, given)
-    except (NotImplementedError, RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
+    except FAILURES:
         return None
     outputs = {value.name: np.asarray(result) for value, result in zip(wide.graph.output, results, strict=True)}
     narrow = any(array.dtype.kind == "f" and array.dtype != np.float64 for array in outputs.values())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import math
+import tokenize
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,18 +19,26 @@ from converters.onnx_file import OnnxFile
 from converters.parity_inputs import SEED
 from converters.tensors import Array, Tensors, TensorSpec, check_feeds
 
-SEEDS = 3
 FREE_SIZE = 64
+# By axis; the first with which the file runs: axes that are swapped, items of a batch that are mixed and sizes that are
+# baked in show only where sizes differ.
+VARIED_SIZES: Sequence[Mapping[int, int]] = ({0: 2, 1: 96, 2: 128, 3: 96}, {1: 96, 2: 128, 3: 96}, {0: 2})
+Ranges = Mapping[str, tuple[int, int]]
+# An operator that is left out may show only below 0 or above 1, an index only beyond the first.
+WIDE_RANGES: Mapping[str, Ranges] = {
+    "from -3 to 3, integers of 8 bits": {"f": (-3, 3), "i": (-128, 127), "u": (0, 255)},
+    "from -3 to 3, integers to 15": {"f": (-3, 3), "i": (0, 15), "u": (0, 255)},
+    "integers to 15": {"i": (0, 15), "u": (0, 255)},
+    "integers to 3": {"i": (0, 3), "u": (0, 3)},
+}
 # Elements of one input: float64 numbers are drawn first, 2 GiB of them.
 LARGEST = 2**28
-# The last seed's: axes that are swapped, or items of a batch that are mixed, show only where sizes differ.
-VARIED_SIZES = {0: 2, 1: 96, 2: 128, 3: 96}
 # Two runs of a file on the same numbers; a net is repeatable, sums in another order differ by less.
 REPEATABLE = 1e-4
 # What numpy raises for a file that is no .npz, damaged, or packed in a way that it does not know.
 UNREADABLE = (
-    *(OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError, UnicodeError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError, UnicodeError, OverflowError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError),
 )
 GIVE_INPUTS = "Give inputs that fit it with --inputs FILE.npz"
 
@@ -52,7 +62,7 @@ class OnnxInput:
 def seeded_inputs(source: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[OnnxInput, ...]:
     """Floats in [0, 1], integers 0 or 1; a free first axis is 1, every other free size 64.
 
-    The last one's batch is 2, its free second, third and fourth axes 96, 128 and 96, if the file takes that.
+    Then, if the file takes such, one case of other sizes (see VARIED_SIZES) and one of other values (see WIDE_RANGES).
 
     Raises:
         UnrunnableError: an input is too large for that.
@@ -62,17 +72,32 @@ def seeded_inputs(source: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[OnnxIn
         if size > LARGEST:
             met = f"its input '{spec.name}' has {size} elements, and seeded ones {LARGEST} at most"
             raise UnrunnableError(source.path, met, GIVE_INPUTS)
-    *first, last = (_make_input(specs, SEED + seed, {}) for seed in range(SEEDS))
-    varied = _make_input(specs, SEED + SEEDS - 1, VARIED_SIZES)
+    zero, one, plain = (_make_input(f"seed {seed}", specs, seed, {}) for seed in range(3))
+    varied = (_make_input("seed 2", specs, 2, free) for free in VARIED_SIZES)
+    wide = (_make_input(f"seed 3, {what}", specs, 3, {}, ranges) for what, ranges in WIDE_RANGES.items())
+    other_sizes = next((case for case in varied if _runs(source, case)), plain)
+    other_values = next((case for case in wide if _runs(source, case)), None)
+    return (zero, one, other_sizes) if other_values is None else (zero, one, other_sizes, other_values)
+
+
+def _runs(source: OnnxFile, case: OnnxInput) -> bool:
+    """Whether the file gives finite numbers for it."""
     try:
-        source.run(varied.feeds)
+        return all(np.isfinite(array).all() for array in source.run(case.feeds).values())
     except (FeedError, UnrunnableError):
-        return (*first, last)
-    return (*first, varied)
+        return False
 
 
-def _make_input(specs: Sequence[TensorSpec], seed: int, free: dict[int, int]) -> OnnxInput:
-    random = np.random.default_rng(seed)
+def _make_input(
+    name: str, specs: Sequence[TensorSpec], seed: int, free: Mapping[int, int], ranges: Ranges | None = None
+) -> OnnxInput:
+    """
+    Args:
+        name: What the case is called, before its shapes.
+        free: Sizes of free axes, by their place.
+        ranges: Smallest and largest value by kind of element type: "f", "i", "u"; [0, 1] where not given.
+    """
+    random = np.random.default_rng(SEED + seed)
     feeds: dict[str, Array] = {}
     sizes: dict[str, int] = {}
     for spec in specs:
@@ -81,10 +106,11 @@ def _make_input(specs: Sequence[TensorSpec], seed: int, free: dict[int, int]) ->
                 sizes.setdefault(wanted, free.get(axis, 1 if axis == 0 else FREE_SIZE))
         shape = tuple(sizes[axis] if isinstance(axis, str) else axis for axis in spec.shape)
         dtype = np.dtype(spec.dtype)
-        values = random.random(shape) if dtype.kind == "f" else random.integers(0, 2, shape)
-        feeds[spec.name] = np.asarray(values, dtype)
+        low, high = (ranges or {}).get(dtype.kind, (0, 1))
+        values = random.random(shape) if dtype.kind == "f" else random.integers(low, high + 1, shape)
+        feeds[spec.name] = np.asarray(values * (high - low) + low if dtype.kind == "f" else values, dtype)
     shapes = ", ".join("x".join(map(str, array.shape)) or "number" for array in feeds.values())
-    return OnnxInput(f"seed {seed - SEED}, {shapes}", feeds)
+    return OnnxInput(f"{name}, {shapes}", feeds)
 
 
 def read_inputs(path: Path, source: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[OnnxInput, ...]:

@@ -156,11 +156,20 @@ class TensorParity:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """One rung of the ladder; `outside` names the inputs whose size the file, or an engine's profile, does not take."""
+    """One rung of the ladder.
+
+    Attributes:
+        rung: Its name.
+        gate: What its outputs were held to.
+        tensors: Every item of every output on every input.
+        flat: Outputs that should be one number throughout: what gives that number passes, whatever it computes.
+        outside: Inputs whose size the file, or an engine's profile, does not take.
+    """
 
     rung: str
     gate: Tolerance
     tensors: tuple[TensorParity, ...]
+    flat: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
 
     @property
@@ -179,6 +188,7 @@ class ParityReport:
         unjudged = sum(tensor.ill_conditioned for tensor in self.tensors) - by_excess
         counts = ((by_excess, "by excess error alone"), (unjudged, "ill-conditioned and not judged"))
         said = [f"{count} of {len(self.tensors)} items {how}" for count, how in counts if count]
+        said += [f"output '{name}' is one number throughout, which proves little" for name in self.flat]
         return f"passed ({'; '.join(said)})" if said else "passed"
 
     @property
@@ -202,6 +212,7 @@ class ParityReport:
             "passed": self.passed,
             "gate": asdict(self.gate),
             "items": len(self.tensors),
+            "flat_outputs": list(self.flat),
             "outside_the_profile": list(self.outside),
             "ill_conditioned_items": sum(tensor.ill_conditioned for tensor in self.tensors),
             "by_excess_items": sum(tensor.by_excess for tensor in self.tensors),
@@ -313,7 +324,13 @@ def compare(rung: str, gate: Tolerance, cases: Sequence[ComparedCase]) -> Parity
     for case in cases:
         for name in sorted(case.expected.keys() | case.actual.keys()):
             tensors.extend(_compare_tensor(name, gate, case))
-    return ParityReport(rung, gate, tuple(tensors))
+    flat = sorted({tensor.tensor for tensor in tensors if _is_flat(tensor.tensor, cases)})
+    return ParityReport(rung, gate, tuple(tensors), tuple(flat))
+
+
+def _is_flat(name: str, cases: Sequence[ComparedCase]) -> bool:
+    expected = [case.expected[name] for case in cases if name in case.expected and case.expected[name].size]
+    return all(bool((array == expected[0].flat[0]).all()) for array in expected)
 
 
 def hole_of(mask: Array, image: Array) -> Array:

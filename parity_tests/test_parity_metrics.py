@@ -313,7 +313,7 @@ def test_verdict_counts_what_was_not_held_to_the_whole_gate() -> None:
     sure, _ = compare("rung", GATE, [case(flat())]).tensors
     unjudged, _ = compare("rung", GATE, [ill(flat())]).tensors
     by_excess = replace(unjudged, by_excess=True)
-    report = ParityReport("rung", GATE, (sure,))
+    report = ParityReport("rung", GATE, (sure,), ())
     assert report.verdict == "passed"
     assert replace(report, tensors=(sure, unjudged)).verdict == "passed (1 of 2 items ill-conditioned and not judged)"
     several = replace(report, tensors=(sure, by_excess, unjudged, by_excess))
@@ -322,6 +322,16 @@ def test_verdict_counts_what_was_not_held_to_the_whole_gate() -> None:
         "passed (2 of 4 items by excess error alone; 1 of 4 items ill-conditioned and not judged)"
     )
     assert replace(report, tensors=(unjudged,)).verdict == "**FAILED**"
+
+
+def test_verdict_tells_of_an_output_that_shows_nothing() -> None:
+    slope = np.arange(96, dtype=np.float32).reshape(SHAPE)
+    varied = case(slope, expected=slope)
+    assert compare("rung", GATE, [varied]).flat == ()
+    assert compare("rung", GATE, [case(flat()), varied]).flat == ()
+    report = compare("rung", GATE, [case(flat()), case(flat())])
+    assert report.verdict == "passed (output 'y' is one number throughout, which proves little)"
+    assert report.summary()["flat_outputs"] == ["y"]
 
 
 def test_refusal_tells_that_no_input_was_judged_by_the_whole_gate() -> None:
