@@ -17,6 +17,7 @@ from converters.parity import GATES, ParityReport
 from converters.parity_report import METRIC_FORMS, format_number
 from converters.targets import Artifact
 from converters.tensors import TensorSpec
+from converters.wolfram_syntax import IMAGE_CHANNELS, make_variables
 
 if TYPE_CHECKING:
     from converters.expected import Model
@@ -303,7 +304,8 @@ def _format_wolfram(record: Record, artifact: Artifact) -> str:
     package, weights, check = artifact.files
     builder = artifact.details["function"]
     size = "" if record.size is None else f"; this one takes {{{record.size[1]}, {record.size[0]}}} only"
-    feeds = ", ".join(f'"{spec.name}" -> {spec.name}' for spec in record.model.inputs)
+    names = [spec.name for spec in record.model.inputs]
+    feeds = ", ".join(f'"{name}" -> {variable}' for name, variable in zip(names, make_variables(names), strict=True))
     return f"""## Build the net in Mathematica
 
 **No Wolfram kernel has run these files.** Let yours run the golden case once, on every route into the language (the
@@ -320,9 +322,21 @@ net = {builder}["ImageSize" -> {{width, height}}];
 net[<|{feeds}|>]
 ```
 
-Inputs and output are images of that size; with `"Ports" -> "Arrays"` they are arrays {{channels, height, width}}, the
-axis N left out. `?{builder}` tells the rest.
+{_format_ports([*record.model.inputs, *record.model.outputs])}
+`?{builder}` tells the rest.
 """
+
+
+def _format_ports(specs: Sequence[TensorSpec]) -> str:
+    """What the NetGraph takes and gives."""
+    arrays = [f"`{spec.name}`" for spec in specs if spec.shape[1] not in IMAGE_CHANNELS]
+    axes = "{channels, height, width}, the axis N left out"
+    if not arrays:
+        return f'Inputs and output are images of that size; with `"Ports" -> "Arrays"` they are arrays\n{axes}.'
+    if len(arrays) == len(specs):
+        return f"Inputs and output are arrays {axes}: none has the channels of an image."
+    named = f"{', '.join(arrays)}: {'an array' if len(arrays) == 1 else 'arrays'}\n{axes}"
+    return f'What has 1 or 3 channels is an image of that size, or with `"Ports" -> "Arrays"` an array; {named}.'
 
 
 SNIPPETS = {"onnx": _format_onnx, "mxnet": _format_mxnet, "trt": _format_engine, "wolfram": _format_wolfram}

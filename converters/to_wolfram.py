@@ -123,7 +123,8 @@ def format_package(files: WolframFiles, net: Net, inputs: Sequence[TensorSpec], 
     else:
         multiple, minimum = inputs[0].multiple_of, inputs[0].minimum
         default = format_list(DEFAULT_SIZE)
-        rule = f"both multiples of {multiple} and {minimum} or more"
+        multiples = f"multiples of {multiple} and " if multiple > 1 else ""
+        rule = f"both {multiples}{minimum} or more"
         test = f"MatchQ[size, {{_Integer, _Integer}}] && AllTrue[size, # >= {minimum} && Divisible[#, {multiple}] &]"
     ports = [("inputPort", spec) for spec in inputs] + [("outputPort", spec) for spec in outputs]
     return _fill(
@@ -182,14 +183,15 @@ def _describe(
     sentences = [
         f"{files.builder}[] gives the NetGraph of {files.name}.",
         f'"ImageSize" -> {{width, height}} is {default} if it is left out, {rule}.',
-        '"Ports" -> "Images", which holds if it is left out, takes and gives images, gray or RGB as a port has 1 or 3 '
-        "channels; give images of that size: others are resized, masks too.",
-        '"Ports" -> "Arrays" takes and gives arrays {channels, height, width} of values from 0 to 1.',
+        '"Ports" -> "Images", which holds if it is left out, takes and gives images, gray or RGB where a port has 1 or '
+        "3 channels, and arrays where it has others; give images of that size: others are resized, masks too.",
+        '"Ports" -> "Arrays" takes and gives arrays {channels, height, width} everywhere.',
     ]
     for kind, specs in (("Input", inputs), ("Output", outputs)):
         for spec in specs:
             meaning = f": {spec.meaning}" if spec.meaning else ""
-            sentences.append(f'{kind} "{spec.name}", channels: {spec.shape[1]}{meaning}.')
+            span = "any" if spec.value_range is None else f"from {spec.value_range[0]:g} to {spec.value_range[1]:g}"
+            sentences.append(f'{kind} "{spec.name}", channels: {spec.shape[1]}, values: {span}{meaning}.')
     return "\n".join(sentences)
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 import numpy as np
 
+# Of the ports that take and give images, gray and RGB; others' are arrays whatever is asked for.
+IMAGE_CHANNELS = (1, 3)
+# Variables that the lines which build a net use themselves.
+TAKEN = ("net", "width", "height")
 SHORTEST_PLAIN, LONGEST_PLAIN = 1e-4, 1e6
 
 
@@ -24,6 +29,20 @@ def _escape(character: str) -> str:
         return character
     code = ord(character)
     return f"\\:{code:04x}" if code <= 0xFFFF else f"\\|{code:06x}"
+
+
+def make_variables(names: Iterable[str]) -> list[str]:
+    """A symbol for each name: letters and digits, as `_` makes a pattern; small at first, as the language's are not."""
+    variables: list[str] = []
+    for name in names:
+        first, *rest = re.findall("[A-Za-z0-9]+", name) or ["x"]
+        wanted = first[0].lower() + first[1:] + "".join(rest)
+        wanted = f"x{wanted}" if wanted[0].isdigit() else wanted
+        count, free = 2, wanted
+        while free in (*TAKEN, *variables):
+            free, count = f"{wanted}v{count}", count + 1
+        variables.append(free)
+    return variables
 
 
 def format_real(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,10 @@ import pytest
 from converters.checkpoint import read_checkpoint
 from converters.manifest import Record, format_readme
 from converters.parity_report import format_parity
+from converters.standards import OnnxModel
+from converters.targets import Artifact
+from converters.tensors import TensorSpec
+from converters.wolfram_syntax import make_variables
 from parity_tests.architecture_cases import CASES
 from reference import identify
 
@@ -40,3 +45,41 @@ def test_every_report_says_which_errors_are_in_units_of_a_largest_value() -> Non
     text = " ".join(format_parity((), (), {}).split())
     assert "(partial-conv's, and style-transfer's of `--raw`;" in text
     assert "in units of its largest value" in text
+
+
+ARTIFACT = Artifact("wolfram", "float32", "mxnet", ("net.wl", "net.wxf", "check.wl"), details={"function": "BuildNet"})
+
+
+def describe_wolfram(ports: dict[str, int], folder: Path) -> str:
+    """The README's part on Mathematica, lines joined: input ports of these channels and an output `y` of 3."""
+    specs = [TensorSpec(name, ("N", channels, "H", "W")) for name, channels in ports.items()]
+    output = TensorSpec("y", ("N", 3, "H", "W"))
+    record = replace(
+        make_record("edgeconnect-edge", False, folder),
+        model=OnnxModel(tuple(specs), (output,)),
+        artifacts=[ARTIFACT],
+        unverified={"wolfram": "not run"},
+    )
+    return " ".join(format_readme(record).partition("## Build the net in Mathematica")[2].split())
+
+
+def test_variables_of_the_wolfram_language_are_letters_and_digits_and_no_symbols_of_its_own(tmp_path: Path) -> None:
+    names = ["img_0", "img0", "N", "net", "0", "Image_2_x", "é", "width"]
+    variables = make_variables(names)
+    assert variables == ["img0", "img0v2", "n", "netv2", "x0", "image2x", "x", "widthv2"]
+    assert 'net[<|"img_0" -> img0, "x" -> x|>]' in describe_wolfram({"img_0": 3, "x": 1}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ports", "said"),
+    [
+        ({"x": 1}, "Inputs and output are images of that size; with"),
+        (
+            {"x": 4},
+            'What has 1 or 3 channels is an image of that size, or with `"Ports" -> "Arrays"` an array; `x`: an',
+        ),
+        ({"x": 4, "z": 1, "v": 2}, "an array; `x`, `v`: arrays {channels, height, width}, the axis N left out."),
+    ],
+)
+def test_readme_calls_images_only_what_has_their_channels(ports: dict[str, int], said: str, tmp_path: Path) -> None:
+    assert said in describe_wolfram(ports, tmp_path)

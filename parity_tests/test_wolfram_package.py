@@ -117,9 +117,30 @@ def test_usage_tells_of_options_and_of_every_port_and_its_meaning(kernel: Kernel
     usage = kernel.evaluate(f"{BUILDER}::usage")
     model = waists["inpaint"].model
     for spec in (*model.inputs, *model.outputs):
-        assert f'"{spec.name}", channels: {spec.shape[1]}: {spec.meaning}.' in usage
+        assert f'"{spec.name}", channels: {spec.shape[1]}, values: from 0 to 1: {spec.meaning}.' in usage
     for words in ('"ImageSize" -> {width, height}', '"Ports" -> "Images"', '"Ports" -> "Arrays"', "multiples of 4"):
         assert words in usage
+
+
+def test_usage_and_check_of_a_foreign_net_claim_nothing_that_its_file_does_not(tmp_path: Path) -> None:
+    specs = [TensorSpec("x", ("N", 4, "H", "W"), layout=""), TensorSpec("y", ("N", 3, "H", "W"), layout="")]
+    net = Net()
+    net.add("y_layer", "ElementwiseLayer[Ramp]", ['NetPort["x"]'])
+    (tmp_path / "net.wl").write_text(format_package(WolframFiles("net"), net, specs[:1], specs[1:]), encoding="ascii")
+    kernel = load(tmp_path / "net.wl", [])
+    usage = kernel.evaluate("BuildNet::usage")
+    assert '"ImageSize" -> {width, height} is {256, 256} if it is left out, both 1 or more.' in usage
+    for words in (
+        'Input "x", channels: 4, values: any.',
+        'Output "y", channels: 3, values: any.',
+        "arrays where it has",
+    ):
+        assert words in usage
+    assert "0 to 1" not in usage
+    assert kernel.evaluate('BuildNet["ImageSize" -> {0, 5}]') == FAILED
+    assert kernel.said == ['size: {0, 5} is no size of this net. "ImageSize" is {width, height}, both 1 or more.']
+    check = format_check(WolframFiles("net"), specs[:1], specs[1:], GATE)
+    assert "its source gave: the untouched PyTorch module, or ONNX Runtime on the ONNX file." in check
 
 
 def test_package_leaves_only_its_builder_to_the_user(kernel: Kernel) -> None:

@@ -1,7 +1,7 @@
 (* ::Package:: *)
 
 (* Runs the golden case of this bundle on each route into the Wolfram Language, and prints how far each is from what
-   the untouched PyTorch module gave. From a shell: wolframscript -file @check@ *)
+   its source gave: the untouched PyTorch module, or ONNX Runtime on the ONNX file. From a shell: wolframscript -file @check@ *)
 
 BeginPackage["Ganport`Check`"]
 
