@@ -20,16 +20,13 @@ from typing import Any
 import numpy as np
 
 from converters.errors import BundleError
-from converters.tensors import Array, Tensors, TensorSpec
+from converters.manifest_schema import find_fault
+from converters.tensors import UNREADABLE, Array, Tensors, TensorSpec
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
 GOLDEN = "golden"
-MANIFEST_KEYS = (
-    *("schema_version", "name", "raw", "judging", "sources", "contract"),
-    *("artifacts", "not_verified", "files"),
-)
 
 
 @dataclass(frozen=True)
@@ -56,9 +53,10 @@ class Bundle:
 
         def load(file: str) -> Array:
             try:
-                array: Array = np.load(self.folder / GOLDEN / file)
-            except (OSError, ValueError, EOFError) as error:
-                raise BundleError(self.folder, f"'{GOLDEN}/{file}' is no array", "Convert it again") from error
+                with (self.folder / GOLDEN / file).open("rb") as opened:
+                    array: Array = np.lib.format.read_array(opened, allow_pickle=False)  # type: ignore[no-untyped-call]
+            except (*UNREADABLE, MemoryError) as error:
+                raise BundleError(self.folder, f"'{GOLDEN}/{file}' is no array", "Convert its source again") from error
             return array
 
         inputs = {spec.name: load(f"input_{spec.name}.npy") for spec in self.inputs}
@@ -192,9 +190,9 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleError(path, "it is no manifest", "Convert its source again") from error
     if version != SCHEMA_VERSION:
         raise BundleError(path, f"its schema version is {version}, known is {SCHEMA_VERSION}", "Update ganport")
-    missing = [key for key in MANIFEST_KEYS if key not in manifest]
-    if missing:
-        raise BundleError(path, f"it lacks {', '.join(missing)}", "Convert its source again")
+    fault = find_fault(manifest)
+    if fault is not None:
+        raise BundleError(path, fault, "Convert its source again")
     return Bundle(folder, manifest)
 
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import lzma
 import math
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +13,7 @@ import numpy as np
 from converters.errors import ConversionError, FeedError, UnrunnableError
 from converters.onnx_file import OnnxFile
 from converters.parity_inputs import SEED
-from converters.tensors import Array, Tensors, TensorSpec, check_feeds
+from converters.tensors import UNREADABLE, Array, Tensors, TensorSpec, check_feeds
 
 FREE_SIZE = 64
 # By axis; the first with which the file runs: axes that are swapped, items of a batch that are mixed and sizes that are
@@ -35,11 +31,6 @@ WIDE_RANGES: Mapping[str, Ranges] = {
 LARGEST = 2**28
 # Two runs of a file on the same numbers; a net is repeatable, sums in another order differ by less.
 REPEATABLE = 1e-4
-# What numpy raises for a file that is no .npz, damaged, or packed in a way that it does not know.
-UNREADABLE = (
-    *(OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError, UnicodeError, OverflowError, SyntaxError),
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError),
-)
 GIVE_INPUTS = "Give inputs that fit it with --inputs FILE.npz"
 
 

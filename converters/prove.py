@@ -16,7 +16,7 @@ from converters.parity import ParityReport
 from converters.parity_inputs import MakeInputs, short_inputs
 from converters.pipeline import build_stages, order_stages
 from converters.standards import OnnxStandard
-from converters.verify import read_gate, read_target
+from converters.verify import read_target, require_gate
 from reference import identify
 
 
@@ -57,11 +57,11 @@ def prove(
             unverified[target.name] = missing
             continue
         progress(f"proving {target.name}")
-        gate = read_gate(folder, artifact)
+        require_gate(folder, artifact["gate"])
         paths = [folder / file for file in artifact["files"]]
         try:
             with target.open(paths, bundle.inputs, bundle.outputs) as runner:
-                reports += expected.compare(target.name, gate, runner)
+                reports += expected.compare(target.name, artifact["gate"], runner)
         except UnrunnableError as error:
             unverified[target.name] = f"numbers not checked: {error.met}"
     return reports, expected.inputs, unverified

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import math
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +20,11 @@ Array = NDArray[Any]
 Tensors = Mapping[str, Array]
 # Where an ONNX file's metadata_props hold its contract, as JSON.
 CONTRACT_KEY = "ganport.contract"
+# What numpy raises for a file that holds no arrays, is damaged, or is packed in a way that it does not know.
+UNREADABLE = (
+    *(OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError, UnicodeError, OverflowError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError),
+)
 
 
 @dataclass(frozen=True)

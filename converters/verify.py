@@ -44,16 +44,13 @@ def read_target(folder: Path, artifact: Mapping[str, Any]) -> Target:
     return TARGETS[artifact["target"]]
 
 
-def read_gate(folder: Path, artifact: Mapping[str, Any]) -> str:
-    """Name of the gate that an artifact of a manifest is held to.
-
+def require_gate(folder: Path, gate: str) -> None:
+    """
     Raises:
         BundleError: there is no such gate.
     """
-    gate = artifact.get("gate")
     if gate not in GATES:
         raise BundleError(folder, f"its gate '{gate}' is not known", "Update ganport")
-    return str(gate)
 
 
 def replay(bundle: Bundle) -> Iterator[Replay]:
@@ -66,7 +63,7 @@ def replay(bundle: Bundle) -> Iterator[Replay]:
     feeds, expected = bundle.golden()
     for artifact in bundle.manifest["artifacts"]:
         target = read_target(bundle.folder, artifact)
-        own_gate = read_gate(bundle.folder, artifact)
+        require_gate(bundle.folder, artifact["gate"])
         skipped = target.missing_verifier()
         if skipped is not None:
             yield Replay(target.name, None, skipped)
@@ -90,7 +87,8 @@ def replay(bundle: Bundle) -> Iterator[Replay]:
                 continue
             judging = bundle.manifest["judging"].get(name, {})
             metrics = measure(actual[name], array, unit=unit_of(array) if judging.get("relative") else 1)
-            gate = judging.get("gate") or own_gate
+            gate = judging.get("gate") or artifact["gate"]
+            require_gate(bundle.folder, gate)
             misses = find_misses(metrics, GATES[gate])
             if metrics.non_finite or misses:
                 raise ParityError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from converters.bundle import read_bundle
+from converters.errors import BundleError
+from converters.manifest_schema import find_fault
 from converters.pipeline import Conversion
 from parity_tests.command import list_tree, rewrite_hashes, rewrite_sums, run_ganport, time_limit
 
@@ -115,8 +119,14 @@ def drop(*keys: str) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (drop("contract"), "it lacks contract"),
-        (drop("artifacts", "raw"), "it lacks raw, artifacts"),
+        (drop("contract"), "manifest.json: 'contract' is a required property"),
+        (lambda manifest: manifest.update(artifacts=[]), "artifacts: [] should be non-empty"),
+        (lambda manifest: manifest["contract"].update(static_size=[256]), "contract.static_size: "),
+        (
+            lambda manifest: manifest["contract"]["inputs"][0].update(multiple_of=0),
+            "contract.inputs[0].multiple_of: 0 is",
+        ),
+        (lambda manifest: manifest["judging"]["result"].update(gate="x"), "its gate 'x' is not known"),
         (drop("schema_version"), "it is no manifest"),
         (lambda manifest: manifest.update(schema_version=2), "its schema version is 2, known is 1"),
         (lambda manifest: manifest["artifacts"][0].update(target="tflite"), "its target 'tflite' is not known"),
@@ -185,3 +195,56 @@ def test_missing_unreadable_or_half_bundles_are_refused(folder: Path, tmp_path: 
     require_refusal(tmp_path / "empty", "it holds no SHA256SUMS")
     (folder / "SHA256SUMS").unlink()
     require_refusal(folder, "It is no complete bundle")
+
+
+def list_places(value: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The way to every value in JSON that `verify` reads."""
+    yield way
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in inner:
+        if key not in ("details", "versions", "parity", "hyperparameters", "gates", "files"):
+            yield from list_places(child, (*way, key))
+
+
+def test_manifest_with_a_value_of_another_kind_anywhere_gives_one_clear_line(folder: Path) -> None:
+    path = folder / "manifest.json"
+    whole = json.loads(path.read_text())
+    faults, read = 0, 0
+    for way in list(list_places(whole))[1:]:
+        for other in (None, [], {}, "x", -1, True):
+            manifest = copy.deepcopy(whole)
+            place = manifest
+            for key in way[:-1]:
+                place = place[key]
+            place[way[-1]] = other
+            path.write_text(json.dumps(manifest))
+            rewrite_sums(folder)
+            if find_fault(manifest) is not None:
+                faults += 1
+                with pytest.raises(BundleError):
+                    read_bundle(folder)
+            elif way[0] in ("contract", "judging", "artifacts"):
+                read += 1
+                result = run_ganport("verify", folder)
+                assert isinstance(result.exception, SystemExit | None), (way, other)
+    assert faults > 500
+    assert read > 50
+
+
+GOLDENS: dict[str, Callable[[bytes], bytes]] = {
+    "cut short": lambda data: data[:60],
+    "a zip": lambda data: b"PK\x05\x06" + bytes(18),
+    "half a zip": lambda data: b"PK\x03\x04abc",
+    "more than there is memory": lambda data: data.replace(b"(1, 3, ", b"(99999999999999, "),
+    "brackets without end": lambda data: data[:10] + b"(" * (len(data) - 10),
+}
+
+
+@pytest.mark.parametrize("case", GOLDENS)
+def test_golden_that_is_no_array_is_refused(case: str, folder: Path) -> None:
+    path = folder / "golden" / "output_result.npy"
+    data = GOLDENS[case](path.read_bytes())
+    assert data != path.read_bytes()
+    path.write_bytes(data)
+    rewrite_hashes(folder)
+    require_refusal(folder, "'golden/output_result.npy' is no array. Convert its source again")
