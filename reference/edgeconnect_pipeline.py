@@ -45,7 +45,7 @@ class Front(nn.Module):
                 Canny's with the edits outside the hole.
             image: (N, 3, H', W') float32 in [0, 1].
         """
-        hole = mask > 0
+        hole = mask.bool()
         gray, edges = self.find_edges(photo, hole)
         canny = edges.squeeze(1).to(torch.uint8)
         edits = torch.sign(edge_edits.float()).unsqueeze(1)
@@ -80,7 +80,7 @@ class Back(nn.Module):
         """
         height, width = mask.shape[1], mask.shape[2]
         levels = torch.round(_crop(filled, height, width) * 255).clamp(0, 255).to(torch.uint8)
-        hole = (mask > 0).unsqueeze(3)
+        hole = mask.bool().unsqueeze(3)
         return torch.where(hole, levels.permute(0, 2, 3, 1), photo), _crop(edges, height, width)
 
 
