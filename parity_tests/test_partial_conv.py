@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import ModelProto
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,9 +17,11 @@ import reference
 from converters.checkpoint import Checkpoint, read_checkpoint
 from converters.errors import ArchitectureError, FeedError
 from converters.from_torch import export_onnx
+from converters.mxnet_runtime import MxnetRunner, missing_mxnet
 from converters.runners import OnnxRunner
 from converters.simplify import simplify
 from converters.tensors import check_feeds
+from converters.to_mxnet import convert_to_mxnet
 from parity_tests.partial_conv_states import LAYOUTS, make_state, write_checkpoint
 from reference import ReferenceModel
 from reference.partial_conv import PartialConv
@@ -28,14 +31,14 @@ LAYERS, BASE = 4, 2
 BY_HAND = 1e-4
 # The same sums in another order in float64, on values of magnitude 1.
 FLOAT64 = 1e-9
-# The photo is normalised in float32 on one side, in float64 on the other.
-NORMALISED_IN_FLOAT32 = 1e-6
 # float32 weights times the window's size, rounded once, through eight layers on values of magnitude 1.
 BETWEEN_LAYOUTS = 1e-5
 # oneDNN may sum in another order for another batch size; measured 4e-7; its own statistics make it 0.3.
 BETWEEN_BATCHES = 2e-6
 # float32 sums in another order than torch's, through four layers on values of magnitude 1.
 BETWEEN_RUNTIMES = 1e-5
+# What a wrong graph is off by, in units of the largest value: far above what sums in another order make.
+SEEN = 100 * BETWEEN_RUNTIMES
 PLAIN_OPS = {"Add", "BatchNormalization", "Clip", "Concat", "Conv", "Div", "LeakyRelu", "Mul", "Relu", "Resize", "Sub"}
 
 
@@ -61,6 +64,13 @@ def make_hole(height: int, width: int) -> Tensor:
     """(1, 1, H, W), 1 in a box that touches the border and holds 5/8 of the plane."""
     mask = torch.zeros(1, 1, height, width)
     mask[..., : height * 5 // 6, width // 4 :] = 1
+    return mask
+
+
+def make_corner(height: int, width: int) -> Tensor:
+    """(1, 1, H, W), 0 in 4x4 pixels at a corner; of 64x96, all masks in four layers' decoder are partly valid."""
+    mask = torch.ones(1, 1, height, width)
+    mask[..., -4:, :4] = 0
     return mask
 
 
@@ -171,16 +181,17 @@ MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 DEVIATION = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
 
+@pytest.mark.parametrize("mask", [make_hole(32, 48), make_corner(64, 96)], ids=["hole", "all but a corner"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_stage_normalises_fills_the_hole_as_the_literal_net_does_and_composites(layout: str) -> None:
+def test_stage_normalises_fills_the_hole_as_the_literal_net_does_and_composites(layout: str, mask: Tensor) -> None:
     model = build(layout)
-    photo, mask = make_photo(1, 3, 32, 48), make_hole(32, 48)
-    normalised = ((photo - MEAN) / DEVIATION).double()
-    y = literal_net(make_state(layout, LAYERS, BASE, seed=3), normalised, (1 - mask).expand(1, 3, 32, 48), LAYERS)
+    photo = make_photo(1, 3, *mask.shape[2:])
+    normalised = (photo.double() - MEAN) / DEVIATION
+    y = literal_net(make_state(layout, LAYERS, BASE, seed=3), normalised, (1 - mask).expand_as(photo), LAYERS)
     expected = torch.where(mask == 1, y * DEVIATION + MEAN, photo.double())
     result = copy.deepcopy(model.module).double()(photo.double(), mask.double())
     assert y.std() > 0.1
-    assert farthest(result, expected) < NORMALISED_IN_FLOAT32
+    assert farthest(result, expected) < FLOAT64
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -378,6 +389,57 @@ def test_exported_net_is_made_of_plain_operators_and_computes_the_same(layout: s
             assert farthest(torch.from_numpy(result), expected) < BETWEEN_RUNTIMES
             known = np.broadcast_to(mask.numpy() == 0, result.shape)
             assert np.array_equal(result[known], photo.numpy()[known])
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
+def exported(request: pytest.FixtureRequest) -> tuple[ReferenceModel, ModelProto]:
+    """The net in torch, and its simplified graph; read only."""
+    model = build(request.param)
+    return model, simplify(export_onnx(model, model.module))
+
+
+def distance_from_torch(runner: OnnxRunner | MxnetRunner, model: ReferenceModel) -> float:
+    """Of a photo of which a corner is known, as the runner fills it; in units of the largest value."""
+    photo, mask = make_photo(1, 3, 64, 96), make_corner(64, 96)
+    result = runner.run({"image": photo.numpy(), "mask": mask.numpy()})["result"]
+    expected = model.module(photo, mask)
+    return farthest(torch.from_numpy(result), expected) / float(expected.abs().max())
+
+
+def test_masks_that_are_partly_valid_in_the_whole_decoder_are_enlarged_as_torch_does(
+    exported: tuple[ReferenceModel, ModelProto],
+) -> None:
+    model, graph = exported
+    assert distance_from_torch(OnnxRunner(graph.SerializeToString(), model.inputs, model.outputs), model) < (
+        BETWEEN_RUNTIMES
+    )
+
+
+@pytest.mark.skipif(missing_mxnet() is not None, reason=str(missing_mxnet()))
+def test_mxnet_enlarges_partly_valid_masks_as_torch_does(
+    exported: tuple[ReferenceModel, ModelProto], tmp_path: Path
+) -> None:
+    model, graph = exported
+    files = convert_to_mxnet(graph)
+    symbol, params = tmp_path / "net-symbol.json", tmp_path / "net-0000.params"
+    symbol.write_text(files.symbol_json)
+    params.write_bytes(files.params)
+    with MxnetRunner(symbol, params, model.inputs, model.outputs) as runner:
+        assert distance_from_torch(runner, model) < BETWEEN_RUNTIMES
+
+
+def test_mask_enlarged_one_pixel_off_would_show(exported: tuple[ReferenceModel, ModelProto]) -> None:
+    """In every layer of the decoder: a graph that rounds positions up, there alone, is far from torch's answer."""
+    model, graph = exported
+    enlarged = [node.name for node in graph.graph.node if node.op_type == "Resize"]
+    assert len(enlarged) == 2 * LAYERS  # features and mask
+    for name in enlarged:
+        broken = copy.deepcopy(graph)
+        (node,) = (node for node in broken.graph.node if node.name == name)
+        (mode,) = (attribute for attribute in node.attribute if attribute.name == "nearest_mode")
+        mode.s = b"ceil"
+        distance = distance_from_torch(OnnxRunner(broken.SerializeToString(), model.inputs, model.outputs), model)
+        assert distance > SEEN, name
 
 
 def test_net_deeper_than_photos_are_large_is_refused(tmp_path: Path) -> None:
