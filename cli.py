@@ -73,7 +73,7 @@ PATH = TextPath(path_type=Path)
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ganport")
 def main() -> None:
-    """Port image-inpainting generators out of PyTorch, and prove that nothing changed."""
+    """Port image-inpainting generators out of PyTorch, or any ONNX file, and prove that nothing changed."""
 
 
 @main.command()
@@ -85,7 +85,8 @@ def main() -> None:
     multiple=True,
     required=True,
     metavar="|".join(TARGET_NAMES),
-    help="Repeatable, or comma separated.",
+    help="Repeatable, or comma separated. trt is a TensorRT engine; wolfram is a NetGraph for Mathematica, and brings "
+    "onnx and mxnet.",
 )
 @click.option("-o", "--out", type=PATH, default=Path("artifacts"), show_default=True, help="Where bundles go.")
 @click.option("--name", help="The bundle's name, instead of its architecture's or its ONNX file's; for one source.")
@@ -93,7 +94,9 @@ def main() -> None:
 @click.option("--raw", is_flag=True, help="The bare generator, without masking and compositing.")
 @click.option("--size", type=read_size, metavar="HxW", help="Static shapes, N = 1; some C++ runtimes need them.")
 @click.option(
-    "--tune", type=click.Choice(["cpu"]), help="Rewrite the graph so that a CPU runs the ONNX and MXNet files faster."
+    "--tune",
+    type=click.Choice(["cpu"]),
+    help="Rewrite the graph so that a CPU runs the ONNX and MXNet files faster; trt and wolfram are left as they are.",
 )
 @click.option(
     "--trt-min",
@@ -101,7 +104,7 @@ def main() -> None:
     metavar="HxW",
     default="64x64",
     show_default=True,
-    help="Smallest size the engine takes.",
+    help="Smallest size the engine takes, rounded up to the net's multiple.",
 )
 @click.option(
     "--trt-opt",
@@ -109,7 +112,7 @@ def main() -> None:
     metavar="HxW",
     default="256x256",
     show_default=True,
-    help="Size the engine is tuned for.",
+    help="Size the engine is tuned for, rounded up likewise.",
 )
 @click.option(
     "--trt-max",
@@ -117,7 +120,7 @@ def main() -> None:
     metavar="HxW",
     default="1024x1024",
     show_default=True,
-    help="Largest size the engine takes.",
+    help="Largest size the engine takes, rounded up likewise.",
 )
 @click.option("--inputs", type=PATH, help="An .npz file with an array per input that an ONNX file is judged on.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
@@ -204,8 +207,18 @@ def verify(bundle: Path, as_json: bool) -> None:
     multiple=True,
     help="The checkpoint or ONNX file that BUNDLE was made from; twice for a pipeline.",
 )
-@click.option("--images", type=PATH, help="Folder of photos, instead of the long set; with --masks.")
-@click.option("--masks", type=PATH, help="Folder of masks, any value above 0 is the hole; with --images.")
+@click.option(
+    "--images",
+    type=PATH,
+    help="Folder of photos, instead of the long set; with --masks. They are cut, at the bottom and the right, to the "
+    "net's multiple.",
+)
+@click.option(
+    "--masks",
+    type=PATH,
+    help="Folder of masks, each of its photo's name and size, whatever the suffix; any value above 0 is the hole; with "
+    "--images.",
+)
 @click.option("--inputs", type=PATH, help="An .npz file with an array per input that an ONNX file is judged on.")
 @json_option
 def parity(
@@ -362,14 +375,14 @@ def bench(sources: tuple[Path, ...], size: Size, batch: int, threads: int, runs:
 @json_option
 def inspect(path: Path, as_json: bool) -> None:
     """Say what is inside PATH: a checkpoint, an ONNX file or a bundle."""
-    from converters.inspect_file import inspect_file
+    from converters.inspect_file import format_facts, inspect_file
 
     facts = inspect_file(path)
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
-    for key, value in facts.items():
-        click.echo(f"{key}: {value if isinstance(value, str | int) else json.dumps(value)}")
+    for line in format_facts(facts):
+        click.echo(line)
 
 
 @main.command()

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from converters.bundle import MANIFEST, read_bundle
-from converters.checkpoint import read_checkpoint
-from converters.errors import BundleError
+from converters.checkpoint import SUFFIXES, read_checkpoint
+from converters.errors import BundleError, CheckpointError
 from converters.targets import TUNING_FACT
+
+ONNX_SUFFIX = ".onnx"
+TAKEN = f"Name a checkpoint ({', '.join(SUFFIXES)}), an ONNX file ({ONNX_SUFFIX}) or a bundle's folder"
 
 
 def inspect_file(path: Path) -> dict[str, Any]:
@@ -20,9 +24,17 @@ def inspect_file(path: Path) -> dict[str, Any]:
     Raises:
         GanportError: it cannot be read as any of the three.
     """
-    if (path / MANIFEST).is_file():
+    try:
+        is_bundle, is_folder, is_there = (path / MANIFEST).is_file(), path.is_dir(), path.exists()
+    except OSError as error:
+        raise CheckpointError(path, f"it cannot be read ({error.strerror})", "Check path and permissions") from error
+    if is_bundle:
         return {"kind": "bundle", **read_bundle(path).manifest}
-    if path.suffix == ".onnx":
+    if is_folder:
+        raise CheckpointError(path, f"it is a folder without a {MANIFEST}", TAKEN)
+    if is_there and path.suffix not in (*SUFFIXES, ONNX_SUFFIX):
+        raise CheckpointError(path, f"its suffix is '{path.suffix}'", TAKEN)
+    if path.suffix == ONNX_SUFFIX:
         return _inspect_onnx(path)
     return _inspect_checkpoint(path)
 
@@ -87,3 +99,29 @@ def _count(tensor: Any) -> int:
     for dim in tensor.dims:
         count *= dim
     return count
+
+
+def format_facts(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Lines for a person: a fact each, and each object of a list or of an object on a line of its own below it."""
+    for key, value in facts.items():
+        yield from _format_fact(f"{key}:", value)
+
+
+def _format_fact(label: str, value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping) and any(map(_is_nested, value.values())):
+        yield label
+        facts: Iterable[tuple[str, Any]] = ((f"{key}:", inner) for key, inner in value.items())
+    elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
+        yield label
+        facts = (("-", inner) for inner in value)
+    else:
+        yield f"{label} {value if isinstance(value, str | int) else json.dumps(value)}"
+        return
+    for inner_label, inner in facts:
+        for line in _format_fact(inner_label, inner):
+            yield f"  {line}"
+
+
+def _is_nested(value: Any) -> bool:
+    """Whether it is an object, or a list of such."""
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(one, Mapping) for one in value))

@@ -23,7 +23,7 @@ from converters.parity import GATES
 from converters.pipeline import Conversion
 from converters.targets import TARGETS
 from parity_tests.command import list_tree, remembered_exports, run_ganport
-from parity_tests.foreign_models import make_model
+from parity_tests.foreign_models import make_model, write_model
 from parity_tests.seeded_checkpoints import write_checkpoint
 
 EDGE = "edgeconnect-edge"
@@ -47,6 +47,21 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
     )
     assert done.stdout.startswith("Usage:")
     assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ((), ("out of PyTorch, or any ONNX file",)),
+        (("convert",), ("trt is a TensorRT engine; wolfram is a NetGraph", "trt and wolfram are left as they are")),
+        (("convert",), ("Smallest size the engine takes, rounded up to the net's multiple",)),
+        (("parity",), ("cut, at the bottom and the right, to the net's multiple", "each of its photo's name and size")),
+    ],
+)
+def test_help_says_what_options_do(command: tuple[str, ...], said: tuple[str, ...]) -> None:
+    text = " ".join(run_ganport(*command, "--help").stdout.split())
+    for words in said:
+        assert words in text
 
 
 def test_version_is_the_packages() -> None:
@@ -126,7 +141,37 @@ def test_inspect_says_what_is_inside(checkpoints: Mapping[str, Path], conversion
     assert "architecture: edgeconnect-edge" in checkpoint
     assert 'hyperparameters: {"base_channels": 4, "blocks": 1, "in_channels": 3, "out_channels": 1}' in checkpoint
     assert "name: edgeconnect-edge" in bundle
+    for lines, indent in ((checkpoint, ""), (bundle, "  ")):
+        start = lines.index(f"{indent}inputs:") + 1
+        rows = [row.split(f"{indent}  - ")[1] for row in lines[start : start + 3]]
+        assert [json.loads(row)["name"] for row in rows] == ["gray", "edges", "mask"]
+    assert '  README.md: {"format": "Markdown", ' in "\n".join(bundle)
     assert 'outputs: {"edges_out": ["N", 1, "4*h", "4*w"]}' in model
+
+
+def test_inspect_prints_each_convolution_of_a_tuned_file_on_a_line_of_its_own(tmp_path: Path) -> None:
+    weights = {"w": (64, 3, 3, 3), "v": (4, 64, 3, 3)}
+    path = write_model(tmp_path, make_model(17, "c = Conv(x, w) d = Relu(c) y = Conv(d, v)", weights))
+    assert run_ganport("convert", path, "--to", "onnx", "--tune", "cpu", "-o", tmp_path / "out").exit_code == 0
+    lines = run_ganport("inspect", tmp_path / "out" / "net" / "net.onnx").stdout.splitlines()
+    rows = [lines[lines.index("convolutions:") + 1]]
+    lines = run_ganport("inspect", tmp_path / "out" / "net").stdout.splitlines()
+    rows.append(lines[lines.index("      convolutions:") + 1].removeprefix("      "))
+    assert [json.loads(row.removeprefix("  - "))["chosen"] for row in rows] == ["blocks", "blocks"]
+    assert max(map(len, lines)) < 500
+
+
+@pytest.mark.parametrize("place", ["folder", "file.json", "file.engine", "file"])
+def test_inspect_says_what_it_takes(place: str, tmp_path: Path) -> None:
+    if place == "folder":
+        (tmp_path / place).mkdir()
+    else:
+        (tmp_path / place).write_text("{}")
+    result = run_ganport("inspect", tmp_path / place)
+    assert (result.exit_code, result.stdout) == (1, "")
+    met = "it is a folder without a manifest.json" if place == "folder" else f"its suffix is '{Path(place).suffix}'"
+    taken = "Name a checkpoint (.pth, .pt, .safetensors), an ONNX file (.onnx) or a bundle's folder."
+    assert result.stderr == f"ganport: {tmp_path / place}: {met}. {taken}\n"
 
 
 def test_inspect_refuses_garbage(tmp_path: Path) -> None:
@@ -140,7 +185,7 @@ def test_inspect_refuses_garbage(tmp_path: Path) -> None:
     (tmp_path / "tuning.onnx").write_bytes(tuned.SerializeToString())
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "manifest.json").write_text("{")
-    for path in [*tmp_path.iterdir(), tmp_path / "missing.onnx", tmp_path / "missing"]:
+    for path in [*tmp_path.iterdir(), *(tmp_path / name for name in ("missing.onnx", "missing", "long" * 99))]:
         result = run_ganport("inspect", path)
         assert (result.exit_code, result.stdout) == (1, ""), path
         assert result.stderr.startswith(f"ganport: {path}")
