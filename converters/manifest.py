@@ -84,11 +84,8 @@ class Record:
 def write_manifest(folder: Path, record: Record) -> None:
     """Write README.md, cpp/README.md and then manifest.json, which hashes every other file in `folder`."""
     (folder / "README.md").write_text(format_readme(record), encoding="utf-8")
-    inputs, targets = [spec.name for spec in record.model.inputs], [artifact.target for artifact in record.artifacts]
-    cpp_readme = format_cpp_readme(record.name, inputs, targets)
-    if cpp_readme is not None and all(
-        spec.dtype in CPP_DTYPES for spec in (*record.model.inputs, *record.model.outputs)
-    ):
+    cpp_readme = _format_cpp(record)
+    if cpp_readme is not None:
         (folder / "cpp").mkdir()
         (folder / "cpp" / "README.md").write_text(cpp_readme, encoding="utf-8")
     files = describe_files(folder)
@@ -129,6 +126,17 @@ def write_manifest(folder: Path, record: Record) -> None:
             "license_note": record.license_note,
         },
     )
+
+
+def _format_cpp(record: Record) -> str | None:
+    """cpp/README.md, None where the C++ library runs none of the files."""
+    dtypes = {spec.dtype for spec in (*record.model.inputs, *record.model.outputs)}
+    if not dtypes <= set(CPP_DTYPES):
+        return None
+    targets = [artifact.target for artifact in record.artifacts]
+    if dtypes != {"float32"}:  # MXNet's predict interface, which the library uses, knows no other type
+        targets = [target for target in targets if target != "mxnet"]
+    return format_cpp_readme(record.name, [spec.name for spec in record.model.inputs], targets)
 
 
 def _describe_artifact(artifact: Artifact, record: Record) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from converters.targets import Artifact
 from converters.tensors import TensorSpec
 from converters.wolfram_syntax import make_variables
 from parity_tests.architecture_cases import CASES
+from parity_tests.command import run_ganport
+from parity_tests.foreign_models import make_model, write_model
 from reference import identify
 
 UNIT = ", errors in units of an output's largest value:"
@@ -83,3 +85,17 @@ def test_variables_of_the_wolfram_language_are_letters_and_digits_and_no_symbols
 )
 def test_readme_calls_images_only_what_has_their_channels(ports: dict[str, int], said: str, tmp_path: Path) -> None:
     assert said in describe_wolfram(ports, tmp_path)
+
+
+RUNTIMES = ("## ONNX Runtime", "## OpenVINO", "## MXNet 1.9.1")
+CPP_RUNTIMES = {"float": RUNTIMES, "uint8": RUNTIMES[:2], "int64": (), "bool": ()}
+
+
+@pytest.mark.parametrize("kind", CPP_RUNTIMES)
+def test_bundle_has_lines_for_cpp_only_where_its_types_are_known_there(kind: str, tmp_path: Path) -> None:
+    path = write_model(tmp_path, make_model(17, "y = Identity(x)", None, f"({kind}[N, 3] x) => ({kind}[N, 3] y)"))
+    done = run_ganport("convert", path, "--to", "onnx,mxnet", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    readme = tmp_path / "out" / "net" / "cpp" / "README.md"
+    found = [line for line in readme.read_text().splitlines() if line.startswith("## ")] if readme.exists() else []
+    assert [line for line in found if line != "## In your own program"] == list(CPP_RUNTIMES[kind])

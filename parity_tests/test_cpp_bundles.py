@@ -183,7 +183,10 @@ IMAGE = ("contract", "inputs", 0)
         (change(*IMAGE, "name", to="mask"), "name is not unique"),
         (change(*IMAGE, "name", to="../image"), "'golden/input_../image.npy' is not among its files"),
         (change(*IMAGE, "name", to="picture"), "'golden/input_picture.npy' is not among its files"),
-        (change(*IMAGE, "dtype", to="float64"), "dtype is not float32, uint8 or int8"),
+        (
+            change(*IMAGE, "dtype", to="int64"),
+            "dtype is not float32, uint8 or int8. This library knows no other types: run the bundle in another runtime",
+        ),
         (change(*IMAGE, "dtype", to="uint8"), "input 'image': its dtype is float32. Convert it to uint8"),
         (change(*IMAGE, "shape", 1, to=1e300), "contract.inputs[0].shape[1] is not a whole number"),
         (change(*IMAGE, "shape", 1, to=-1), "contract.inputs[0].shape[1] is not 1 or more"),

@@ -78,8 +78,8 @@ class Node {
   bool is_text() const { return value_.is_string(); }
   bool is_null() const { return value_.is_null(); }
 
-  [[noreturn]] void refuse(const std::string& wanted) const {
-    throw Error(file_.string(), way_ + " is not " + wanted, convert_again);
+  [[noreturn]] void refuse(const std::string& wanted, const std::string& remedy = convert_again) const {
+    throw Error(file_.string(), way_ + " is not " + wanted, remedy);
   }
 
  private:
@@ -93,7 +93,7 @@ DataType read_dtype(const Node& node) {
   for (const DataType dtype : {DataType::float32, DataType::uint8, DataType::int8}) {
     if (name_of(dtype) == name) return dtype;
   }
-  node.refuse("float32, uint8 or int8");
+  node.refuse("float32, uint8 or int8", "This library knows no other types: run the bundle in another runtime");
 }
 
 std::int64_t read_positive(const Node& node) {
