@@ -58,6 +58,12 @@ class OnnxFile:
         name = "".join(char if char.isprintable() and char != "\\" else "_" for char in self.path.stem)
         return name if name.strip(".") else "model"
 
+    @property
+    def computes_in_float16(self) -> bool:
+        """Whether an input or a weight is of that type."""
+        types = {tensor.data_type for tensor in self.model.graph.initializer}
+        return TensorProto.FLOAT16 in types or any(spec.dtype == "float16" for spec in self.inputs)
+
     @cached_property
     def runner(self) -> OnnxRunner:
         """ONNX Runtime on the untouched file.

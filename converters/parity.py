@@ -55,6 +55,8 @@ GATES: Mapping[str, Tolerance] = {
     "equal": Tolerance(0.0, None, None, None),
 }
 
+DO_NOT_USE = "The file is not what its source computes: do not use it"
+
 # Where the standard's float32 is itself further than this, in units, from float64, the input says nothing of a file.
 ILL_CONDITIONED = 1e-5
 ILL_CONDITIONED_LEVELS = 1
@@ -411,7 +413,7 @@ def find_misses(metrics: Metrics, gate: Tolerance) -> list[str]:
     return misses
 
 
-def require_passed(report: ParityReport, where: object) -> None:
+def require_passed(report: ParityReport, where: object, remedy: str = DO_NOT_USE) -> None:
     """Refuse a report that misses its gate.
 
     Raises:
@@ -432,5 +434,5 @@ def require_passed(report: ParityReport, where: object) -> None:
     raise ParityError(
         f"{where}, rung '{report.rung}', output '{worst.tensor}', input '{worst.case}' item {worst.item}",
         f"{'; '.join(worst.failures)} ({len(failed)} of {len(report.tensors)} items fail)",
-        "The file is not what its source computes: do not use it",
+        remedy,
     )

@@ -162,7 +162,7 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
     def prove(rung: str, gate: str, runner: Runner) -> None:
         for report in expected.compare(rung, gate, runner):
             reports.append(report)
-            require_passed(report, folder.name)
+            require_passed(report, folder.name, standard.remedy)
 
     failed = folder.parent / f"{folder.name}.failed"
     clear_failed(failed)
@@ -186,7 +186,9 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
                     artifact = target.write(source, partial)
                 except ConversionError as error:
                     if not settings.skip_refused:
-                        raise
+                        where = f"{folder.name}, --to {target.name}, {error.where}"
+                        remedy = f"{error.remedy}, or leave {target.name} out of --to"
+                        raise type(error)(where, error.met, remedy) from error
                     refusal = error
                     unverified[target.name] = f"refused: {error.where}: {error.met}"
                     continue

@@ -14,6 +14,7 @@ from converters.from_onnx import build_waist, fix_sizes
 from converters.from_torch import export_onnx, fix_size
 from converters.onnx_file import OnnxFile
 from converters.onnx_inputs import OnnxInput, read_inputs, run_source, seeded_inputs
+from converters.parity import DO_NOT_USE
 from converters.parity_inputs import golden_input, short_inputs
 from converters.rewrites.accurate_norm import rewrite_accurate_norm
 from converters.runners import OnnxRunner, Runner, TorchRunner
@@ -48,6 +49,11 @@ class Standard(Protocol):
     @property
     def model(self) -> Model: ...
 
+    @property
+    def remedy(self) -> str:
+        """What to do about a file that misses its gate."""
+        ...
+
     def expect(self) -> Expected:
         """What it gives for the inputs that a conversion is judged on."""
         ...
@@ -67,6 +73,7 @@ class TorchStandard:
 
     model: ReferenceModel
     size: Size | None = None
+    remedy: str = DO_NOT_USE
 
     def expect(self) -> Expected:
         return run_reference(self.model, short_inputs(self.model.inputs, self.size))
@@ -139,6 +146,12 @@ class OnnxStandard:
             }
             outputs = tuple(_correct_shape(spec, given[spec.name].shape, sizes) for spec in outputs)
         return OnnxModel(inputs, outputs)
+
+    @property
+    def remedy(self) -> str:
+        if self.source.computes_in_float16:
+            return "It computes in float16, of which runtimes round the third digit differently: export it in float32"
+        return DO_NOT_USE
 
     @cached_property
     def _cases(self) -> tuple[OnnxInput, ...]:

@@ -309,7 +309,17 @@ TARGETS = {
 @pytest.mark.parametrize("case", TARGETS)
 def test_type_that_a_target_does_not_take_is_refused(case: str, tmp_path: Path) -> None:
     target, kind, body, said = TARGETS[case]
-    refuse(tmp_path, make_model(17, body, signature=TABLE.replace("float", kind)), said, to=target)
+    model = make_model(17, body, signature=TABLE.replace("float", kind))
+    refuse(tmp_path, model, f"net, --to trt, {said}", to=target)
+    refuse(tmp_path, model, ", or leave trt out of --to.", to=target)
+
+
+def test_float16_that_a_runtime_rounds_otherwise_is_refused_for_that_reason(tmp_path: Path) -> None:
+    weights = {"w": np.random.default_rng(0).normal(0, 0.3, (4, 3, 3, 3)).astype(np.float16)}
+    model = make_model(17, "c = Conv(x, w) y = Sigmoid(c)", weights, PLANE.replace("float", "float16"))
+    result = run_ganport("convert", write_model(tmp_path, model), "--to", "mxnet", "-o", tmp_path / "out")
+    assert result.exit_code == 3
+    assert "It computes in float16, of which runtimes round the third digit differently: export it in" in result.stderr
 
 
 def test_free_axis_that_no_profile_tells_is_refused_for_tensorrt(tmp_path: Path) -> None:
