@@ -17,7 +17,7 @@ from converters.prove import prove
 from converters.targets import TARGETS
 from converters.tensors import TensorSpec
 from parity_tests.architecture_cases import CASES, ArchitectureCase
-from reference import ARCHITECTURES, identify
+from reference import ARCHITECTURES, identify, open_architecture
 
 ROOT = Path(__file__).parent.parent
 RUN_HERE = ("onnx", "mxnet")
@@ -98,3 +98,13 @@ def test_a_plane_that_is_all_hole_gives_finite_numbers_everywhere(
 def test_engine_is_built(case: ArchitectureCase, made: Mapping[str, tuple[Path, Conversion]]) -> None:
     folder = made[case.name][1].bundle.folder
     assert (folder / f"{case.name}.engine").stat().st_size > 0
+
+
+def test_readme_gives_each_nets_smallest_size() -> None:
+    """Of partial-conv that of the usual depth, 7."""
+    least = {name: open_architecture(name).contract(raw=False).inputs[0].minimum for name in ARCHITECTURES}
+    edgeconnect = {least.pop("edgeconnect-edge"), least.pop("edgeconnect-inpaint")}
+    assert (edgeconnect, least.pop("partial-conv"), set(least.values())) == ({12}, 2**7, {8})
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    said = "They are at least 12 for EdgeConnect's, 8 for `deepfill-v2`, `cyclegan-resnet` and `style-transfer`"
+    assert said in readme
