@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from converters.parity_inputs import PHOTOS, SEED, make_input
 from converters.runners import OnnxRunner, Runner, TorchRunner
 from converters.targets import TARGETS
 from converters.tensors import Tensors, TensorSpec
+from converters.verify import read_target
 from reference import ARCHITECTURES, identify, list_contracts, open_architecture
 
 MASKS = ("large", "small", "border")
@@ -28,7 +30,7 @@ class Contestant:
     """One file, or pair of files, in one runtime.
 
     Attributes:
-        model: The bundle's or the architecture's name, a foreign file's stem.
+        model: The bundle's or the architecture's name, a foreign file's stem; the file where two have the same.
         file: As the user named it.
         target: A name in TARGETS, or TORCH for a checkpoint in eager mode.
         paths: As `Target.open` takes them.
@@ -117,7 +119,7 @@ def read_sources(
             if manifest["raw"]:
                 raw_sources |= {source["sha256"] for source in manifest["sources"]}
             for artifact in manifest["artifacts"]:
-                missing = TARGETS[artifact["target"]].missing_verifier()
+                missing = read_target(path, artifact).missing_verifier()
                 if missing is not None:
                     skipped[str(path), artifact["target"]] = missing
                     continue
@@ -141,8 +143,11 @@ def read_sources(
         elif not (path / MANIFEST).is_file():
             raise BundleError(path, "it is no bundle, checkpoint or ONNX file", "Name a bundle's folder or a file")
     groups: dict[frozenset[tuple[str, int | str]], list[Contestant]] = {}
+    named = Counter((contestant.model, contestant.target) for contestant in contestants)
     for contestant in contestants:
-        groups.setdefault(_signature(contestant.inputs), []).append(contestant)
+        alone = named[contestant.model, contestant.target] == 1
+        told = contestant if alone else replace(contestant, model=contestant.file)
+        groups.setdefault(_signature(told.inputs), []).append(told)
     return [Group(tuple(members), _make_feeds(members[0].inputs, size, batch)) for members in groups.values()], skipped
 
 

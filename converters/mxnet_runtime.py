@@ -81,6 +81,12 @@ class MxnetRunner:
         self._bound: tuple[tuple[tuple[int, ...], ...], Any] | None = None
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
+        """Outputs by name, in the contract's types and shapes.
+
+        Raises:
+            FeedError: `feeds` does not fit the contract.
+            BundleError: MXNet does not run the symbol on them.
+        """
         check_feeds(self._where, self.inputs, feeds)
         executor = self._executor(tuple(feeds[spec.name].shape for spec in self.inputs))
         for spec in self.inputs:

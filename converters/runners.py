@@ -125,6 +125,12 @@ class OnnxRunner:
         return read["inputs"], read["outputs"]
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
+        """Outputs by name.
+
+        Raises:
+            FeedError: `feeds` does not fit the contract, or the file itself.
+            UnrunnableError: there is not enough memory.
+        """
         check_feeds(self._where, self.inputs, feeds)
         from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 

@@ -59,7 +59,11 @@ class Standard(Protocol):
         ...
 
     def expect_golden(self, avoid: Collection[str]) -> Expected:
-        """What it gives for the case that is packed with the bundle, none of these names if there is another."""
+        """What it gives for the case that is packed with the bundle, none of these names.
+
+        Raises:
+            ParityError: there is no other.
+        """
         ...
 
     def build_waist(self, prove: Prove, say: Callable[[str], None]) -> Waist:

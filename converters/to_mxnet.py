@@ -137,7 +137,11 @@ class _Writer:
                 self._add_output(name, result, sizes)
 
     def finish(self) -> MxnetFiles:
-        """The files."""
+        """The files.
+
+        Raises:
+            UnsupportedOpError: a size that the graph depends on cannot be told to MXNet.
+        """
         heads = [self._head(output.name) for output in self._model.graph.output]
         full = self._context.graph
         graph, heads = full.prune(heads)

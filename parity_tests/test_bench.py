@@ -84,6 +84,16 @@ def test_bundle_checkpoint_and_foreign_file_are_measured_side_by_side(
     ]
 
 
+def test_files_of_the_same_name_are_told_apart_by_their_places(tmp_path: Path) -> None:
+    paths = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        paths.append(write_model(tmp_path / name, make_model(17, "y = Relu(x)")))
+    other = write_model(tmp_path, make_model(17, "y = Relu(x)"), "other")
+    (group,), _ = read_sources([*paths, other], (32, 32), 1)
+    assert [contestant.model for contestant in group.contestants] == [*map(str, paths), "other"]
+
+
 def test_buffers_are_photos_with_holes_and_differ(conversions: Mapping[str, Conversion]) -> None:
     (group,), _ = read_sources([conversions["edge"].bundle.folder], (32, 48), 2)
     grays = [feeds["gray"] for feeds in group.feeds]

@@ -38,7 +38,11 @@ class CookToom:
 
 
 def cook_toom(outputs: int, taps: int) -> CookToom:
-    """The matrices for `outputs` outputs of `taps` taps, at most 8 points; one output or one tap included."""
+    """The matrices for `outputs` outputs of `taps` taps, at most 8 points; one output or one tap included.
+
+    Raises:
+        ValueError: more points would be needed.
+    """
     count = outputs + taps - 1
     finite = POINTS[: count - 1]
     if len(finite) < count - 1:
