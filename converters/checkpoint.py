@@ -22,6 +22,9 @@ SUFFIXES = (".pth", ".pt", ".safetensors")
 DATA_PARALLEL_PREFIX = "module."
 # Where training scripts keep the generator's state dict: EdgeConnect, DeepFill v2, partial convolutions.
 GENERATOR_KEYS = ("generator", "G", "model")
+SAVE_ALONE = f"Save the generator's state dict alone, or as one of {', '.join(map(repr, GENERATOR_KEYS))}"
+# A tensor may repeat what it holds: beyond this many elements, memory is not risked on it. Nets have fewer altogether.
+MOST_REPEATED = 2**28
 
 
 @dataclass(frozen=True)
@@ -122,12 +125,11 @@ def _unwrap(path: Path, content: object) -> tuple[dict[str, Any], dict[str, Any]
     state: Mapping[Any, Any] = content
     settings: dict[str, Any] = {}
     wrapped = [key for key in GENERATOR_KEYS if isinstance(state.get(key), Mapping)]
+    several = wrapped or [str(key) for key, value in state.items() if _is_state_dict(value)]
+    if len(several) > 1:
+        raise CheckpointError(path, f"it holds several state dicts: {', '.join(several)}", "Save one generator's alone")
     if ("discriminator" in content or "D" in content) and not wrapped:
         raise CheckpointError(path, "it holds a discriminator", "Give the generator's file, the one named ..._gen.pth")
-    if len(wrapped) > 1:
-        raise CheckpointError(
-            path, f"it holds several state dicts: {', '.join(wrapped)}", "Save the generator's state dict alone"
-        )
     if wrapped:
         settings = {str(key): value for key, value in content.items() if isinstance(value, int | float | str)}
         state = state[wrapped[0]]
@@ -137,6 +139,12 @@ def _unwrap(path: Path, content: object) -> tuple[dict[str, Any], dict[str, Any]
     return tensors, settings
 
 
+def _is_state_dict(value: object) -> bool:
+    import torch
+
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(v, torch.Tensor) for v in value.values())
+
+
 def _clean(path: Path, tensors: dict[str, Any]) -> dict[str, Tensor]:
     import torch
 
@@ -144,11 +152,14 @@ def _clean(path: Path, tensors: dict[str, Any]) -> dict[str, Tensor]:
         raise CheckpointError(path, "it holds no tensors", "Give the generator's checkpoint")
     for key, value in tensors.items():
         if not isinstance(value, torch.Tensor):
-            raise CheckpointError(
-                path, f"'{key}' is a {type(value).__name__}, not a tensor", "Save the generator's state dict alone"
-            )
+            raise CheckpointError(path, f"'{key}' is a {type(value).__name__}, not a tensor", SAVE_ALONE)
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             raise CheckpointError(path, f"'{key}' is sparse, quantized or without values", "Save plain tensors")
+        held = value.untyped_storage().nbytes() // value.element_size()
+        if value.numel() > max(held, MOST_REPEATED):
+            raise CheckpointError(
+                path, f"'{key}' claims {value.numel()} elements and holds {held}", "Save plain tensors"
+            )
     cleaned = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     for key, value in cleaned.items():
         if (value.is_floating_point() or value.is_complex()) and not bool(torch.isfinite(value).all()):

@@ -85,13 +85,20 @@ def test_other_float_types_are_read_as_float32_without_loss_of_their_own(tmp_pat
         (torch.eye(3).to_sparse(), "'w' is sparse"),
         (torch.empty(3, device="meta"), "'w' is sparse, quantized or without values"),
         ({"inner": torch.ones(3)}, "'w' is a dict, not a tensor"),
+        (torch.zeros(1).expand(10**6, 10**5, 1, 1), "'w' claims 100000000000 elements and holds 1"),
+        (torch.zeros(3, dtype=torch.int8).expand(2**40, 3), f"'w' claims {3 * 2**40} elements and holds 3"),
     ],
-    ids=["NaN", "infinity", "float64 beyond float32", "sparse", "meta", "nested"],
+    ids=["NaN", "infinity", "float64 beyond float32", "sparse", "meta", "nested", "repeated", "repeated bytes"],
 )
 def test_tensor_that_is_no_plain_finite_one_is_refused_by_name(tmp_path: Path, value: object, said: str) -> None:
     torch.save({"fine": torch.ones(2), "w": value}, tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match=said):
         read_checkpoint(tmp_path / "a.pth")
+
+
+def test_tensor_that_repeats_what_it_holds_is_read_where_memory_is_not_at_risk(tmp_path: Path) -> None:
+    torch.save({"w": torch.full((3, 1), 2.0).expand(3, 500)}, tmp_path / "a.pth")
+    assert torch.equal(read_checkpoint(tmp_path / "a.pth").tensors["w"], torch.full((3, 500), 2.0))
 
 
 @pytest.mark.parametrize("key", ["generator", "G", "model"])
@@ -112,6 +119,15 @@ def test_state_dict_is_found_beside_what_training_needs(tmp_path: Path, key: str
         ({"iteration": 3, "discriminator": {"conv1.0.weight_orig": torch.ones(3)}}, "holds a discriminator"),
         ({"n_iter": 3, "D": {"conv1.weight": torch.ones(3)}}, "holds a discriminator"),
         ({"G": {"a": torch.ones(3)}, "model": {"a": torch.ones(3)}}, "several state dicts: G, model"),
+        (
+            {"G_A2B": {"a": torch.ones(3)}, "G_B2A": {"a": torch.ones(3)}, "D": {"b": torch.ones(3)}, "epoch": 3},
+            r"several state dicts: G_A2B, G_B2A, D\. Save one generator's alone",
+        ),
+        (
+            {"state_dict": {"a": torch.ones(3)}, "optimizer": {"state": {}, "param_groups": []}},
+            r"'state_dict' is a dict, not a tensor\. "
+            r"Save the generator's state dict alone, or as one of 'generator', 'G', 'model'\.",
+        ),
     ],
 )
 def test_file_without_a_state_dict_is_refused(tmp_path: Path, content: object, said: str) -> None:
