@@ -229,6 +229,53 @@ def test_nearest_architecture_is_named_with_what_differs(state: dict[str, Tensor
     assert said in str(caught.value)
 
 
+def make_patchgan(out: int = 1, kernel: int = 4, first: int = 0) -> dict[str, Tensor]:
+    """junyanz's discriminator with instance norms, which hold nothing; an eighth as wide.
+
+    Args:
+        first: Added to every index.
+    """
+    widths = (3, 8, 16, 32, 64, out)
+    state: dict[str, Tensor] = {}
+    for index, cin, cout in zip((0, 2, 5, 8, 11), widths[:-1], widths[1:], strict=True):
+        state[f"model.{index + first}.weight"] = torch.ones(cout, cin, kernel, kernel)
+        state[f"model.{index + first}.bias"] = torch.ones(cout)
+    return state
+
+
+BATCH_NORM = {"model.3.weight": torch.ones(16), "model.3.running_mean": torch.ones(16)}
+
+
+@pytest.mark.parametrize("more", [{}, BATCH_NORM], ids=["instance norm", "batch norm"])
+def test_cyclegans_discriminator_is_called_one(tmp_path: Path, more: dict[str, Tensor]) -> None:
+    checkpoint = read_checkpoint(write_state(tmp_path / "latest_net_D_A.pth", make_patchgan() | more))
+    with pytest.raises(ArchitectureError, match=r"it holds a discriminator\. .* named \.\.\._net_G\.pth"):
+        reference.identify(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        make_patchgan(out=3),
+        make_patchgan(kernel=3),
+        make_patchgan(first=1),
+        make_patchgan() | {"model.12.block.0.bias": torch.ones(1)},
+        {"model.0.weight": torch.ones(1, 3, 4, 4)},
+    ],
+    ids=["three channels", "3x3", "not at first", "a block", "one layer"],
+)
+def test_net_that_is_not_quite_cyclegans_discriminator_is_not_called_one(state: dict[str, Tensor]) -> None:
+    with pytest.raises(ArchitectureError, match="no architecture"):
+        reference.identify(make_checkpoint(state))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_generator_is_not_taken_for_a_discriminator(tmp_path: Path, case: ArchitectureCase) -> None:
+    shapes = {key: tuple(value.shape) for key, value in read_checkpoint(case.write(tmp_path)).tensors.items()}
+    for missing in shapes:
+        assert reference.name_of_generator_beside({key: shapes[key] for key in shapes if key != missing}) is None
+
+
 FOREIGN = {f"features.{layer}.weight": torch.ones(2) for layer in range(60)}
 
 

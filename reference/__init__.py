@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,8 @@ ARCHITECTURES = {
     "style-transfer": "reference.style_transfer:STYLE_TRANSFER",
 }
 PIPELINES = {"edgeconnect": "reference.edgeconnect_pipeline:PIPELINE"}
-
+# A tensor of CycleGAN's discriminator: its layer, and what it is there.
+PATCHGAN_KEY = re.compile(r"model\.(\d{1,3})\.(\w+)\Z", re.ASCII)
 
 MakeFeeds = Callable[[Array, Array, Array], Tensors]
 
@@ -177,9 +179,9 @@ def identify(checkpoint: Checkpoint) -> Architecture:
     if fitting:
         names = ", ".join(architecture.name for architecture in fitting)
         raise ArchitectureError(checkpoint.path, f"several architectures fit it: {names}", "Report this")
-    if any(key.startswith("conv1.0.weight") for key in shapes):
+    if beside := name_of_generator_beside(shapes):
         raise ArchitectureError(
-            checkpoint.path, "it holds a discriminator", "Give the generator's file, the one named ..._gen.pth"
+            checkpoint.path, "it holds a discriminator", f"Give the generator's file, the one named {beside}"
         )
     nearest = nearest_of(matches)
     if len(nearest.extra) < len(shapes):
@@ -191,6 +193,20 @@ def identify(checkpoint: Checkpoint) -> Architecture:
         found,
         f"Give a generator checkpoint of one of {', '.join(ARCHITECTURES)}",
     )
+
+
+def name_of_generator_beside(shapes: Shapes) -> str | None:
+    """What the generator's file is called, where the keys are those of a discriminator, EdgeConnect's or CycleGAN's."""
+    if any(key.startswith("conv1.0.weight") for key in shapes):
+        return "..._gen.pth"
+    layers = {key: PATCHGAN_KEY.match(key) for key in shapes}
+    kernels = {int(hit[1]): shapes[key] for key, hit in layers.items() if hit and hit[2] == "weight"}
+    kernels = {index: shape for index, shape in kernels.items() if len(shape) == 4}
+    if not all(layers.values()) or min(kernels, default=1) > 0 or len(kernels) == 1:
+        return None
+    if kernels[max(kernels)][0] == 1 and all(shape[2:] == (4, 4) for shape in kernels.values()):
+        return "..._net_G.pth"
+    return None
 
 
 def identify_pipeline(names: Sequence[str]) -> Pipeline:
