@@ -340,11 +340,14 @@ def _format_ports(specs: Sequence[TensorSpec]) -> str:
     arrays = [f"`{spec.name}`" for spec in specs if spec.shape[1] not in IMAGE_CHANNELS]
     axes = "{channels, height, width}, the axis N left out"
     if not arrays:
-        return f'Inputs and output are images of that size; with `"Ports" -> "Arrays"` they are arrays\n{axes}.'
+        return f'Inputs, of that size, and output are images; with `"Ports" -> "Arrays"` they are arrays\n{axes}.'
     if len(arrays) == len(specs):
-        return f"Inputs and output are arrays {axes}: none has the channels of an image."
-    named = f"{', '.join(arrays)}: {'an array' if len(arrays) == 1 else 'arrays'}\n{axes}"
-    return f'What has 1 or 3 channels is an image of that size, or with `"Ports" -> "Arrays"` an array; {named}.'
+        return f"Inputs, of that size, and output are arrays {axes}: none has the channels of an image."
+    named = f"{', '.join(arrays)}: {'an array' if len(arrays) == 1 else 'arrays'} {axes}"
+    return (
+        'Inputs are of that size. What has 1 or 3 channels is an image, or with `"Ports" -> "Arrays"` an array;\n'
+        f"{named}."
+    )
 
 
 SNIPPETS = {"onnx": _format_onnx, "mxnet": _format_mxnet, "trt": _format_engine, "wolfram": _format_wolfram}

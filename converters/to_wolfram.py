@@ -113,10 +113,20 @@ def format_package(files: WolframFiles, net: Net, inputs: Sequence[TensorSpec], 
     """The text of the package.
 
     Args:
-        inputs: Contract; H and W are free in all of them, or fixed.
-        outputs: Contract.
+        inputs: Contract.
+        outputs: Contract; what the NetGraph's ports say is left out of those that are not of the inputs' size.
+
+    Raises:
+        UnsupportedOpError: one "ImageSize" does not tell the inputs' sizes: several fixed ones, or one fixed side.
     """
     height, width = inputs[0].shape[-2:]
+    sizes = {spec.shape[-2:] for spec in inputs}
+    kinds = {isinstance(side, int) for size in sizes for side in size}
+    if len(kinds) > 1 or (kinds == {True} and len(sizes) > 1):
+        shapes = ", ".join(f"'{spec.name}' {spec.shape}" for spec in inputs)
+        raise UnsupportedOpError(
+            f"inputs {shapes}", 'one "ImageSize" does not tell their sizes', "Export them with one size, free or fixed"
+        )
     if isinstance(height, int) and isinstance(width, int):
         default = format_list((width, height))
         rule, test = f"and this net was converted for {default} only", f"size === {default}"
@@ -126,7 +136,13 @@ def format_package(files: WolframFiles, net: Net, inputs: Sequence[TensorSpec], 
         multiples = f"multiples of {multiple} and " if multiple > 1 else ""
         rule = f"both {multiples}{minimum} or more"
         test = f"MatchQ[size, {{_Integer, _Integer}}] && AllTrue[size, # >= {minimum} && Divisible[#, {multiple}] &]"
-    ports = [("inputPort", spec) for spec in inputs] + [("outputPort", spec) for spec in outputs]
+    ports = [_format_port("inputPort", spec) for spec in inputs]
+    for spec in outputs:
+        if has_size_of(spec, inputs):
+            ports.append(_format_port("outputPort", spec))
+        else:
+            channels = spec.shape[1] if isinstance(spec.shape[1], int) else 0
+            ports.append(f"inferredPort[{format_string(spec.name)}, ports, {channels}]")
     return _fill(
         "package.wl",
         {
@@ -140,13 +156,20 @@ def format_package(files: WolframFiles, net: Net, inputs: Sequence[TensorSpec], 
             "default_size": default,
             "size_test": test,
             "weight_names": _lines(map(format_string, net.weights)),
-            "port_options": _lines(
-                f"{format_string(spec.name)} -> {port}[ports, {spec.shape[1]}, size]" for port, spec in ports
-            ),
+            "port_options": _lines(ports),
             "layers": _lines(f"{format_string(name)} -> {layer}" for name, layer in net.layers.items()),
             "connections": _lines(net.connections),
         },
     )
+
+
+def _format_port(port: str, spec: TensorSpec) -> str:
+    return f"{format_string(spec.name)} -> {port}[ports, {spec.shape[1]}, size]"
+
+
+def has_size_of(output: TensorSpec, inputs: Sequence[TensorSpec]) -> bool:
+    """Whether an output is, by the contract, of the inputs' height and width and of known channels."""
+    return output.shape[-2:] == inputs[0].shape[-2:] and isinstance(output.shape[1], int)
 
 
 def format_check(files: WolframFiles, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], gate: float) -> str:
@@ -191,7 +214,8 @@ def _describe(
         for spec in specs:
             meaning = f": {spec.meaning}" if spec.meaning else ""
             span = "any" if spec.value_range is None else f"from {spec.value_range[0]:g} to {spec.value_range[1]:g}"
-            sentences.append(f'{kind} "{spec.name}", channels: {spec.shape[1]}, values: {span}{meaning}.')
+            channels = spec.shape[1] if isinstance(spec.shape[1], int) else "as the net gives"
+            sentences.append(f'{kind} "{spec.name}", channels: {channels}, values: {span}{meaning}.')
     return "\n".join(sentences)
 
 

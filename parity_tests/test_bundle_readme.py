@@ -75,10 +75,10 @@ def test_variables_of_the_wolfram_language_are_letters_and_digits_and_no_symbols
 @pytest.mark.parametrize(
     ("ports", "said"),
     [
-        ({"x": 1}, "Inputs and output are images of that size; with"),
+        ({"x": 1}, "Inputs, of that size, and output are images; with"),
         (
             {"x": 4},
-            'What has 1 or 3 channels is an image of that size, or with `"Ports" -> "Arrays"` an array; `x`: an',
+            'What has 1 or 3 channels is an image, or with `"Ports" -> "Arrays"` an array; `x`: an array {',
         ),
         ({"x": 4, "z": 1, "v": 2}, "an array; `x`, `v`: arrays {channels, height, width}, the axis N left out."),
     ],

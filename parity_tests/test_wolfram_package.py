@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from converters.errors import UnsupportedOpError
 from converters.tensors import TensorSpec
 from converters.to_wolfram import TEMPLATES, WolframFiles, format_check, format_package
 from converters.wolfram_ops import Net
@@ -141,6 +142,32 @@ def test_usage_and_check_of_a_foreign_net_claim_nothing_that_its_file_does_not(t
     assert kernel.said == ['size: {0, 5} is no size of this net. "ImageSize" is {width, height}, both 1 or more.']
     check = format_check(WolframFiles("net"), specs[:1], specs[1:], GATE)
     assert "its source gave: the untouched PyTorch module, or ONNX Runtime on the ONNX file." in check
+
+
+@pytest.mark.parametrize("shape", [("N", 3, "H2", "W2"), ("N", "C", "H", "W"), ("N", 4, "H2", "W2")], ids=str)
+def test_port_of_an_output_whose_size_or_channels_the_file_leaves_open_says_neither(
+    shape: tuple[int | str, ...], tmp_path: Path
+) -> None:
+    net = Net()
+    net.add("y_layer", "ElementwiseLayer[Ramp]", ['NetPort["x"]'])
+    text = format_package(WolframFiles("net"), net, [TensorSpec("x", ("N", 4, "H", "W"))], [TensorSpec("y", shape)])
+    (tmp_path / "net.wl").write_text(text, encoding="ascii")
+    kernel = load(tmp_path / "net.wl", [])
+    for ports, said in (("Arrays", False), ("Images", shape[1] == 3)):
+        graph = kernel.evaluate(f'BuildNet["Ports" -> "{ports}", "ImageSize" -> {{16, 24}}]')
+        rules = dict(rule.arguments for rule in graph.arguments[2:])
+        assert rules.pop("x") == [4, 24, 16]
+        decoder = Call("NetDecoder", (["Image", Call("Rule", (Symbol("ColorSpace"), "RGB"))],))
+        assert rules == ({"y": decoder} if said else {})
+
+
+@pytest.mark.parametrize("sizes", [((64, 64), (32, 32)), ((64, 64), ("H", "W")), ((64, "W"),)], ids=str)
+def test_inputs_whose_sizes_one_option_does_not_tell_are_refused(sizes: tuple[tuple[int | str, ...], ...]) -> None:
+    specs = [TensorSpec(f"x{i}", ("N", 3, *size)) for i, size in enumerate(sizes)]
+    with pytest.raises(
+        UnsupportedOpError, match=r'inputs \'x0\' .*: one "ImageSize" does not tell their sizes\. Export'
+    ):
+        format_package(WolframFiles("net"), Net(), specs, [TensorSpec("y", ("N", 3, "H", "W"))])
 
 
 def test_package_leaves_only_its_builder_to_the_user(kernel: Kernel) -> None:

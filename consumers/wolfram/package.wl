@@ -56,9 +56,9 @@ readWeights[file_] := Module[{weights = Quiet[Import[file, "WXF"]]},
 
 build[$Failed, _, _] := $Failed
 
-build[weights_, size_, ports_] := NetGraph[layers[weights], connections,
+build[weights_, size_, ports_] := NetGraph[layers[weights], connections, Sequence @@ DeleteCases[{
 @port_options@
-]
+}, None]]
 
 inputPort["Images", 1, size_] := NetEncoder[{"Image", size, ColorSpace -> "Grayscale"}]
 inputPort["Images", 3, size_] := NetEncoder[{"Image", size, ColorSpace -> "RGB"}]
@@ -67,6 +67,10 @@ inputPort[_, channels_, {width_, height_}] := {channels, height, width}
 outputPort["Images", 1, _] := NetDecoder[{"Image", ColorSpace -> "Grayscale"}]
 outputPort["Images", 3, _] := NetDecoder[{"Image", ColorSpace -> "RGB"}]
 outputPort[_, channels_, {width_, height_}] := {channels, height, width}
+
+(* Of an output that the file does not say to be of the inputs' size: a NetGraph infers what it is not told. *)
+inferredPort[name_, "Images", channels : 1 | 3] := name -> outputPort["Images", channels, {}]
+inferredPort[__] := None
 
 layers[weights_] := <|
 @layers@
