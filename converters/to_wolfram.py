@@ -177,8 +177,8 @@ def format_check(files: WolframFiles, inputs: Sequence[TensorSpec], outputs: Seq
 
     Args:
         inputs: Contract.
-        outputs: Contract, of one output.
-        gate: Largest absolute difference that passes.
+        outputs: Contract.
+        gate: Largest difference that passes, of an output without a known range in units of its largest value.
     """
     return _fill(
         "check.wl",
@@ -190,7 +190,11 @@ def format_check(files: WolframFiles, inputs: Sequence[TensorSpec], outputs: Seq
                 f'{format_string(spec.name)} -> readArray[file["{GOLDEN}", {format_string(f"input_{spec.name}.npy")}]]'
                 for spec in inputs
             ),
-            "output": f'file["{GOLDEN}", {format_string(f"output_{outputs[0].name}.npy")}]',
+            "names": _lines(format_string(spec.name) for spec in outputs),
+            "outputs": _lines(
+                f'readArray[file["{GOLDEN}", {format_string(f"output_{spec.name}.npy")}]]' for spec in outputs
+            ),
+            "relative": ", ".join(str(spec.value_range is None) for spec in outputs),
             "gate": format_real(gate),
             "onnx": format_string(files.onnx),
             "symbol": format_string(files.symbol),

@@ -316,6 +316,35 @@ def test_check_tries_one_item_where_a_batch_is_refused(folder: Path, golden: dic
     assert said[0] == "NetGraph: passed, largest difference 0."
 
 
+@pytest.mark.parametrize("heads", ["named", "in order"])
+@pytest.mark.parametrize(
+    ("output", "error", "verdict"),
+    [("y", 0.5, "passed"), ("y", 2, "FAILED"), ("z", 0.5, "passed"), ("z", 2, "FAILED"), ("z", 0.02, "passed")],
+)
+def test_check_holds_every_output_and_one_of_unknown_range_in_units_of_its_largest_value(
+    output: str, error: float, verdict: str, heads: str, tmp_path: Path
+) -> None:
+    (tmp_path / "golden").mkdir()
+    arrays = {"z": 100 * floats(1, 1, 2, 3, seed=1), "y": floats(1, 2, 2, 3, seed=2)}
+    np.save(tmp_path / "golden" / "input_x.npy", floats(1, 1, 2, 3))
+    for name, array in arrays.items():
+        np.save(tmp_path / "golden" / f"output_{name}.npy", array)
+    unit = np.abs(arrays["z"]).max() if output == "z" else 1
+    arrays[output] = arrays[output].copy()
+    arrays[output].flat[-1] += error * GATE * unit
+    specs = [TensorSpec("z", ("N", 1, "H", "W")), TensorSpec("y", ("N", 2, "H", "W"), value_range=(0.0, 1.0))]
+    check = format_check(WolframFiles("net"), [TensorSpec("x", ("N", 1, "H", "W"))], specs, GATE)
+    (tmp_path / "net-check.wl").write_text(check, encoding="ascii")
+    (tmp_path / "net.wl").write_text("")
+    kernel = Kernel()
+    kernel.evaluate(BINARY_READ_LIST)
+    given = [("y", "z"), ("z", "y")][heads == "in order"]
+    result = ", ".join(f"{quote(name if heads == 'named' else name * 2)} -> {as_list(arrays[name])}" for name in given)
+    kernel.evaluate(f"Ganport`BuildNet`BuildNet[___][_] := <|{result}|>")
+    kernel.get(tmp_path / "net-check.wl")
+    assert kernel.said[0].startswith(f"NetGraph: {verdict}")
+
+
 def test_check_names_the_files_that_the_other_targets_write() -> None:
     files = WolframFiles("any")
     spec = TensorSpec("x", ("N", 1, "H", "W"))

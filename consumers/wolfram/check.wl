@@ -26,13 +26,33 @@ inputs = <|
 @inputs@
 |>;
 
-expected = Flatten[readArray[@output@]];
+names = {
+@names@
+};
 
-(* Greatest difference of a net's result, $Failed if it is not as many numbers. *)
-difference[result_Association] := difference[First[Values[result]]]
+expected = Map[Flatten, {
+@outputs@
+}];
 
-difference[result_] := Module[{actual = Flatten[{Normal[result]}]},
-  If[VectorQ[actual, NumberQ] && Length[actual] === Length[expected], Max[Abs[actual - expected]], $Failed]
+(* Differences of an output whose range is not known are in units of its largest value. *)
+unit[values_, relative_] := With[{largest = Max[Abs[values]]}, If[relative && largest > 0, largest, 1]]
+
+units = MapThread[unit, {expected, {@relative@}}];
+
+(* Greatest difference of a net's results, $Failed if they are not as many numbers. Names may be a route's own. *)
+difference[results_Association] := compare[
+  If[Complement[names, Keys[results]] === {}, Map[results, names], Values[results]]
+]
+
+difference[result_] := compare[{result}]
+
+compare[results_] := If[Length[results] === Length[names],
+  With[{found = MapThread[distance, {results, expected, units}]}, If[MemberQ[found, $Failed], $Failed, Max[found]]],
+  $Failed
+]
+
+distance[result_, wanted_, unit_] := Module[{actual = Flatten[{Normal[result]}]},
+  If[VectorQ[actual, NumberQ] && Length[actual] === Length[wanted], Max[Abs[actual - wanted]]/unit, $Failed]
 ]
 
 (* A NetGraph takes a batch of arrays or one of them, an external net what its file says: both ways are tried. *)
