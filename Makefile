@@ -21,8 +21,9 @@ demo: $(VENV)/run.stamp
 	$(BIN)/ganport convert --pipeline --to onnx,trt -o $(OUT) --overwrite
 	$(BIN)/ganport inpaint $(PHOTO) reference/photos/coffee-mask.png --bundle $(OUT)/edgeconnect -o $(OUT)/coffee-inpainted.png
 
+# Two processes of one thread each, a file of tests after another.
 test: $(VENV)/dev.stamp $(CPP)/deps.stamp $(OLDEST) $(STRANGERS) lint
-	$(BIN)/python -m pytest -q --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15
 
 # Nothing else should run meanwhile; it takes a quarter of an hour.
 bench: $(VENV)/bench.stamp
