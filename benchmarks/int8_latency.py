@@ -20,7 +20,7 @@ import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from converters.bench import read_environment
-from converters.parity import measure
+from converters.metrics import measure
 from converters.parity_inputs import PHOTOS, make_input
 from converters.pipeline import Settings, convert
 from converters.tensors import Tensors

@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from converters.errors import CheckpointError, ProfileError
-from converters.parity import GATES, ComparedCase, ParityReport, compare, hole_of
+from converters.gates import GATES
+from converters.parity import ComparedCase, ParityReport, compare, hole_of
 from converters.parity_inputs import SEED, ParityInput
 from converters.runners import Runner, TorchRunner
 from converters.tensors import Tensors, TensorSpec

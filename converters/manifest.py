@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from converters.bundle import GOLDEN, MANIFEST, SCHEMA_VERSION, describe_files, write_json
 from converters.cpp_readme import format_cpp_readme
+from converters.gates import GATES
 from converters.mxnet_runtime import WITHOUT_BOOL
-from converters.parity import GATES, ParityReport
+from converters.parity import ParityReport
 from converters.parity_report import METRIC_FORMS, format_number
 from converters.targets import Artifact
 from converters.tensors import TensorSpec

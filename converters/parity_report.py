@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.bundle import write_json
-from converters.parity import ILL_CONDITIONED, ILL_CONDITIONED_NUDGED, ParityReport, TensorParity
+from converters.gates import ILL_CONDITIONED, ILL_CONDITIONED_NUDGED
+from converters.parity import ParityReport, TensorParity
 from converters.parity_inputs import SEED
 
 if TYPE_CHECKING:

@@ -284,7 +284,7 @@ class WolframTarget:
         return "written, numbers not checked: no Mathematica kernel here has run it"
 
     def write(self, source: Source, folder: Path) -> Artifact:
-        from converters.parity import GATES
+        from converters.gates import GATES
         from converters.to_wolfram import WolframFiles, convert_to_wolfram, format_check, format_package
         from converters.wolfram_weights import serialize_weights, wolframclient_version
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from converters.bundle import Bundle, read_bundle, verify_hashes
 from converters.errors import BundleError, ParityError, ProfileError, UnrunnableError
-from converters.parity import GATES, Metrics, find_misses, measure, unit_of
+from converters.gates import GATES
+from converters.metrics import Metrics, find_misses, measure, unit_of
 from converters.targets import TARGETS, Target
 
 

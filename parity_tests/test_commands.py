@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from cli import main
-from converters.parity import GATES
+from converters.gates import GATES
 from converters.pipeline import Conversion
 from converters.targets import TARGETS
 from parity_tests.command import list_tree, remembered_exports, run_ganport

@@ -13,9 +13,10 @@ from onnx import ModelProto, numpy_helper
 from converters import onnx_file, standards
 from converters.errors import ParityError
 from converters.expected import Expected
+from converters.gates import GATES
 from converters.onnx_file import read_onnx
 from converters.onnx_float64 import run_float64
-from converters.parity import GATES, ComparedCase, ParityReport, compare
+from converters.parity import ComparedCase, ParityReport, compare
 from converters.standards import OnnxStandard
 from converters.tensors import Array
 from parity_tests.command import run_ganport

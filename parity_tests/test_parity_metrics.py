@@ -13,17 +13,9 @@ import pytest
 
 from converters.errors import ParityError
 from converters.expected import nudge
-from converters.parity import (
-    GATES,
-    ILL_CONDITIONED,
-    ComparedCase,
-    ParityReport,
-    TensorParity,
-    Tolerance,
-    compare,
-    measure,
-    require_passed,
-)
+from converters.gates import GATES, ILL_CONDITIONED, Tolerance
+from converters.metrics import measure
+from converters.parity import ComparedCase, ParityReport, TensorParity, compare, require_passed
 from converters.parity_report import write_parity
 from converters.tensors import Array
 

@@ -14,7 +14,9 @@ from click.testing import Result
 from onnx import ModelProto, numpy_helper
 
 from converters import standards
-from converters.parity import GATES, ComparedCase, compare, unit_of
+from converters.gates import GATES
+from converters.metrics import unit_of
+from converters.parity import ComparedCase, compare
 from converters.tensors import Array
 from parity_tests.command import rewrite_hashes, run_ganport
 from parity_tests.cpp_build import require_refusal, run

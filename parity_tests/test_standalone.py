@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
-from converters.parity import GATES
+from converters.gates import GATES
 from converters.pipeline import Conversion
 from parity_tests.command import run_ganport
 from parity_tests.foreign_models import make_model, write_model

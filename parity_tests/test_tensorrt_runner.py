@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from converters import tensorrt_runtime
 from converters.errors import BundleError, FeedError, ProfileError, UnrunnableError
-from converters.parity import GATES
+from converters.gates import GATES
 from converters.pipeline import Conversion
 from converters.targets import TensorrtTarget
 from converters.tensorrt_runtime import TensorrtRunner, has_gpu

@@ -10,7 +10,7 @@ import pytest
 
 from converters import wolfram_weights
 from converters.errors import UnrunnableError
-from converters.parity import GATES
+from converters.gates import GATES
 from converters.pipeline import Conversion
 from converters.targets import TARGETS, with_those_beside
 from parity_tests.command import list_tree, remembered_exports, run_ganport

@@ -16,7 +16,8 @@ import pytest
 from converters.checkpoint import read_checkpoint
 from converters.expected import Expected, run_reference
 from converters.from_torch import export_onnx, fix_size
-from converters.parity import GATES, require_passed
+from converters.gates import GATES
+from converters.parity import require_passed
 from converters.parity_inputs import make_input, short_inputs
 from converters.runners import TorchRunner
 from converters.simplify import simplify
