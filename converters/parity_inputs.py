@@ -18,6 +18,8 @@ SEED = 20190101
 PHOTOS = ("astronaut", "chelsea", "coffee")
 IMAGES = (*PHOTOS, "constant", "checkerboard", "noise")
 MASKS = ("small", "large", "most", "border", "none", "full")
+# Sizes are multiples of this where a net halves them five times or more.
+DEEP = 32
 CANNY_SIGMA = 2.0
 PHOTO_FOLDER = Path(__file__).parent.parent / "reference" / "photos"
 
@@ -54,6 +56,8 @@ MakeInputs = Callable[[Sequence[TensorSpec]], tuple[ParityInput, ...]]
 def short_inputs(inputs: Sequence[TensorSpec], size: tuple[int, int] | None = None) -> tuple[ParityInput, ...]:
     """What `convert` gates on: every image and every mask at 96x128 in batches of 2, 12x12, a photo with an 83 % hole.
 
+    Deep nets (see DEEP) also get a photo of four times their multiple of which a corner is known.
+
     Args:
         inputs: Contract; sizes that it does not allow become the next that it does.
         size: (H, W) of a model with static shapes: the same pairs at that size, one at a time.
@@ -64,7 +68,14 @@ def short_inputs(inputs: Sequence[TensorSpec], size: tuple[int, int] | None = No
         *_batches(0, fit_size(inputs, (96, 128))),
         make_input([("astronaut", "border")], fit_size(inputs, (12, 12))),
         make_input([("astronaut", "most")], fit_size(inputs, (256, 256))),
+        *_corner(inputs),
     )
+
+
+def _corner(inputs: Sequence[TensorSpec]) -> list[ParityInput]:
+    """For nets that halve their size often, and may carry the mask along: a hole that is still there in their depth."""
+    multiple = max(spec.multiple_of for spec in inputs)
+    return [make_input([("coffee", "corner")], (4 * multiple, 4 * multiple))] if multiple >= DEEP else []
 
 
 def long_inputs(inputs: Sequence[TensorSpec]) -> tuple[ParityInput, ...]:
@@ -142,7 +153,10 @@ def _photo(name: str, size: tuple[int, int]) -> Array:
 
 
 def make_mask(name: str, size: tuple[int, int]) -> Array:
-    """(H, W) float32, 1 in the hole: none, small (strokes), large (40 %), most (83 %), border (touches it), full."""
+    """(H, W) float32, 1 in the hole: none, small (strokes), large (40 %), most (83 %), border (touches it), full.
+
+    Of "corner" only a sixteenth of each side is known.
+    """
     return _MASKS[name](*size).astype(np.float32)
 
 
@@ -172,6 +186,7 @@ _MASKS: dict[str, Callable[[int, int], Array]] = {
     "most": lambda height, width: _box(height, width, 0.045, 0.045, 0.955, 0.957),
     "border": lambda height, width: _box(height, width, 0.0, 0.5, 0.6, 1.0) | _box(height, width, 0.8, 0.0, 1.0, 0.2),
     "full": lambda height, width: np.ones((height, width), bool),
+    "corner": lambda height, width: ~_box(height, width, 0.0, 0.0, 1 / 16, 1 / 16),
 }
 
 

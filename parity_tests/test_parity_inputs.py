@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from converters.errors import PhotoError
-from converters.parity_inputs import long_inputs, short_inputs, user_inputs
+from converters.parity_inputs import long_inputs, make_mask, short_inputs, user_inputs
 from converters.tensors import TensorSpec, fit_size
 from converters.to_tensorrt import Profile
 
@@ -48,6 +48,16 @@ def test_every_input_of_a_deep_net_keeps_to_its_contract() -> None:
     for given in long_inputs(contract((128, 128))):
         assert not any(side % 128 for side in given.photo.shape[2:])
     assert {given.photo.shape[0] for given in short_inputs(contract((128, 128)))} == {1, 2}
+
+
+def test_deep_net_gets_a_photo_of_which_a_corner_is_known() -> None:
+    def corners(multiple: int) -> list[str]:
+        return [given.name for given in short_inputs(contract((multiple, multiple))) if "corner" in given.name]
+
+    assert (corners(8), corners(32), corners(128)) == ([], ["coffee/corner 128x128"], ["coffee/corner 512x512"])
+    known = make_mask("corner", (512, 512)) == 0
+    assert known[:32, :32].all()
+    assert known.sum() == 32 * 32
 
 
 def test_engine_profile_keeps_to_the_contract() -> None:

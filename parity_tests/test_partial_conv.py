@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from onnx import ModelProto
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,11 +16,9 @@ import reference
 from converters.checkpoint import Checkpoint, read_checkpoint
 from converters.errors import ArchitectureError, FeedError
 from converters.from_torch import export_onnx
-from converters.mxnet_runtime import MxnetRunner, missing_mxnet
 from converters.runners import OnnxRunner
 from converters.simplify import simplify
 from converters.tensors import check_feeds
-from converters.to_mxnet import convert_to_mxnet
 from parity_tests.partial_conv_states import LAYOUTS, make_state, write_checkpoint
 from reference import ReferenceModel
 from reference.partial_conv import PartialConv
@@ -389,57 +386,6 @@ def test_exported_net_is_made_of_plain_operators_and_computes_the_same(layout: s
             assert farthest(torch.from_numpy(result), expected) < BETWEEN_RUNTIMES
             known = np.broadcast_to(mask.numpy() == 0, result.shape)
             assert np.array_equal(result[known], photo.numpy()[known])
-
-
-@pytest.fixture(scope="module", params=LAYOUTS)
-def exported(request: pytest.FixtureRequest) -> tuple[ReferenceModel, ModelProto]:
-    """The net in torch, and its simplified graph; read only."""
-    model = build(request.param)
-    return model, simplify(export_onnx(model, model.module))
-
-
-def distance_from_torch(runner: OnnxRunner | MxnetRunner, model: ReferenceModel) -> float:
-    """Of a photo of which a corner is known, as the runner fills it; in units of the largest value."""
-    photo, mask = make_photo(1, 3, 64, 96), make_corner(64, 96)
-    result = runner.run({"image": photo.numpy(), "mask": mask.numpy()})["result"]
-    expected = model.module(photo, mask)
-    return farthest(torch.from_numpy(result), expected) / float(expected.abs().max())
-
-
-def test_masks_that_are_partly_valid_in_the_whole_decoder_are_enlarged_as_torch_does(
-    exported: tuple[ReferenceModel, ModelProto],
-) -> None:
-    model, graph = exported
-    assert distance_from_torch(OnnxRunner(graph.SerializeToString(), model.inputs, model.outputs), model) < (
-        BETWEEN_RUNTIMES
-    )
-
-
-@pytest.mark.skipif(missing_mxnet() is not None, reason=str(missing_mxnet()))
-def test_mxnet_enlarges_partly_valid_masks_as_torch_does(
-    exported: tuple[ReferenceModel, ModelProto], tmp_path: Path
-) -> None:
-    model, graph = exported
-    files = convert_to_mxnet(graph)
-    symbol, params = tmp_path / "net-symbol.json", tmp_path / "net-0000.params"
-    symbol.write_text(files.symbol_json)
-    params.write_bytes(files.params)
-    with MxnetRunner(symbol, params, model.inputs, model.outputs) as runner:
-        assert distance_from_torch(runner, model) < BETWEEN_RUNTIMES
-
-
-def test_mask_enlarged_one_pixel_off_would_show(exported: tuple[ReferenceModel, ModelProto]) -> None:
-    """In every layer of the decoder: a graph that rounds positions up, there alone, is far from torch's answer."""
-    model, graph = exported
-    enlarged = [node.name for node in graph.graph.node if node.op_type == "Resize"]
-    assert len(enlarged) == 2 * LAYERS  # features and mask
-    for name in enlarged:
-        broken = copy.deepcopy(graph)
-        (node,) = (node for node in broken.graph.node if node.name == name)
-        (mode,) = (attribute for attribute in node.attribute if attribute.name == "nearest_mode")
-        mode.s = b"ceil"
-        distance = distance_from_torch(OnnxRunner(broken.SerializeToString(), model.inputs, model.outputs), model)
-        assert distance > SEEN, name
 
 
 def test_net_deeper_than_photos_are_large_is_refused(tmp_path: Path) -> None:
