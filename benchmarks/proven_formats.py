@@ -11,9 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from converters.bench import read_environment
-from converters.errors import ConversionError
 from converters.formats import Support, format_support, write_support
-from converters.pipeline import Settings, convert
+from converters.pipeline import Conversion, Settings, convert
 from converters.targets import TARGETS, Artifact
 from parity_tests.architecture_cases import CASES
 
@@ -23,13 +22,16 @@ RUNTIMES = {"onnx": "onnxruntime", "mxnet": "mxnet"}
 THREADS = 2
 
 
-def measure_support(architecture: str, checkpoint: Path, target: str, folder: Path) -> Support:
-    """Convert one checkpoint to one target."""
-    try:
-        (conversion,) = convert([checkpoint], Settings((target,), folder), lambda step: None)
-    except ConversionError as error:
-        return Support(architecture, target, "", f"refused: {error.where}: {error.met}", None)
-    artifact = next(artifact for artifact in conversion.artifacts if artifact.target == target)
+def measure_support(architecture: str, checkpoint: Path, folder: Path) -> list[Support]:
+    """Convert one checkpoint to every target."""
+    (conversion,) = convert([checkpoint], Settings(tuple(TARGETS), folder, skip_refused=True), lambda step: None)
+    return [_read_support(architecture, target, conversion) for target in TARGETS]
+
+
+def _read_support(architecture: str, target: str, conversion: Conversion) -> Support:
+    artifact = next((artifact for artifact in conversion.artifacts if artifact.target == target), None)
+    if artifact is None:
+        return Support(architecture, target, "", conversion.unverified[target], None)
     report = next((report for report in conversion.reports if report.rung == target), None)
     if report is None:
         return Support(architecture, target, artifact.precision, conversion.unverified[target], None)
@@ -52,9 +54,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for case in CASES:
-            checkpoint = case.write(Path(scratch))
-            for target in TARGETS:
-                row = measure_support(case.name, checkpoint, target, Path(scratch) / target)
+            for row in measure_support(case.name, case.write(Path(scratch)), Path(scratch) / "out"):
                 rows.append(row)
                 print(*row.to_json().values())
     write_support(rows, read_environment(THREADS))
