@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from converters.errors import ParityError
 from converters.expected import Expected, Given, Model, run_reference
 from converters.from_onnx import build_waist, fix_sizes
@@ -186,11 +188,13 @@ class OnnxStandard:
 
     @cached_property
     def _float64(self) -> tuple[Tensors, ...] | None:
-        """Of every case; None where that is not of the same shapes, or not in float64 throughout."""
+        """Of every case; None where that is not of the same shapes, not finite, or not in float64 throughout."""
         found: list[Tensors] = []
         for case, float32 in zip(self._cases, self._outputs, strict=True):
             outputs = self.source.run_float64(case.feeds)
             if outputs is None or any(outputs[name].shape != array.shape for name, array in float32.items()):
+                return None
+            if not all(np.isfinite(array).all() for array in outputs.values()):
                 return None
             found.append(outputs)
         return tuple(found)

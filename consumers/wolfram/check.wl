@@ -35,7 +35,7 @@ expected = Map[Flatten, {
 }];
 
 (* Differences of an output whose range is not known are in units of its largest value. *)
-unit[values_, relative_] := With[{largest = Max[Abs[values]]}, If[relative && largest > 0, largest, 1]]
+unit[values_, relative_] := If[relative, Max[Max[Abs[values]], 0.05], 1]
 
 units = MapThread[unit, {expected, {@relative@}}];
 

@@ -54,15 +54,18 @@ std::string format(const char* form, double value) {
 
 }  // namespace
 
+// Small outputs are rounded as the numbers near 1 are that they are computed from.
+constexpr double smallest_unit = 0.05;
+
 double unit_of(const Tensor& expected) {
   if (expected.dtype != DataType::float32) return 1;
-  double unit = 0;
+  double unit = smallest_unit;
   const float* values = expected.as<float>();
   for (std::size_t i = 0; i < expected.bytes.size() / sizeof(float); ++i) {
     const double magnitude = std::fabs(static_cast<double>(values[i]));
     if (std::isfinite(magnitude)) unit = std::max(unit, magnitude);
   }
-  return unit > 0 ? unit : 1;
+  return unit;
 }
 
 Metrics measure(const Tensor& actual, const Tensor& expected, double unit) {

@@ -26,7 +26,7 @@ struct Metrics {
   std::size_t non_finite = 0;
 };
 
-/// The largest magnitude of an output of floats; 1 where all of it is 0, and of whole numbers.
+/// The largest magnitude of an output of floats, at least 0.05; 1 of whole numbers.
 double unit_of(const Tensor& expected);
 
 /// Measure `actual` against `expected`, of one dtype and shape and not empty, in float64 arithmetic; errors are divided
