@@ -52,7 +52,8 @@ class Translation:
             UnsupportedOpError: it is computed in the graph.
         """
         if value.array is None:
-            raise self.refuse(f"its {role} '{value.name}' is computed in the graph", f"Export the {role} as a constant")
+            remedy = f"Export the {role} as a constant, or convert with --size HxW if it follows from the size"
+            raise self.refuse(f"its {role} '{value.name}' is computed in the graph", remedy)
         return value.array
 
     def require_rank(self, value: Operand) -> int:
