@@ -126,6 +126,18 @@ REFUSED: dict[str, tuple[str, Weights, str, str]] = {
         "(float[1, 2, 2] x) => (float y)",
         "its input has rank 3 and its windows 2 axes",
     ),
+    "automatic pads of dilated windows": (
+        'y = MaxPool <kernel_shape = [2], dilations = [2], auto_pad = "SAME_UPPER"> (x)',
+        {},
+        "(float[1, 2, 6] x) => (float[1, 2, 6] y)",
+        "its auto_pad is SAME_UPPER and its dilations",
+    ),
+    "pads that cut off all there is": (
+        "y = Pad(x, p)",
+        {"p": np.array([1, -1])},
+        "(float[1] x) => (float[1] y)",
+        "it cuts 1 of axis 0, which has 1",
+    ),
     "corners of a length that is not whole": (
         'y = Resize <coordinate_transformation_mode = "align_corners", mode = "linear"> (x, , s)',
         {"s": np.array([1, 1, 0.7], np.float32)},

@@ -59,6 +59,9 @@ def _pad(emit: Emitter, x: Value, pads: Sequence[int], axes: Sequence[int] | Non
         amounts[axis] = (pads[index], pads[index + len(over)])
     for axis, (begin, end) in enumerate(amounts):
         if begin < 0 or end < 0:
+            size, cut = shape[axis], max(-begin, 0) + max(-end, 0)
+            if isinstance(size, int) and cut >= size:
+                raise emit.refuse(f"it cuts {cut} of axis {axis}, which has {size}", "Check the model")
             x = slice_axis(emit, x, axis, max(-begin, 0), end if end < 0 else 2**63 - 1)
     return write_pad(emit, x, [(max(begin, 0), max(end, 0)) for begin, end in amounts], mode, value)
 

@@ -34,6 +34,9 @@ def max_pool(
 ) -> list[Value]:
     """The largest element of each window: (N, C, D...) -> (N, C, D'...); `storage_order` is of the second output's."""
     windows = read_windows(emit, x, kernel_shape, strides, pads, dilations, auto_pad)
+    if auto_pad.startswith("SAME") and any(step != 1 for step in windows.dilations):
+        met = f"its auto_pad is {auto_pad} and its dilations {windows.dilations}: ONNX and ONNX Runtime differ"
+        raise emit.refuse(met, "Export with explicit pads")
     if x.dtype in FLOATS and _is_plain(windows) and not ceil_mode:
         return [_pool(emit, x, windows, "max")]
     lowest = -np.inf if x.dtype in FLOATS else float(np.iinfo(x.dtype).min)
