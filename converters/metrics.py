@@ -13,8 +13,8 @@ from converters.tensors import Array
 
 # The standard's own error is never taken to be smaller than one float32 step near 1.
 SMALLEST_ERROR = 1e-7
-# A small output is computed from numbers near 1 and rounded as those are: ONNX Runtime's sigmoid is off by 1e-7 where it
-# gives 1e-4, too. Errors of it are not measured in smaller units than this.
+# A small output is computed from numbers near 1 and rounded as those are: ONNX Runtime's sigmoid is off by 1e-7 even
+# where it gives 1e-4. Errors of it are not measured in smaller units than this.
 SMALLEST_UNIT = 0.05
 
 
