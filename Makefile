@@ -49,8 +49,8 @@ $(VENV)/bench.stamp: $(VENV)/run.stamp
 	$(BIN)/pip install --quiet --editable '.[mxnet,tensorrt,wolfram,bench]'
 	touch $@
 
-$(CPP)/deps.stamp: parity_tests/fetch_cpp_dependencies.sh $(VENV)/dev.stamp
-	bash parity_tests/fetch_cpp_dependencies.sh $(CPP) $(BIN)/python
+$(CPP)/deps.stamp: parity_tests/support/fetch_cpp_dependencies.sh $(VENV)/dev.stamp
+	bash parity_tests/support/fetch_cpp_dependencies.sh $(CPP) $(BIN)/python
 	touch $@
 
 # The oldest runtime that our ONNX files are said to run on, in a folder of its own.

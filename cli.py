@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from converters.errors import GanportError, ParityError
-from converters.progress import format_bar, show_progress
+from converters.terminal.progress import format_bar, show_progress
 
 if TYPE_CHECKING:
-    from converters.pipeline import Conversion
+    from converters.convert import Conversion
 
 TARGET_NAMES = ("onnx", "mxnet", "trt", "wolfram")
 LARGEST_SIDE = 16384
@@ -142,14 +142,14 @@ def convert(
     as_json: bool,
 ) -> None:
     """Convert SOURCES, checkpoints or ONNX files (the shipped pair if none is named), and prove every file."""
-    import reference
+    import reference.registry
+    from converters.convert import Settings
+    from converters.convert import convert as convert_all
     from converters.freed_memory import keep_freed_memory
-    from converters.pipeline import Settings
-    from converters.pipeline import convert as convert_all
-    from converters.tables import print_conversions
-    from converters.to_tensorrt import Profile
+    from converters.targets.tensorrt.build import Profile
+    from converters.terminal.tables import print_conversions
 
-    sources = sources or reference.shipped_checkpoints()
+    sources = sources or reference.registry.shipped_checkpoints()
     if pipeline and (raw or size is not None):
         raise click.UsageError("A pipeline is neither --raw nor of one --size.")
     if name is not None and len(sources) > 1 and not pipeline:
@@ -230,7 +230,7 @@ def parity(
     as_json: bool,
 ) -> None:
     """Prove SOURCE on many inputs: a bundle with --checkpoint FILE, or a checkpoint or ONNX file, converted first."""
-    from converters.parity_inputs import long_inputs, user_inputs
+    from converters.parity.inputs import long_inputs, user_inputs
 
     if (images is None) != (masks is None):
         raise click.UsageError("--images and --masks go together.")
@@ -256,7 +256,7 @@ def parity(
         reports_json = [report.to_json() for report in reports]
         click.echo(json.dumps({"reports": reports_json, "not_verified": unverified}, indent=2))
     else:
-        from converters.parity_report import format_parity
+        from converters.parity.report import format_parity
 
         click.echo(format_parity(reports, judged, unverified))
     missed = [report.rung for report in reports if not report.passed]
@@ -265,9 +265,9 @@ def parity(
 
 
 def _convert_for_parity(checkpoint: Path, scratch: Path, inputs: Path | None, say: Callable[[str], None]) -> Path:
-    from converters.pipeline import Settings
-    from converters.pipeline import convert as convert_all
-    from converters.targets import TARGETS
+    from converters.convert import Settings
+    from converters.convert import convert as convert_all
+    from converters.targets.registry import TARGETS
 
     here = tuple(name for name in TARGET_NAMES if TARGETS[name].missing_builder() is None)
     (conversion,) = convert_all([checkpoint], Settings(here, scratch, inputs=inputs, skip_refused=True), say)
@@ -298,7 +298,7 @@ def inpaint(
     as_json: bool,
 ) -> None:
     """Fill the hole of PHOTO, which is where MASK is not black; or of all photos of a folder, masks matched by name."""
-    from converters.bundle import read_bundle
+    from converters.bundle.folder import read_bundle
     from converters.errors import PhotoError
     from converters.inpaint import (
         OUTPUT_SUFFIX,
@@ -352,9 +352,9 @@ def inpaint(
 @json_option
 def bench(sources: tuple[Path, ...], size: Size, batch: int, threads: int, runs: int, as_json: bool) -> None:
     """Measure SOURCES in turn on equal inputs: bundles, ONNX files, and checkpoints, which run in torch."""
-    from converters.bench import measure_group, read_environment
-    from converters.bench_sources import read_sources
-    from converters.tables import print_measurements
+    from converters.bench.measure import measure_group, read_environment
+    from converters.bench.sources import read_sources
+    from converters.terminal.tables import print_measurements
 
     with show_progress() as say:
         groups, skipped = read_sources(sources, size, batch)
@@ -389,9 +389,9 @@ def inspect(path: Path, as_json: bool) -> None:
 @json_option
 def formats(as_json: bool) -> None:
     """List the targets, what each needs and what is missing here, and what was proven of each architecture."""
-    from converters.formats import read_support
-    from converters.tables import print_support
-    from converters.targets import TARGETS
+    from converters.targets.proven import read_support
+    from converters.targets.registry import TARGETS
+    from converters.terminal.tables import print_support
 
     rows = [
         {
@@ -419,7 +419,7 @@ def formats(as_json: bool) -> None:
 @click.argument("folder", type=PATH)
 def consumers(language: str, folder: Path) -> None:
     """Write the sources of programs that use a bundle without Python into FOLDER, which is new or empty."""
-    from converters.consumers import write_consumer
+    from converters.write_consumer import write_consumer
 
     write_consumer(language, folder)
     click.echo(folder)

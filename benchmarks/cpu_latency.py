@@ -27,20 +27,21 @@ from torch import nn
 
 from benchmarks.cpu_latency_plot import draw
 from cli import read_size
-from converters.bench import read_environment
-from converters.checkpoint import read_checkpoint
-from converters.from_torch import export_onnx, fix_size
-from converters.mxnet_ops import OPS, Emitter, Value
-from converters.mxnet_runtime import MxnetRunner
-from converters.parity_inputs import make_input
-from converters.pipeline import Settings, convert
+from converters.bench.measure import read_environment
+from converters.convert import Settings, convert
+from converters.onnx_graph.simplify import simplify
+from converters.parity.inputs import make_input
 from converters.runners import OnnxRunner, TorchRunner
-from converters.simplify import simplify
-from converters.spectral_norm import fold_spectral_norm
+from converters.sources.export_torch import export_onnx, fix_size
+from converters.sources.spectral_norm import fold_spectral_norm
+from converters.targets.mxnet.ops import OPS, Emitter, Value
+from converters.targets.mxnet.runtime import MxnetRunner
+from converters.targets.mxnet.write import convert_to_mxnet
 from converters.tensors import Array, Tensors
-from converters.to_mxnet import convert_to_mxnet
-from parity_tests.seeded_checkpoints import FULL_BASE, FULL_BLOCKS, NETS, write_checkpoint
-from reference import ReferenceModel, identify
+from parity_tests.support.seeded_checkpoints import FULL_BASE, FULL_BLOCKS, NETS, write_checkpoint
+from reference.checkpoint import read_checkpoint
+from reference.model import ReferenceModel
+from reference.registry import identify
 
 RESULTS = Path(__file__).parent / "results" / "cpu_latency.json"
 THREADS = 2

@@ -19,13 +19,13 @@ import onnx
 import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from converters.bench import read_environment
-from converters.metrics import measure
-from converters.parity_inputs import PHOTOS, make_input
-from converters.pipeline import Settings, convert
+from converters.bench.measure import read_environment
+from converters.convert import Settings, convert
+from converters.parity.inputs import PHOTOS, make_input
+from converters.parity.metrics import measure
 from converters.tensors import Tensors
-from parity_tests.seeded_checkpoints import FULL_BASE, FULL_BLOCKS, write_checkpoint
-from reference import shipped_checkpoints
+from parity_tests.support.seeded_checkpoints import FULL_BASE, FULL_BLOCKS, write_checkpoint
+from reference.registry import shipped_checkpoints
 
 RESULTS = Path(__file__).parent / "results" / "int8_latency.json"
 THREADS = 2

@@ -38,9 +38,9 @@ import onnx
 from onnx import ModelProto, numpy_helper
 
 from converters.errors import UnsupportedOpError
-from converters.mxnet_runtime import MxnetRunner, load_mxnet
+from converters.targets.mxnet.runtime import MxnetRunner, load_mxnet
+from converters.targets.mxnet.write import convert_to_mxnet
 from converters.tensors import Array, TensorSpec
-from converters.to_mxnet import convert_to_mxnet
 
 COMPUTED = re.compile(r"'([^']*)' is computed in the graph")
 PASSED, PASSED_WITH_CONSTANTS, REFUSED, WRONG = "passed", "passed with constants", "refused", "wrong"

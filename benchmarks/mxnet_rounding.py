@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from converters.bench import read_environment
-from converters.mxnet_runtime import load_mxnet
+from converters.bench.measure import read_environment
+from converters.targets.mxnet.runtime import load_mxnet
 from converters.tensors import Array
 
 RECORD = Path(__file__).parent / "results" / "mxnet_rounding.json"

@@ -16,7 +16,7 @@ from PIL import Image
 from skimage.color import rgb2gray
 from skimage.feature import canny
 
-from converters.bundle import Bundle, read_bundle
+from converters.bundle.folder import Bundle, read_bundle
 from converters.inpaint import open_pipeline
 from converters.runners import OnnxRunner
 from converters.tensors import Array

@@ -21,14 +21,14 @@ import torch
 from skimage.color import rgb2gray
 from skimage.feature import canny
 
-import reference
+import reference.registry
 from cli import read_size
-from converters.bench import read_environment
-from converters.checkpoint import read_checkpoint
-from converters.parity_inputs import make_input
-from converters.pipeline import Settings, convert, order_stages
+from converters.bench.measure import read_environment
+from converters.convert import Settings, convert, order_stages
+from converters.parity.inputs import make_input
 from converters.runners import OnnxRunner
-from reference import identify
+from reference.checkpoint import read_checkpoint
+from reference.registry import identify
 
 RESULTS = Path(__file__).parent / "results" / "pipeline_latency.json"
 THREADS = 2
@@ -65,7 +65,7 @@ def open_torch_eager(checkpoints: list[Path]) -> Callable[[np.ndarray, np.ndarra
 @click.option("--size", type=read_size, default="256x256", show_default=True)
 def main(checkpoints: tuple[Path, ...], runs: int, size: tuple[int, int]) -> None:
     """Measure and record."""
-    paths = list(checkpoints or reference.shipped_checkpoints())
+    paths = list(checkpoints or reference.registry.shipped_checkpoints())
     torch.set_num_threads(THREADS)
     given = make_input([("coffee", "large")], size)
     photo = np.rint(given.photo[0].transpose(1, 2, 0) * 255).astype(np.uint8)

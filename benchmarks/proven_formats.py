@@ -1,7 +1,7 @@
 """Which architecture goes to which target, and how that was verified.
 
-Converts a small net of every architecture (parity_tests/architecture_cases.py) to every target, with all gates, and
-records what came of it in reference/proven.json, which `ganport formats` reads, and in README.md's table.
+Converts a small net of every architecture (parity_tests/support/architecture_cases.py) to every target, with all gates,
+and records what came of it in reference/proven.json, which `ganport formats` reads, and in README.md's table.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from converters.bench import read_environment
-from converters.formats import Support, format_support, write_support
-from converters.pipeline import Conversion, Settings, convert
-from converters.targets import TARGETS, Artifact
-from parity_tests.architecture_cases import CASES
+from converters.bench.measure import read_environment
+from converters.convert import Conversion, Settings, convert
+from converters.targets.proven import Support, format_support, write_support
+from converters.targets.registry import TARGETS, Artifact
+from parity_tests.support.architecture_cases import CASES
 
 README = Path(__file__).parent.parent / "README.md"
 START, END = "<!-- formats: written by benchmarks/proven_formats.py -->\n", "<!-- end of formats -->\n"

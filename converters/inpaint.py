@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-import reference
-from converters.bundle import MANIFEST, Bundle, read_bundle
+import reference.registry
+from converters.bundle.folder import MANIFEST, Bundle, read_bundle
 from converters.errors import BundleError, GanportError, PhotoError, ProfileError, UnrunnableError
 from converters.photos import Photo, match_names, read_marks, read_photo, require_output, write_photo, write_plane
 from converters.runners import Runner
-from converters.targets import TARGETS
+from converters.targets.registry import TARGETS
 from converters.tensors import Array
 
 INPUTS = ("photo", "mask", "edge_edits")
@@ -159,7 +159,7 @@ def open_pipeline(bundle: Bundle) -> Runner:
 def _cache_folder() -> Path:
     """One folder for each version of ganport and of the pair."""
     digest = hashlib.sha256(version("ganport").encode())
-    for path in reference.shipped_checkpoints():
+    for path in reference.registry.shipped_checkpoints():
         digest.update(path.read_bytes())
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return caches / "ganport" / digest.hexdigest()[:16]
@@ -174,10 +174,10 @@ def shipped_pipeline(progress: Callable[[str], None]) -> Bundle:
         GanportError: the conversion fails, or the cache cannot be written.
     """
     cache = _cache_folder()
-    folder = cache / next(iter(reference.PIPELINES))
+    folder = cache / next(iter(reference.registry.PIPELINES))
     if not (folder / MANIFEST).is_file():
-        from converters.pipeline import Settings, convert
+        from converters.convert import Settings, convert
 
         progress("first use: converting the pair that ships")
-        list(convert(reference.shipped_checkpoints(), Settings(("onnx",), cache, pipeline=True), progress))
+        list(convert(reference.registry.shipped_checkpoints(), Settings(("onnx",), cache, pipeline=True), progress))
     return read_bundle(folder)

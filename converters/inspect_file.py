@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from converters.bundle import MANIFEST, read_bundle
-from converters.checkpoint import SUFFIXES, read_checkpoint
+from converters.bundle.folder import MANIFEST, read_bundle
 from converters.errors import BundleError, CheckpointError
-from converters.targets import TUNING_FACT
+from converters.targets.registry import TUNING_FACT
+from reference.checkpoint import SUFFIXES, read_checkpoint
 
 ONNX_SUFFIX = ".onnx"
 TAKEN = f"Name a checkpoint ({', '.join(SUFFIXES)}), an ONNX file ({ONNX_SUFFIX}) or a bundle's folder"
@@ -40,7 +40,7 @@ def inspect_file(path: Path) -> dict[str, Any]:
 
 
 def _inspect_onnx(path: Path) -> dict[str, Any]:
-    from converters.onnx_file import parse_onnx
+    from converters.sources.onnx_file import parse_onnx
 
     model, data = parse_onnx(path)
 
@@ -76,7 +76,7 @@ def _read_tuning(path: Path, text: str | None) -> dict[str, Any]:
 
 
 def _inspect_checkpoint(path: Path) -> dict[str, Any]:
-    from reference import identify
+    from reference.registry import identify
 
     checkpoint = read_checkpoint(path)
     model = identify(checkpoint).build(checkpoint)

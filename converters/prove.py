@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from converters.bundle import read_bundle
-from converters.checkpoint import read_checkpoint
+from converters.bundle.folder import read_bundle
+from converters.convert import build_stages, order_stages
 from converters.errors import BundleError, UnrunnableError
-from converters.expected import Expected, Given, run_reference
-from converters.onnx_file import SUFFIX as ONNX_SUFFIX
-from converters.onnx_file import read_onnx
-from converters.parity import ParityReport
-from converters.parity_inputs import MakeInputs, short_inputs
-from converters.pipeline import build_stages, order_stages
-from converters.standards import OnnxStandard
+from converters.parity.compare import ParityReport
+from converters.parity.expected import Expected, Given, run_reference
+from converters.parity.inputs import MakeInputs, short_inputs
+from converters.sources.onnx_file import SUFFIX as ONNX_SUFFIX
+from converters.sources.onnx_file import read_onnx
+from converters.sources.onnx_source import OnnxStandard
 from converters.verify import read_target, require_gate
-from reference import identify
+from reference.checkpoint import read_checkpoint
+from reference.registry import identify
 
 
 def prove(

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converters.bundle import Bundle, read_bundle, verify_hashes
+from converters.bundle.folder import Bundle, read_bundle, verify_hashes
 from converters.errors import BundleError, ParityError, ProfileError, UnrunnableError
-from converters.gates import GATES
-from converters.metrics import Metrics, find_misses, measure, unit_of
-from converters.targets import TARGETS, Target
+from converters.parity.gates import GATES
+from converters.parity.metrics import Metrics, find_misses, measure, unit_of
+from converters.targets.registry import TARGETS, Target
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,16 @@ import pytest
 from onnx import ModelProto
 from torch import nn
 
-import reference
-from converters.checkpoint import read_checkpoint
-from converters.from_torch import export_onnx
-from converters.pipeline import Conversion, Settings, convert
-from converters.simplify import simplify
-from converters.spectral_norm import fold_spectral_norm
-from converters.targets import TARGETS
-from parity_tests.seeded_checkpoints import NETS, write_checkpoint
-from reference import ReferenceModel, identify
+import reference.registry
+from converters.convert import Conversion, Settings, convert
+from converters.onnx_graph.simplify import simplify
+from converters.sources.export_torch import export_onnx
+from converters.sources.spectral_norm import fold_spectral_norm
+from converters.targets.registry import TARGETS
+from parity_tests.support.seeded_checkpoints import NETS, write_checkpoint
+from reference.checkpoint import read_checkpoint
+from reference.model import ReferenceModel
+from reference.registry import identify
 
 
 @pytest.fixture(scope="session")
@@ -62,5 +63,5 @@ def waists(checkpoints: Mapping[str, Path]) -> Mapping[str, Waist]:
 def shipped_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Conversion:
     """The pair that ships as one bundle, its files named in the wrong order; read only."""
     settings = Settings(("onnx", "trt"), tmp_path_factory.mktemp("pipeline"), pipeline=True)
-    (conversion,) = convert(tuple(reversed(reference.shipped_checkpoints())), settings, lambda step: None)
+    (conversion,) = convert(tuple(reversed(reference.registry.shipped_checkpoints())), settings, lambda step: None)
     return conversion

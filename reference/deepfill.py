@@ -36,11 +36,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from converters.checkpoint import Checkpoint
 from converters.tensors import Array, Tensors, TensorSpec
-from reference import Contract, Judging, ReferenceModel
+from reference.checkpoint import Checkpoint
 from reference.contextual_attention import ContextualAttention
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, require_floating
+from reference.model import Contract, Judging, ReferenceModel
 
 NAME = "deepfill-v2"
 IN_CHANNELS = 5

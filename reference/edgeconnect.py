@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from converters.checkpoint import Checkpoint
 from converters.tensors import Array, Tensors, TensorSpec
-from reference import Contract, Judging, ReferenceModel
+from reference.checkpoint import Checkpoint
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights
+from reference.model import Contract, Judging, ReferenceModel
 
 EPSILON = 1e-5
 SPECTRAL_SUFFIXES = {

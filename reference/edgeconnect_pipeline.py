@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from converters.tensors import Array, Tensors, TensorSpec
-from reference import Contract, Judging, Piece, ReferenceModel
 from reference.canny import Canny
 from reference.edgeconnect import EDGE, INPAINT, EdgeConnect
+from reference.model import Contract, Judging, Piece, ReferenceModel
 
 MULTIPLE = 4
 FindEdges = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]

@@ -37,11 +37,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from converters.checkpoint import Checkpoint
 from converters.errors import ArchitectureError
 from converters.tensors import Array, Tensors, TensorSpec
-from reference import Contract, Judging, ReferenceModel
+from reference.checkpoint import Checkpoint
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, nearest_of, require_floating
+from reference.model import Contract, Judging, ReferenceModel
 
 EPSILON = 1e-5
 SLOPE = 0.2

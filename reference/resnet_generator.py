@@ -27,10 +27,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from converters.checkpoint import Checkpoint
 from converters.tensors import Array, Tensors, TensorSpec
-from reference import Contract, ReferenceModel
+from reference.checkpoint import Checkpoint
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights, read_base
+from reference.model import Contract, ReferenceModel
 
 EPSILON = 1e-5
 # What a file is compared with where its own shapes say nothing.

@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from converters.checkpoint import Checkpoint
 from converters.tensors import Array, Tensors
-from reference import Contract, Judging, ReferenceModel
+from reference.checkpoint import Checkpoint
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights, read_base
+from reference.model import Contract, Judging, ReferenceModel
 from reference.resnet_generator import image_feeds, instance_norm, plane
 
 USUAL_BASE, USUAL_BLOCKS = 32, 5

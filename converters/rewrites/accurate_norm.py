@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import ModelProto, NodeProto, numpy_helper
 
-from converters.onnx_builder import GraphBuilder, rebuild, tensor_names
-from converters.onnx_shapes import read_ranks
+from converters.onnx_graph.builder import GraphBuilder, rebuild, tensor_names
+from converters.onnx_graph.shapes import read_ranks
 from converters.tensors import Array
 
 OPERATOR = "InstanceNormalization"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from onnx import ModelProto
 
-from converters.onnx_builder import names_read
+from converters.onnx_graph.builder import names_read
 
 
 def rewrite_cancelled_bias(model: ModelProto) -> ModelProto:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from onnx import ModelProto, NodeProto, numpy_helper
 
-from converters.onnx_builder import GraphBuilder, rebuild, tensor_names
+from converters.onnx_graph.builder import GraphBuilder, rebuild, tensor_names
 from converters.rewrites.accurate_norm import spell_norm
-from converters.rewrites.few_outputs import spell_blocks
-from converters.rewrites.own_ops import BLOCKS, DOMAIN, NORM, TILED, read_own_attributes, restore_convolution
+from converters.rewrites.block_convolution import spell_blocks
+from converters.rewrites.internal_ops import BLOCKS, DOMAIN, NORM, TILED, read_own_attributes, restore_convolution
 from converters.rewrites.planes import read_planes
 from converters.rewrites.tiled_conv import Rows, TiledConvWriter
 from converters.rewrites.tiling import make_tiling

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import ModelProto
 
-from converters.rewrites.own_ops import DOMAIN, TILED, read_own_attributes
+from converters.rewrites.internal_ops import DOMAIN, TILED, read_own_attributes
 
 
 def read_planes(model: ModelProto) -> dict[str, str]:

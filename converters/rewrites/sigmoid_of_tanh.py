@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import ModelProto, NodeProto, numpy_helper
 
-from converters.onnx_builder import GraphBuilder, names_read, rebuild, tensor_names
+from converters.onnx_graph.builder import GraphBuilder, names_read, rebuild, tensor_names
 from converters.tensors import Array
 
 

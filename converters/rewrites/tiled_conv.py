@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from converters.onnx_builder import GraphBuilder
+from converters.onnx_graph.builder import GraphBuilder
 from converters.rewrites.tiling import Convolution, Tiling, reads_zeros, transform_weights
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from onnx import ModelProto, NodeProto, helper
 
-from converters.onnx_builder import GraphBuilder, names_read, rebuild, tensor_names
+from converters.onnx_graph.builder import GraphBuilder, names_read, rebuild, tensor_names
 from converters.rewrites.choices import ConvolutionChoice
 from converters.rewrites.choose_tiling import Choice, choose_tiling
-from converters.rewrites.own_ops import NORM, TILED, describe_convolution, make_own_node
+from converters.rewrites.internal_ops import NORM, TILED, describe_convolution, make_own_node
 from converters.rewrites.read_convolution import OPERATORS, ConvolutionReader, FoundConvolution
 
 UNARY = ("Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh")

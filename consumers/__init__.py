@@ -1,0 +1,1 @@
+"""Programs that use a bundle without Python: their sources and templates, shipped as data."""

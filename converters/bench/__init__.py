@@ -1,0 +1,1 @@
+"""Measure how fast files run, and how true they are."""

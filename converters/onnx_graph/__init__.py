@@ -1,0 +1,1 @@
+"""Read, write, join and simplify ONNX graphs, whatever they compute."""

@@ -1,0 +1,225 @@
+"""The inputs that parity is judged on: named, seeded, hashed, and independent of any model."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from converters.errors import PhotoError
+from converters.photos import match_names, read_marks, read_photo
+from converters.tensors import Array, TensorSpec, fit_size
+
+SEED = 20190101
+PHOTOS = ("astronaut", "chelsea", "coffee")
+IMAGES = (*PHOTOS, "constant", "checkerboard", "noise")
+MASKS = ("small", "large", "most", "border", "none", "full")
+# Sizes are multiples of this where a net halves them five times or more.
+DEEP = 32
+CANNY_SIGMA = 2.0
+PHOTO_FOLDER = Path(str(files("reference"))) / "photos"
+
+
+@dataclass(frozen=True)
+class ParityInput:
+    """A batch of photos, their edges and masks.
+
+    Attributes:
+        name: Image and mask of each item, and the size.
+        photo: (N, 3, H, W) float32 in [0, 1].
+        edges: (N, 1, H, W) float32, 0 or 1: Canny of the known part.
+        mask: (N, 1, H, W) float32, 0 or 1; 1 is the hole.
+    """
+
+    name: str
+    photo: Array
+    edges: Array
+    mask: Array
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the three arrays' bytes."""
+        digest = hashlib.sha256()
+        for array in (self.photo, self.edges, self.mask):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+# Takes a model's inputs and makes what it is judged on.
+MakeInputs = Callable[[Sequence[TensorSpec]], tuple[ParityInput, ...]]
+
+
+def short_inputs(inputs: Sequence[TensorSpec], size: tuple[int, int] | None = None) -> tuple[ParityInput, ...]:
+    """What `convert` gates on: every image and every mask at 96x128 in batches of 2, 12x12, a photo with an 83 % hole.
+
+    Deep nets (see DEEP) also get a photo of four times their multiple of which a corner is known.
+
+    Args:
+        inputs: Contract; sizes that it does not allow become the next that it does.
+        size: (H, W) of a model with static shapes: the same pairs at that size, one at a time.
+    """
+    if size is not None:
+        return tuple(make_input([pair], size) for pair in _pairs(0))
+    return (
+        *_batches(0, fit_size(inputs, (96, 128))),
+        make_input([("astronaut", "border")], fit_size(inputs, (12, 12))),
+        make_input([("astronaut", "most")], fit_size(inputs, (256, 256))),
+        *_corner(inputs),
+    )
+
+
+def _corner(inputs: Sequence[TensorSpec]) -> list[ParityInput]:
+    """For nets that halve their size often, and may carry the mask along: a hole that is still there in their depth."""
+    multiple = max(spec.multiple_of for spec in inputs)
+    return [make_input([("coffee", "corner")], (4 * multiple, 4 * multiple))] if multiple >= DEEP else []
+
+
+def long_inputs(inputs: Sequence[TensorSpec]) -> tuple[ParityInput, ...]:
+    """What `parity` and the tests judge: the short set, more pairs at 96x128, 256x256, 320x480 and 512x512."""
+    square, oblong = fit_size(inputs, (256, 256)), fit_size(inputs, (320, 480))
+    return (
+        *short_inputs(inputs),
+        *_batches(2, fit_size(inputs, (96, 128))),
+        *(make_input([(PHOTOS[i % 3], mask)], square) for i, mask in enumerate(MASKS)),
+        make_input([("coffee", "large"), ("chelsea", "most")], square),
+        make_input([("coffee", "most")], oblong),
+        make_input([("chelsea", "border")], oblong),
+        make_input([("astronaut", "most")], fit_size(inputs, (512, 512))),
+    )
+
+
+def _pairs(shift: int) -> list[tuple[str, str]]:
+    """Every image with the mask `shift` places on, so that every mask occurs once."""
+    return [(image, MASKS[(i + shift) % len(MASKS)]) for i, image in enumerate(IMAGES)]
+
+
+def _batches(shift: int, size: tuple[int, int]) -> list[ParityInput]:
+    pairs = _pairs(shift)
+    return [make_input(pairs[i : i + 2], size) for i in range(0, len(pairs), 2)]
+
+
+def golden_input(inputs: Sequence[TensorSpec], size: tuple[int, int] | None = None) -> ParityInput:
+    """One small real case, packed with every bundle."""
+    return make_input([("astronaut", "large")], size or fit_size(inputs, (64, 96)))
+
+
+def make_input(pairs: list[tuple[str, str]], size: tuple[int, int]) -> ParityInput:
+    """A batch of (image, mask) pairs at (H, W)."""
+    photos = [_image(image, size) for image, _ in pairs]
+    masks = [make_mask(mask, size) for _, mask in pairs]
+    name = " + ".join(f"{image}/{mask}" for image, mask in pairs) + f" {size[0]}x{size[1]}"
+    return _stack(name, photos, masks)
+
+
+def _stack(name: str, photos: list[Array], masks: list[Array]) -> ParityInput:
+    edges = [canny_edges(photo, mask) for photo, mask in zip(photos, masks, strict=True)]
+    photo = np.ascontiguousarray(np.stack(photos).transpose(0, 3, 1, 2))
+    return ParityInput(name, photo, np.stack(edges)[:, None], np.stack(masks)[:, None])
+
+
+def canny_edges(photo: Array, mask: Array) -> Array:
+    """(H, W, 3) and (H, W) in [0, 1] -> (H, W) float32, 0 or 1; the mask keeps the hole's outline out."""
+    from skimage.color import rgb2gray
+    from skimage.feature import canny
+
+    edges: Array = canny(rgb2gray(photo), sigma=CANNY_SIGMA, mask=mask == 0).astype(np.float32)
+    return edges
+
+
+def _image(name: str, size: tuple[int, int]) -> Array:
+    """(H, W, 3) float32 in [0, 1]."""
+    height, width = size
+    if name == "constant":
+        return np.full((height, width, 3), 0.5, np.float32)
+    if name == "checkerboard":
+        rows, columns = np.indices(size) // 8
+        return np.repeat(((rows + columns) % 2).astype(np.float32)[:, :, None], 3, axis=2)
+    if name == "noise":
+        return np.random.default_rng(SEED).random((height, width, 3), np.float32)
+    return _photo(name, size)
+
+
+def _photo(name: str, size: tuple[int, int]) -> Array:
+    """The photo scaled to cover (H, W), cut to its centre."""
+    from PIL import Image, ImageOps
+
+    with Image.open(PHOTO_FOLDER / f"{name}.png") as image:
+        fitted = ImageOps.fit(image.convert("RGB"), (size[1], size[0]), Image.Resampling.BOX)
+    return np.asarray(fitted, np.float32) / np.float32(255)
+
+
+def make_mask(name: str, size: tuple[int, int]) -> Array:
+    """(H, W) float32, 1 in the hole: none, small (strokes), large (40 %), most (83 %), border (touches it), full.
+
+    Of "corner" only a sixteenth of each side is known.
+    """
+    return _MASKS[name](*size).astype(np.float32)
+
+
+def _strokes(height: int, width: int, count: int) -> Array:
+    """Straight strokes between seeded points, as wide as a sixteenth of the short side."""
+    rng = np.random.default_rng(SEED)
+    rows, columns = np.indices((height, width))
+    hole = np.zeros((height, width), bool)
+    radius = max(1.0, min(height, width) / 32)
+    for y0, x0, y1, x1 in rng.uniform(0.15, 0.85, (count, 4)) * [height, width, height, width]:
+        for t in np.linspace(0, 1, max(height, width)):
+            hole |= (rows - y0 - t * (y1 - y0)) ** 2 + (columns - x0 - t * (x1 - x0)) ** 2 <= radius**2
+    return hole
+
+
+def _box(height: int, width: int, top: float, left: float, bottom: float, right: float) -> Array:
+    """A rectangle, its sides in fractions of the plane."""
+    hole = np.zeros((height, width), bool)
+    hole[round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = True
+    return hole
+
+
+_MASKS: dict[str, Callable[[int, int], Array]] = {
+    "none": lambda height, width: np.zeros((height, width), bool),
+    "small": lambda height, width: _strokes(height, width, 2),
+    "large": lambda height, width: _box(height, width, 0.2, 0.2, 0.8, 0.85) | _strokes(height, width, 4),
+    "most": lambda height, width: _box(height, width, 0.045, 0.045, 0.955, 0.957),
+    "border": lambda height, width: _box(height, width, 0.0, 0.5, 0.6, 1.0) | _box(height, width, 0.8, 0.0, 1.0, 0.2),
+    "full": lambda height, width: np.ones((height, width), bool),
+    "corner": lambda height, width: ~_box(height, width, 0.0, 0.0, 1 / 16, 1 / 16),
+}
+
+
+def user_inputs(images: Path, masks: Path) -> MakeInputs:
+    """Pairs of photo and mask from two folders, matched by the name before the suffix, read at once.
+
+    They are cut, at the bottom and the right, to the sizes that a model takes.
+
+    Raises:
+        PhotoError: a folder is missing or empty, a mask is missing, a size differs, or a file is no image; from what
+            is returned, a photo is too small for the model.
+    """
+    pairs = []
+    for path, mask_path in match_names(images, masks):
+        rgb = read_photo(path).rgb
+        pairs.append((path, rgb, read_marks(mask_path, (rgb.shape[0], rgb.shape[1]))))
+
+    def make_inputs(inputs: Sequence[TensorSpec]) -> tuple[ParityInput, ...]:
+        return tuple(_cut(inputs, *pair) for pair in pairs)
+
+    return make_inputs
+
+
+def _cut(inputs: Sequence[TensorSpec], path: Path, rgb: Array, marks: Array) -> ParityInput:
+    smallest = fit_size(inputs, (1, 1))
+    multiple = math.lcm(*(spec.multiple_of for spec in inputs))
+    height, width = (side // multiple * multiple for side in rgb.shape[:2])
+    if height < smallest[0] or width < smallest[1]:
+        raise PhotoError(
+            path,
+            f"it is {rgb.shape[0]}x{rgb.shape[1]}, the model takes {smallest[0]}x{smallest[1]} or more",
+            "Give a larger photo",
+        )
+    photo = rgb[:height, :width].astype(np.float32) / np.float32(255)
+    return _stack(f"{path.name} {height}x{width}", [photo], [marks[:height, :width].astype(np.float32)])

@@ -1,0 +1,1 @@
+"""What is converted: a checkpoint's torch module, or an ONNX file; each becomes one ONNX graph."""

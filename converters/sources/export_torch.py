@@ -1,0 +1,136 @@
+"""From a reference model to ONNX: the waist that every target starts from."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from onnx import ModelProto, ValueInfoProto, helper
+from torch import nn
+from torch.export import Dim
+
+from converters.errors import ExportError
+from converters.onnx_graph.join_graphs import Part, join_graphs
+from converters.tensors import TensorSpec, fit_size
+
+if TYPE_CHECKING:
+    from reference.model import Piece, ReferenceModel
+
+OPSET = 18
+# Traced on two items and unequal sides, also where a net has halved them as often as it can: a 1, or two equal sizes,
+# would be taken for constants.
+TRACE_SIZES = {"N": 2, "H": 32, "W": 48, "H4": 36, "W4": 52}
+
+
+def fix_size(model: ReferenceModel, size: tuple[int, int]) -> ReferenceModel:
+    """`model` with static shapes for contract: N = 1, (H, W) = `size`.
+
+    Raises:
+        ExportError: `size` breaks the model's contract.
+    """
+    for spec in model.inputs:
+        if any(side % spec.multiple_of or side < spec.minimum for side in size):
+            raise ExportError(
+                f"--size {size[0]}x{size[1]}",
+                f"{model.architecture} takes multiples of {spec.multiple_of}, {spec.minimum} or more",
+                "Give such a size",
+            )
+    sizes = {"N": 1, "H": size[0], "W": size[1]}
+
+    def fix(spec: TensorSpec) -> TensorSpec:
+        return replace(spec, shape=tuple(axis if isinstance(axis, int) else sizes[axis] for axis in spec.shape))
+
+    return replace(model, inputs=tuple(map(fix, model.inputs)), outputs=tuple(map(fix, model.outputs)))
+
+
+def export_onnx(model: ReferenceModel, module: nn.Module, size: tuple[int, int] | None = None) -> ModelProto:
+    """Write `module` as an ONNX graph of opset 18, weights inside.
+
+    Args:
+        model: Gives the pieces to export, and names, shapes and constraints of their inputs and outputs.
+        module: The module to export, float32, spectral norm folded.
+        size: (H, W) for static shapes with N = 1; None keeps N, H and W free.
+
+    Raises:
+        ExportError: torch cannot express the module.
+    """
+    pieces = model.pieces(module)
+    if len(pieces) == 1:
+        return _export_piece(pieces[0], size)
+    parts = []
+    for piece in pieces:
+        ends = [spec.name for spec in (*piece.inputs, *piece.outputs)]
+        parts.append(Part(piece.name, _export_piece(piece, None), {name: piece.wire(name) for name in ends}))
+    return join_graphs(parts, *([_describe(spec) for spec in specs] for specs in (model.inputs, model.outputs)))
+
+
+def _export_piece(piece: Piece, size: tuple[int, int] | None) -> ModelProto:
+    multiple = max(spec.multiple_of for spec in piece.inputs)
+    height, width = size or fit_size(
+        piece.inputs, (max(TRACE_SIZES["H"], 2 * multiple), max(TRACE_SIZES["W"], 3 * multiple))
+    )
+    sizes = {**TRACE_SIZES, "N": TRACE_SIZES["N"] if size is None else 1, "H": height, "W": width}
+    example = tuple(_example(spec, sizes) for spec in piece.inputs)
+    with _quiet_exporter():
+        try:
+            program = torch.onnx.export(
+                piece.module,
+                example,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[spec.name for spec in piece.inputs],
+                output_names=[spec.name for spec in piece.outputs],
+                dynamic_shapes=_dynamic_shapes(piece.inputs) if size is None else None,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise ExportError(
+                piece.name,
+                f"torch cannot write it as ONNX ({type(error).__name__})",
+                "Report this with the checkpoint's key list: the module is ours",
+            ) from error
+    assert program is not None
+    return program.model_proto
+
+
+def _describe(spec: TensorSpec) -> ValueInfoProto:
+    return helper.make_tensor_value_info(spec.name, helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape)
+
+
+def _example(spec: TensorSpec, sizes: Mapping[str, int]) -> torch.Tensor:
+    """A tensor of its own for each input: one tensor given twice becomes one graph input, silently."""
+    shape = [axis if isinstance(axis, int) else sizes[axis] for axis in spec.shape]
+    return torch.rand(shape).to(getattr(torch, spec.dtype))
+
+
+def _dynamic_shapes(inputs: tuple[TensorSpec, ...]) -> tuple[dict[int, object], ...]:
+    dims: dict[str, object] = {"N": Dim("N", min=1)}
+    for spec in inputs:
+        for axis in spec.shape:
+            if isinstance(axis, str) and axis not in dims:
+                quotient = Dim(axis.lower(), min=-(-spec.minimum // spec.multiple_of))
+                dims[axis] = spec.multiple_of * quotient if spec.multiple_of > 1 else quotient
+    return tuple(
+        {index: dims[axis] for index, axis in enumerate(spec.shape) if isinstance(axis, str)} for spec in inputs
+    )
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep the exporter's notes on torchvision, pytree and axis names from the user: none of them concerns us."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

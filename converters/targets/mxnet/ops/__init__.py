@@ -1,0 +1,46 @@
+"""ONNX operators in MXNet's terms, one module per family; importing the package fills OPS and OWN_OPS."""
+
+from converters.targets.mxnet.ops import (
+    activations,
+    convolution,
+    elementwise,
+    indexing,
+    joining,
+    logic,
+    matrices,
+    normalization,
+    padding,
+    pooling,
+    reductions,
+    resizing,
+    shaping,
+    slicing,
+    tiles,
+    types,
+)
+from converters.targets.mxnet.ops.registry import OPS, OWN_OPS, Context, Emitter, Value, constant_value
+
+__all__ = [
+    "OPS",
+    "OWN_OPS",
+    "Context",
+    "Emitter",
+    "Value",
+    "activations",
+    "constant_value",
+    "convolution",
+    "elementwise",
+    "indexing",
+    "joining",
+    "logic",
+    "matrices",
+    "normalization",
+    "padding",
+    "pooling",
+    "reductions",
+    "resizing",
+    "shaping",
+    "slicing",
+    "tiles",
+    "types",
+]

@@ -1,0 +1,128 @@
+"""Slice, where each bound may be a number or a free size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from converters.targets.mxnet.ops.free_sizes import write_column
+from converters.targets.mxnet.ops.registry import OPS, Emitter, Value
+from converters.targets.mxnet.size_vectors import make_slice
+from converters.targets.mxnet.sizes import Extent, Size
+
+# Bounds so large stand for the end, in models exported at any size.
+NO_BOUND = 2**31 - 1
+
+
+@OPS.op("Slice", since=1)
+def slice_by_attributes(
+    emit: Emitter, data: Value, *, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int] | None = None
+) -> Value:
+    """Data from starts to ends along axes."""
+    return _slice(emit, data, list(starts), list(ends), axes, [1] * len(starts))
+
+
+@OPS.op("Slice", since=10)
+def slice_by_inputs(
+    emit: Emitter, data: Value, starts: Value, ends: Value, axes: Value | None = None, steps: Value | None = None
+) -> Value:
+    """Data from starts to ends along axes, by steps."""
+    begins = emit.require_sizes(starts, "starts")
+    strides = [1] * len(begins) if steps is None else emit.require_ints(steps, "steps")
+    over = None if axes is None else emit.require_ints(axes, "axes")
+    return _slice(emit, data, begins, emit.require_sizes(ends, "ends"), over, strides)
+
+
+def _slice(
+    emit: Emitter,
+    x: Value,
+    starts: Sequence[Extent],
+    ends: Sequence[Extent],
+    axes: Sequence[int] | None,
+    steps: Sequence[int],
+) -> Value:
+    rank = emit.require_rank(x)
+    over = range(len(starts)) if axes is None else [axis % rank for axis in axes]
+    for axis, start, end, step in zip(over, starts, ends, steps, strict=True):
+        x = slice_axis(emit, x, axis, start, end, step)
+    return x
+
+
+def slice_axis(emit: Emitter, x: Value, axis: int, start: Extent, end: Extent, step: int = 1) -> Value:
+    """x from start to end along one axis, as in ONNX."""
+    size = emit.require_shape(x)[axis]
+    if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
+        return _slice_fixed(emit, x, axis, size, make_slice(size, start, end, step))
+    if step < 0:
+        return _reverse(emit, x, axis, start, end, step)
+    begin = size + start if isinstance(start, int) and start < 0 else start
+    cut = _cut_start(emit, _cut_end(emit, x, axis, end), axis, begin)
+    if cut is not x:
+        emit.rely_on(cut)  # bounds beyond the axis are refused by MXNet, not cut as in ONNX
+    x = cut
+    if step == 1:
+        return x
+    length = emit.require_shape(x)[axis]
+    return _resized(x, _stride(emit, x, axis, None, None, step), axis, (length + (step - 1)) // step)
+
+
+def _slice_fixed(emit: Emitter, x: Value, axis: int, size: int, part: slice) -> Value:
+    begin, end, step = part.indices(size)
+    length = len(range(begin, end, step))
+    if length == 0:
+        empty = replace(x, refusal=emit.refuse("it gives nothing", "MXNet has no empty tensors"))
+        return _resized(x, empty, axis, 0)
+    if length == size and step == 1:
+        return x
+    if step == 1:
+        return _resized(x, emit("slice_axis", x, axis=axis, begin=begin, end=end), axis, length)
+    if (begin, step, length) == (size - 1, -1, size):
+        return _resized(x, emit("reverse", x, axis=(axis,)), axis, size)
+    return _resized(x, _stride(emit, x, axis, begin, None if end < 0 else end, step), axis, length)
+
+
+def _stride(emit: Emitter, x: Value, axis: int, begin: int | None, end: int | None, step: int) -> Value:
+    # Alone, `slice` crashes the next convolution on the blocked layout that one before it left.
+    plain = emit("slice_axis", x, axis=axis, begin=0, end=None)
+    none = [None] * axis
+    return emit("slice", plain, begin=(*none, begin), end=(*none, end), step=(*none, step))
+
+
+def _reverse(emit: Emitter, x: Value, axis: int, start: Extent, end: Extent, step: int) -> Value:
+    shape = emit.require_shape(x)
+    from_the_end = isinstance(start, int) and (start == -1 or start >= NO_BOUND)
+    if not from_the_end or not isinstance(end, int) or end > -NO_BOUND or step != -1:
+        raise emit.refuse_sizes("bounds", [start, end, shape[axis]])
+    return _resized(x, emit("reverse", x, axis=(axis,)), axis, shape[axis])
+
+
+def _cut_end(emit: Emitter, x: Value, axis: int, end: Extent) -> Value:
+    size = emit.require_shape(x)[axis]
+    if isinstance(end, int) and end >= NO_BOUND:
+        return x
+    rest = end - size if isinstance(end, Size) or (isinstance(size, int) and end >= 0) else end
+    if isinstance(rest, int) and rest >= 0 and isinstance(end, Size):
+        return x  # as long or longer
+    if isinstance(rest, int):
+        length = end if isinstance(end, Size) or end >= 0 else size + end
+        return _resized(x, emit("slice_axis", x, axis=axis, begin=0, end=rest), axis, length)
+    column = emit.cast(write_column(emit, end, axis, emit.require_rank(x)), x.dtype)
+    return _resized(x, emit("slice_like", x, column, axes=(axis,)), axis, end)
+
+
+def _cut_start(emit: Emitter, x: Value, axis: int, start: Extent) -> Value:
+    """x from `start`, which counts from the beginning."""
+    size = emit.require_shape(x)[axis]
+    if start == 0:
+        return x
+    begin = start - size if isinstance(start, Size) else start
+    if not isinstance(begin, int) or (isinstance(start, Size) and begin >= 0):
+        raise emit.refuse_sizes("starts", [start])
+    length = size - start
+    return _resized(x, emit("slice_axis", x, axis=axis, begin=begin, end=None), axis, length)
+
+
+def _resized(before: Value, after: Value, axis: int, size: Extent) -> Value:
+    """`after`, which is of the shape of `before` but along one axis."""
+    assert before.shape is not None
+    return replace(after, shape=(*before.shape[:axis], size, *before.shape[axis + 1 :]))

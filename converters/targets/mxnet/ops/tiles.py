@@ -1,0 +1,330 @@
+"""Our own operators (`rewrites.own_ops`): tiled convolutions as `take`, `dot` and `batch_dot`, for planes of any size.
+
+As in `rewrites.tiled_conv`; MXNet has no Shape, so that ranges are made along tensors whose axes have the wanted
+lengths: a vector as long as the plane, and what a convolution of the same geometry makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from converters.rewrites.block_convolution import make_block_weight
+from converters.rewrites.internal_ops import BLOCKS, NORM, TILED, restore_convolution
+from converters.rewrites.tiling import Convolution, Tiling, make_tiling, reads_zeros, transform_weights
+from converters.targets.mxnet.ops.normalization import ChannelsLastMeans, write_norm
+from converters.targets.mxnet.ops.registry import OWN_OPS, Emitter, Value
+from converters.tensors import Array
+
+# A column and a row of a plane.
+SIDES = ((1, 1, -1, 1), (1, 1, 1, -1))
+
+
+@OWN_OPS.op(NORM, since=1)
+def channels_last_norm(emit: Emitter, x: Value, scale: Value, b: Value, *, epsilon: float) -> Value:
+    """InstanceNormalization of x: (N, H, W, C)."""
+    factors, offsets = emit.require_array(scale, "scale"), emit.require_array(b, "bias")
+    return write_norm(emit, x, ChannelsLastMeans(emit, x), factors, offsets, epsilon)
+
+
+@OWN_OPS.op(BLOCKS, since=1)
+def block_convolution(
+    emit: Emitter, x: Value, w: Value, b: Value | None = None, *, padding: int, rows: int, columns: int
+) -> Value:
+    """Convolution of stride 1 by blocks of rows x columns output pixels: (N, C, H, W) -> (N, K, H', W')."""
+    weight = emit.require_array(w, "weight")
+    out, _, r, _ = weight.shape
+    blocks = make_block_weight(weight, rows, columns)
+    inputs = [emit.constant("weight", blocks)]
+    if b is not None:
+        inputs.append(emit.constant("bias", emit.require_array(b, "bias").repeat(rows * columns)))
+    # The zeros at the end make room for a last block that is not whole; what it has too much is cut off below.
+    width = [0, 0, 0, 0, padding, padding + rows - 1, padding, padding + columns - 1]
+    padded = emit("Pad", x, suffix="padded", mode="constant", pad_width=width)
+    y = emit(
+        "Convolution",
+        padded,
+        *inputs,
+        suffix="blocks",
+        num_filter=blocks.shape[0],
+        kernel=blocks.shape[2:],
+        stride=(rows, columns),
+        no_bias=b is None,
+    )
+    y = emit("Reshape", y, suffix="split", shape=(0, -4, out, -1, -2))
+    y = emit("Reshape", y, suffix="split_block", shape=(0, 0, -4, rows, columns, -2))
+    y = emit("transpose", y, suffix="interleaved", axes=(0, 1, 4, 2, 5, 3))
+    y = emit("Reshape", y, suffix="plane", shape=(0, 0, -3, -3))
+    sides = [emit("_contrib_arange_like", x, suffix="side", axis=axis) for axis in (2, 3)]
+    high, wide = (emit("Reshape", side, suffix="side", shape=shape) for side, shape in zip(sides, SIDES, strict=True))
+    plane = emit("broadcast_add", high, wide, suffix="plane_of_x")
+    like = _convolve_ones(emit, plane, (r, r), padding=(padding, padding), suffix="like")
+    return emit("slice_like", y, like, axes=(2, 3))
+
+
+@OWN_OPS.op(TILED, since=1)
+def tiled_convolution(
+    emit: Emitter,
+    x: Value,
+    w: Value,
+    b: Value | None = None,
+    *,
+    tile: int,
+    stride: int,
+    dilation: int,
+    padding: int,
+    reflect: int,
+    transposed: int,
+    output_padding: int,
+) -> Value:
+    """A convolution in tiles: (N, H, W, C) -> (N, H', W', K)."""
+    attributes = {"stride": stride, "dilation": dilation, "padding": padding, "reflect": reflect}
+    attributes |= {"transposed": transposed, "output_padding": output_padding}
+    bias = None if b is None else emit.require_array(b, "bias")
+    conv = restore_convolution(emit.require_array(w, "weight"), bias, attributes)
+    tiling = make_tiling(conv, tile)
+    index = _Index(emit, x, conv, tiling)
+    channels = tiling.lanes**2 * conv.in_channels
+    pixels = emit("Reshape", x, suffix="pixels", shape=(-1, conv.in_channels))
+    if reads_zeros(conv):
+        zeros = emit.constant("zeros", np.zeros((1, conv.in_channels), np.float32))
+        pixels = emit("Concat", zeros, pixels, suffix="with_zeros", dim=0, num_args=2)
+    gathered = emit("take", pixels, index.read(), suffix="gathered", axis=0, mode="clip")
+    tiles = emit("Reshape", gathered, suffix="tiles", shape=(tiling.reads**2, -1))
+    points = emit("dot", emit.constant("B", tiling.input_matrix), tiles, suffix="transformed")
+    points = emit("Reshape", points, suffix="points", shape=(tiling.products, -1, channels))
+    products = emit("batch_dot", points, emit.constant("U", transform_weights(conv, tiling)), suffix="products")
+    if tiling.phases == 1:
+        sums = emit("Reshape", products, suffix="sums", shape=(tiling.points**2, -1))
+        outputs = emit("dot", emit.constant("A", tiling.output_matrix), sums, suffix="outputs")
+    else:
+        sums = emit("Reshape", products, suffix="sums", shape=(tiling.phases**2, tiling.points**2, -1))
+        matrices = np.tile(tiling.output_matrix, (tiling.phases**2, 1, 1))
+        outputs = emit("batch_dot", emit.constant("A", matrices), sums, suffix="outputs")
+    outputs = emit("Reshape", outputs, suffix="output_pixels", shape=(-1, conv.out_channels))
+    if bias is None:
+        return emit("take", outputs, index.write(), axis=0, mode="clip")
+    rows = emit("take", outputs, index.write(), suffix="scattered", axis=0, mode="clip")
+    return emit("broadcast_add", rows, emit.constant("bias", bias.reshape(1, 1, 1, -1)))
+
+
+class _Index:
+    """Where tiles read and where outputs are found; tensors of planes of one size share what depends on it alone."""
+
+    def __init__(self, emit: Emitter, x: Value, conv: Convolution, tiling: Tiling) -> None:
+        self._emit = emit
+        self._x = x
+        self._conv = conv
+        self._tiling = tiling
+        self._plane = emit.plane_of(x)
+
+    def read(self) -> Value:
+        """Pixel numbers in the order (reads_h, reads_w, N, tiles_h, tiles_w, lanes_h, lanes_w), of all but reads flat.
+
+        One more than the pixel's number in (N, H, W), and 0 for a zero, if the convolution reads zeros.
+        """
+        return self._share("read", self._make_read)
+
+    def write(self) -> Value:
+        """For every output (n, o_h, o_w), its number in the order (phases^2, outputs^2, N, tiles_h, tiles_w)."""
+        return self._share("write", self._make_write)
+
+    def _make_read(self) -> Value:
+        t, zeros = self._tiling, reads_zeros(self._conv)
+        (high, inside_h), (wide, inside_w) = self._coordinates(1), self._coordinates(2)
+        width = self._integer(self._length(2))
+        pixel = self._outer("broadcast_add", self._do("broadcast_mul", high, width), wide)
+        if inside_h is not None and inside_w is not None:
+            inside = self._outer("broadcast_mul", inside_h, inside_w)
+            pixel = self._do("broadcast_mul", self._do("_plus_scalar", pixel, scalar=1), inside)
+        # (reads_h, tiles_h lanes_h, reads_w, tiles_w lanes_w), then each pair apart, then in order
+        pixel = self._do("Reshape", pixel, shape=(-4, t.reads, -1, -4, t.reads, -1))
+        pixel = self._do("Reshape", pixel, shape=(0, -4, -1, t.lanes, 0, -4, -1, t.lanes))
+        pixel = self._do("transpose", pixel, axes=(0, 3, 1, 4, 2, 5))
+        pixel = self._do("Reshape", pixel, shape=(t.reads**2, 1, -1))
+        size = self._do("broadcast_mul", self._integer(self._length(1)), width)
+        item = self._do("broadcast_mul", self._integer(self._range_of_batch()), size)
+        item = self._do("Reshape", item, shape=(1, -1, 1))
+        if zeros:  # a zero's number is 0 in every item
+            shifts = self._do("broadcast_mul", item, self._do("_greater_scalar", pixel, scalar=0))
+            return self._do("broadcast_add", pixel, shifts)
+        return self._do("broadcast_add", pixel, item)
+
+    def _make_write(self) -> Value:
+        t = self._tiling
+        tiles_h, tiles_w = (self._integer(self._count(self._tile_vector(axis))) for axis in (1, 2))
+        tiles = self._do("broadcast_mul", tiles_h, tiles_w)
+        items = self._integer(self._do("_plus_scalar", self._last(self._range_of_batch()), scalar=1))
+        all_tiles = self._do("broadcast_mul", tiles, items)
+
+        def place(axis: int, weights: tuple[int, int], row: Value | None) -> Value:
+            slot, tile = self._split(axis, weights)
+            tile = self._integer(tile)
+            if row is not None:
+                tile = self._do("broadcast_mul", tile, row)
+            return self._do("broadcast_add", self._do("broadcast_mul", self._integer(slot), all_tiles), tile)
+
+        high = place(1, (t.phases * t.outputs**2, t.outputs), tiles_w)
+        wide = place(2, (t.outputs**2, 1), None)
+        plane = self._outer("broadcast_add", high, wide)
+        item = self._do("broadcast_mul", self._integer(self._range_of_batch()), tiles)
+        item = self._do("Reshape", item, shape=(-1, 1, 1))
+        return self._do("broadcast_add", self._do("expand_dims", plane, axis=0), item)
+
+    def _coordinates(self, axis: int) -> tuple[Value, Value | None]:
+        """(reads tiles lanes,) int32 along an axis, and 1 where it is inside the plane, if others are zero."""
+        t = self._tiling
+        tile = self._range(self._tile_vector(axis))
+        if t.dilation > 1:
+            group = self._do("floor", self._do("_div_scalar", tile, scalar=t.dilation))
+            residue = self._do("elemwise_sub", tile, self._do("_mul_scalar", group, scalar=t.dilation))
+            first = self._do("elemwise_add", self._do("_mul_scalar", group, scalar=t.step), residue)
+        else:
+            first = self._do("_mul_scalar", tile, scalar=t.step)
+        reads, lanes = np.arange(t.reads)[:, None, None], np.arange(t.lanes)
+        offsets = (t.start + t.increment * reads + lanes).astype(np.float32)
+        first = self._do("Reshape", first, shape=(1, -1, 1))
+        at = self._do("broadcast_add", first, self._constant(offsets))
+        at = self._do("Reshape", at, shape=(-1,))
+        last = self._do("_minus_scalar", self._length(axis), scalar=1)
+        if not reads_zeros(self._conv):
+            # Tiles that reach over the end may read past one mirror image; what they give there is never taken.
+            mirrored = self._do("broadcast_sub", last, self._do("abs", at))
+            at = self._do("broadcast_sub", last, self._do("abs", mirrored))
+            return self._integer(self._do("_maximum_scalar", at, scalar=0)), None
+        inside = self._do(
+            "elemwise_mul",
+            self._do("_greater_equal_scalar", at, scalar=0),
+            self._do("broadcast_lesser_equal", at, last),
+        )
+        return self._integer(at), self._integer(inside)
+
+    def _split(self, axis: int, weights: tuple[int, int]) -> tuple[Value, Value]:
+        """Of every output along an axis: weights[0] * phase + weights[1] * place in the tile, and its tile."""
+        t = self._tiling
+        number, phase = self._divmod(self._range(self._output_vector(axis)), t.phases)
+        number, residue = self._divmod(number, t.dilation)
+        tile, place = self._divmod(number, t.outputs)
+        assert place is not None  # no tiling has one output
+        slot = self._do("_mul_scalar", place, scalar=weights[1])
+        if phase is not None:
+            slot = self._do("elemwise_add", slot, self._do("_mul_scalar", phase, scalar=weights[0]))
+        if residue is not None:
+            tile = self._do("elemwise_add", self._do("_mul_scalar", tile, scalar=t.dilation), residue)
+        return slot, tile
+
+    def _divmod(self, value: Value, divisor: int) -> tuple[Value, Value | None]:
+        if divisor == 1:
+            return value, None
+        quotient = self._do("floor", self._do("_div_scalar", value, scalar=divisor))
+        return quotient, self._do("elemwise_sub", value, self._do("_mul_scalar", quotient, scalar=divisor))
+
+    def _plane_vector(self, axis: int) -> Value:
+        """(1, 1, length, 1)."""
+
+        def make() -> Value:
+            return self._do("Reshape", self._do("_contrib_arange_like", self._x, axis=axis), shape=(1, 1, -1, 1))
+
+        return self._emit.share(("plane vector", self._plane, axis), make)
+
+    def _output_vector(self, axis: int) -> Value:
+        """(1, 1, output length, 1): what a convolution of the same geometry makes of the plane's vector."""
+        c = self._conv
+        if c.stride == 1 and not c.transposed and c.dilation * (c.kernel - 1) == 2 * c.padding:
+            return self._plane_vector(axis)
+
+        def make() -> Value:
+            return _convolve_ones(
+                self._emit,
+                self._plane_vector(axis),
+                (c.kernel, 1),
+                padding=(c.padding, 0),
+                stride=c.stride,
+                dilation=c.dilation,
+                output_padding=c.output_padding if c.transposed else None,
+                suffix="length",
+            )
+
+        return self._share(f"output vector {axis}", make)
+
+    def _tile_vector(self, axis: int) -> Value:
+        """(1, 1, tiles, 1): every so manieth of the outputs, each as often as there are dilation classes."""
+
+        def make() -> Value:
+            t = self._tiling
+            step = t.phases * t.dilation * t.outputs
+            vector = self._do(
+                "slice",
+                self._output_vector(axis),
+                begin="(None, None, None, None)",
+                end="(None, None, None, None)",
+                step=f"(None, None, {step}, None)",
+            )
+            return vector if t.dilation == 1 else self._do("repeat", vector, axis=2, repeats=t.dilation)
+
+        return self._share(f"tile vector {axis}", make)
+
+    def _range(self, vector: Value) -> Value:
+        return self._do("_contrib_arange_like", vector, axis=2)
+
+    def _range_of_batch(self) -> Value:
+        # The whole graph has one batch.
+        return self._emit.share(("batch",), lambda: self._do("_contrib_arange_like", self._x, axis=0))
+
+    def _count(self, vector: Value) -> Value:
+        return self._do("_plus_scalar", self._last(self._range(vector)), scalar=1)
+
+    def _length(self, axis: int) -> Value:
+        """(1,), the plane's height (axis 1) or width (axis 2)."""
+        return self._emit.share(("length", self._plane, axis), lambda: self._count(self._plane_vector(axis)))
+
+    def _last(self, vector: Value) -> Value:
+        return self._do("slice_axis", vector, axis=0, begin=-1, end="None")
+
+    def _integer(self, value: Value) -> Value:
+        """int32: products of sizes pass 2^24, up to which float32 is exact."""
+        return self._do("Cast", value, dtype="int32")
+
+    def _outer(self, op: str, high: Value, wide: Value) -> Value:
+        return self._do(op, self._do("Reshape", high, shape=(-1, 1)), self._do("Reshape", wide, shape=(1, -1)))
+
+    def _constant(self, array: Array) -> Value:
+        return self._emit.constant("offsets", array)
+
+    def _do(self, op: str, *inputs: Value, **attributes: Any) -> Value:
+        return self._emit(op, *inputs, suffix="index", **attributes)
+
+    def _share(self, what: str, make: Callable[[], Value]) -> Value:
+        t, c = self._tiling, self._conv
+        geometry = (c.kernel, c.stride, c.dilation, c.padding, c.reflect, c.transposed, c.output_padding, t.outputs)
+        return self._emit.share((what, self._plane, geometry), make)
+
+
+def _convolve_ones(
+    emit: Emitter,
+    x: Value,
+    kernel: tuple[int, int],
+    *,
+    padding: tuple[int, int],
+    suffix: str,
+    stride: int = 1,
+    dilation: int = 1,
+    output_padding: int | None = None,
+) -> Value:
+    """x: (N, 1, H, W) convolved by ones, transposed if `output_padding` is given: only its shape is of interest."""
+    flat = [1 if size > 1 else 0 for size in kernel]
+    attributes: dict[str, Any] = {
+        "kernel": kernel,
+        "pad": padding,
+        "stride": [stride if side else 1 for side in flat],
+        "dilate": [dilation if side else 1 for side in flat],
+        "num_filter": 1,
+        "no_bias": True,
+    }
+    ones = emit.constant("ones", np.ones((1, 1, *kernel), np.float32))
+    if output_padding is None:
+        return emit("Convolution", x, ones, suffix=suffix, **attributes)
+    adj = [output_padding if side else 0 for side in flat]
+    return emit("Deconvolution", x, ones, suffix=suffix, adj=adj, **attributes)

@@ -1,0 +1,200 @@
+"""Small integer tensors computed from shapes, followed through the graph so that a Reshape knows its sizes.
+
+A tensor of sizes is a numpy array of objects: ints and `Size`s.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from converters.onnx_graph.shapes import name_dtype
+from converters.targets.mxnet.sizes import Extent, Size, find_larger
+from converters.tensors import Array
+
+Track = Callable[..., Array | None]
+RULES: dict[str, Track] = {}
+
+
+def track(op: str, inputs: Sequence[Array | None], attributes: Mapping[str, Any]) -> Array | None:
+    """What a node makes of tensors of sizes; None if it is not known.
+
+    Args:
+        inputs: Constants, or tensors of sizes; None for one that is left out.
+    """
+    given = [None if array is None else _plain(array) for array in inputs]
+    if op not in RULES or any(plain is None and array is not None for plain, array in zip(given, inputs, strict=True)):
+        return None
+    # What is an input now was an attribute once: axes, starts, ends.
+    plain = {name: np.array(value, object) if isinstance(value, list) else value for name, value in attributes.items()}
+    try:
+        bound = inspect.signature(RULES[op]).bind(*given, **plain)
+    except TypeError:
+        return None  # an attribute of another opset
+    return RULES[op](*bound.args, **bound.kwargs)
+
+
+def freeze(sizes: Array) -> Array | None:
+    """The tensor as a constant, if no size in it is free: bool if all are, int64 if not."""
+    flat = list(sizes.flat)
+    if any(isinstance(size, Size) for size in flat):
+        return None
+    kind = np.bool_ if flat and all(isinstance(size, bool) for size in flat) else np.int64
+    return np.array(flat, kind).reshape(sizes.shape)
+
+
+def pack(sizes: Sequence[Extent]) -> Array:
+    """(len(sizes),)."""
+    packed = np.empty(len(sizes), object)
+    packed[:] = list(sizes)
+    return packed
+
+
+def make_slice(size: int, start: int, end: int, step: int) -> slice:
+    """ONNX's bounds as Python's: backwards from before the first element is from the first, not from nowhere."""
+    return slice(max(start, -size), None if end < -size else end, step) if step < 0 else slice(start, end, step)
+
+
+def _rule(*ops: str) -> Callable[[Track], Track]:
+    def register(function: Track) -> Track:
+        for op in ops:
+            assert op not in RULES
+            RULES[op] = function
+        return function
+
+    return register
+
+
+def _plain(array: Array) -> Array | None:
+    """Of Python's own numbers, which know what to do with a `Size`."""
+    return array.astype(object) if array.dtype.kind in "biO" else None
+
+
+def _as_ints(values: Array) -> list[int]:
+    return [int(value) for value in values.flat]
+
+
+@_rule("Identity")
+def _identity(x: Array) -> Array:
+    return x
+
+
+@_rule("Cast")
+def _cast(x: Array, *, to: int, saturate: int = 1, round_mode: str = "up") -> Array | None:
+    return x if name_dtype(to) in ("int32", "int64") else None
+
+
+@_rule("Add")
+def _add(a: Array, b: Array) -> Array:
+    return np.asarray(a + b, object)
+
+
+@_rule("Sub")
+def _sub(a: Array, b: Array) -> Array:
+    return np.asarray(a - b, object)
+
+
+@_rule("Mul")
+def _mul(a: Array, b: Array) -> Array:
+    return np.asarray(a * b, object)
+
+
+@_rule("Div")
+def _div(a: Array, b: Array) -> Array | None:
+    if any(isinstance(divisor, Size) or divisor <= 0 for divisor in b.flat):
+        return None
+    if any(isinstance(dividend, int) and dividend < 0 for dividend in a.flat):
+        return None  # towards zero, not down
+    return np.asarray(a // b, object)
+
+
+@_rule("Neg")
+def _neg(x: Array) -> Array:
+    return np.asarray(-x, object)
+
+
+@_rule("Gather")
+def _gather(data: Array, indices: Array, *, axis: int = 0) -> Array | None:
+    return np.asarray(np.take(data, np.asarray(_as_ints(indices)).reshape(indices.shape), axis=axis), object)
+
+
+@_rule("Slice")
+def _slice(
+    data: Array, starts: Array, ends: Array, axes: Array | None = None, steps: Array | None = None
+) -> Array | None:
+    at = [slice(None)] * data.ndim
+    wanted = range(len(starts)) if axes is None else _as_ints(axes)
+    strides = [1] * len(starts) if steps is None else _as_ints(steps)
+    if any(isinstance(bound, Size) for bound in (*starts.flat, *ends.flat)):
+        return None
+    for axis, start, end, step in zip(wanted, _as_ints(starts), _as_ints(ends), strides, strict=True):
+        at[axis] = make_slice(data.shape[axis], start, end, step)
+    return data[tuple(at)]
+
+
+@_rule("Concat")
+def _concat(*parts: Array, axis: int) -> Array:
+    return np.concatenate(parts, axis=axis)
+
+
+@_rule("Unsqueeze")
+def _unsqueeze(data: Array, axes: Array) -> Array:
+    return np.expand_dims(data, tuple(_as_ints(axes)))
+
+
+@_rule("Squeeze")
+def _squeeze(data: Array, axes: Array | None = None) -> Array:
+    return np.squeeze(data, None if axes is None else tuple(_as_ints(axes)))
+
+
+@_rule("Reshape")
+def _reshape(data: Array, shape: Array, *, allowzero: int = 0) -> Array | None:
+    wanted = list(shape.flat)
+    return None if any(isinstance(size, Size) or size == 0 for size in wanted) else data.reshape(_as_ints(shape))
+
+
+@_rule("ReduceProd")
+def _reduce_prod(data: Array, axes: Array | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Array:
+    over = None if axes is None else tuple(_as_ints(axes))
+    return np.asarray(np.prod(data, axis=over, keepdims=bool(keepdims)), object)
+
+
+@_rule("Equal")
+def _equal(a: Array, b: Array) -> Array | None:
+    left, right = np.broadcast_arrays(a, b)
+    known = [_compare(*pair) for pair in zip(left.flat, right.flat, strict=True)]
+    if any(same is None for same in known):
+        return None
+    answers = np.empty(left.size, object)
+    answers[:] = known
+    return answers.reshape(left.shape)
+
+
+def _compare(a: Extent, b: Extent) -> bool | None:
+    """Whether both are the same at any size, or differ at any; None if it depends."""
+    difference = a - b
+    if isinstance(difference, int):
+        return difference == 0
+    opposite = -difference
+    assert isinstance(opposite, Size)
+    return False if difference.positive() or opposite.positive() else None
+
+
+@_rule("Where")
+def _where(condition: Array, x: Array, y: Array) -> Array:
+    return np.asarray(np.where(condition.astype(bool), x, y), object)
+
+
+@_rule("Max")
+def _max(*tensors: Array) -> Array | None:
+    largest = tensors[0]
+    for tensor in tensors[1:]:
+        pairs = np.broadcast_arrays(largest, tensor)
+        chosen = [find_larger(a, b) for a, b in zip(pairs[0].flat, pairs[1].flat, strict=True)]
+        if any(size is None for size in chosen):
+            return None
+        largest = pack([size for size in chosen if size is not None]).reshape(pairs[0].shape)
+    return largest

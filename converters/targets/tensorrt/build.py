@@ -1,0 +1,180 @@
+"""From the waist to a TensorRT engine. TensorRT-RTX builds one on a machine without a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onnx import ModelProto, TensorProto
+
+from converters.errors import ConversionError, MissingPackageError
+from converters.targets.onnx.write import serialize
+from converters.targets.tensorrt.network import compare_network
+from converters.targets.tensorrt.runtime import load_tensorrt, open_logger, package_name
+from converters.tensors import TensorSpec, fit_size
+
+Size = tuple[int, int]
+
+OTHER_FLOATS = (TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+
+NOTES = {
+    "tensorrt-rtx": "Portable: TensorRT-RTX finishes it on the user's GPU at load; its support table names Turing, "
+    "Ampere, Ada and Blackwell, no data-centre Hopper.",
+    "tensorrt": "It runs on the GPU model and with the TensorRT version that it was built with.",
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Sizes (H, W) an engine takes, and the batch sizes with them.
+
+    Attributes:
+        minimum: Smallest.
+        optimum: The one it is tuned for.
+        maximum: Largest.
+        batches: Smallest, tuned and largest N.
+    """
+
+    minimum: Size = (64, 64)
+    optimum: Size = (256, 256)
+    maximum: Size = (1024, 1024)
+    batches: tuple[int, int, int] = (1, 1, 4)
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ConversionError: the sizes are not in order.
+        """
+        heights, widths = zip(*self.sizes, strict=True)
+        for axis, (low, middle, high) in (("N", self.batches), ("H", heights), ("W", widths)):
+            if not 0 < low <= middle <= high:
+                raise ConversionError(
+                    "the engine's profile",
+                    f"0 < {low} <= {middle} <= {high} does not hold for {axis}",
+                    "Check --trt-min, --trt-opt and --trt-max",
+                )
+
+    def fit(self, inputs: Sequence[TensorSpec]) -> Profile:
+        """The profile with sizes rounded up to those that a model with these inputs takes."""
+        low, middle, high = (fit_size(inputs, size) for size in self.sizes)
+        return Profile(low, middle, high, self.batches)
+
+    @property
+    def sizes(self) -> tuple[Size, Size, Size]:
+        return self.minimum, self.optimum, self.maximum
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("minimum", "optimum", "maximum")
+        return {name: [n, *size] for name, n, size in zip(names, self.batches, self.sizes, strict=True)}
+
+
+DEFAULT_PROFILE = Profile()
+
+
+@dataclass(frozen=True)
+class EngineBuild:
+    """An engine and how it came about.
+
+    Attributes:
+        engine: The file's bytes, never to be altered.
+        package: "tensorrt" or "tensorrt-rtx".
+        version: Of the package.
+        compared: How many nodes of each operator were compared with the parsed network.
+        profile: [N, H, W] three times, None for static shapes.
+    """
+
+    engine: bytes
+    package: str
+    version: str
+    compared: Mapping[str, int]
+    profile: Mapping[str, Any] | None
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"compared_with_the_graph": dict(self.compared), "profile": self.profile, "tf32": False}
+
+
+def build_engine(waist: ModelProto, profile: Profile) -> EngineBuild:
+    """Parse the graph, compare what was parsed, build; float32, TF32 off.
+
+    Raises:
+        MissingPackageError: TensorRT or, for `tensorrt`, a GPU is missing.
+        ConversionError: the graph is of another precision, the parser refuses a node or changes one, or the builder
+            fails.
+    """
+    _require_float32(waist)
+    trt = load_tensorrt()
+    log = open_logger(trt)
+    try:
+        builder = trt.Builder(log)
+    except (TypeError, RuntimeError) as error:
+        raise MissingPackageError(
+            package_name(trt), f"its builder does not start ({log.first_error()})", "Check the GPU"
+        ) from error
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(serialize(waist)):
+        refusal = parser.get_error(0)
+        raise ConversionError(
+            f"node '{refusal.node_name()}' ({refusal.node_operator()})",
+            f"TensorRT's parser refuses it ({_one_line(refusal.desc())})",
+            "Use operators that TensorRT knows",
+        )
+    compared = compare_network(trt, network, waist)
+    config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)
+    free = any(-1 in network.get_input(i).shape for i in range(network.num_inputs))
+    if free:
+        config.add_optimization_profile(_shapes(builder, network, profile))
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        raise ConversionError(
+            "TensorRT's builder", f"it built nothing ({log.first_error()})", "Report this with the file"
+        )
+    return EngineBuild(bytes(engine), package_name(trt), trt.__version__, compared, profile.to_json() if free else None)
+
+
+def _require_float32(graph: ModelProto) -> None:
+    """
+    Raises:
+        ConversionError: an input or a weight is a float of another width: the engine is named and judged as float32.
+    """
+    kinds = [("input", value.name, value.type.tensor_type.elem_type) for value in graph.graph.input]
+    kinds += [("weight", tensor.name, tensor.data_type) for tensor in graph.graph.initializer]
+    for role, name, kind in kinds:
+        if kind in OTHER_FLOATS:
+            raise ConversionError(
+                f"{role} '{name}'",
+                f"it is {TensorProto.DataType.Name(kind)}",
+                "An engine is built of float32: export it so",
+            )
+
+
+def _shapes(builder: Any, network: Any, profile: Profile) -> Any:
+    """The profile's N, H and W for every input's free axes: the first, and of four the third and fourth.
+
+    Raises:
+        ConversionError: another axis is free.
+    """
+    shapes = builder.create_optimization_profile()
+    for i in range(network.num_inputs):
+        tensor = network.get_input(i)
+        rank = len(tensor.shape)
+        limits = []
+        for n, (height, width) in zip(profile.batches, profile.sizes, strict=True):
+            sizes = {0: n, 2: height, 3: width} if rank == 4 else {0: n}
+            limits.append([sizes.get(axis, -1) if size == -1 else size for axis, size in enumerate(tensor.shape)])
+        if -1 in limits[0]:
+            raise ConversionError(
+                f"input '{tensor.name}'",
+                f"its axis {limits[0].index(-1)} of {rank} is free, and a profile gives only N, H and W",
+                "Export it with that size fixed",
+            )
+        shapes.set_shape(tensor.name, *map(tuple, limits))
+    return shapes
+
+
+def _one_line(text: str) -> str:
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip()).rstrip(".")

@@ -1,0 +1,1 @@
+"""A package that builds a NetGraph in Mathematica."""

@@ -1,0 +1,88 @@
+"""The tables that `convert` and `bench` print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from converters.parity.report import METRIC_FORMS, format_number
+
+if TYPE_CHECKING:
+    from converters.bench.measure import Measurement
+    from converters.convert import Conversion
+    from converters.targets.proven import Support
+
+WIDTH = 150
+CONVERT_COLUMNS = ("model", "target", "parity", "max abs", "PSNR, dB", "excess", "MiB")
+SUPPORT_COLUMNS = ("architecture", "target", "precision", "verified", "max abs")
+TEXT_COLUMNS = ("model", "architecture", "precision", "verified", "target", "runtime", "parity")
+
+
+def print_conversions(conversions: Sequence[Conversion]) -> None:
+    """One row for each file, then where the bundles are."""
+    rows = []
+    for conversion in conversions:
+        manifest = conversion.bundle.manifest
+        for artifact in conversion.artifacts:
+            size = sum(manifest["files"][file]["size"] for file in artifact.files) / 2**20
+            rows.append((manifest["name"], artifact.target, *_parity_cells(conversion, artifact.target), f"{size:.1f}"))
+    _print_table(CONVERT_COLUMNS, rows)
+    for conversion in conversions:
+        print(f"{conversion.bundle.folder}/")
+
+
+def _parity_cells(conversion: Conversion, target: str) -> tuple[str, ...]:
+    report = next((report for report in conversion.reports if report.rung == target), None)
+    if report is None:
+        return conversion.unverified[target], "", "", ""
+    facts = report.summary()
+    return report.verdict, *(format_number(facts[key], form) for key, form in METRIC_FORMS)
+
+
+def print_support(rows: Sequence[Support]) -> None:
+    """One row for each architecture and target, as recorded."""
+    cells: list[tuple[str, ...]] = [
+        (row.architecture, row.target, row.precision, row.verified, format_number(row.max_abs, ".1e")) for row in rows
+    ]
+    _print_table(SUPPORT_COLUMNS, cells)
+
+
+BENCH_COLUMNS = (
+    *("model", "runtime", "parity", "max abs"),
+    *("p50", "min", "mean", "p90", "p95", "p99", "CoV", "img/s", "load", "RSS MiB", "MiB"),
+)
+
+
+def print_measurements(measurements: Sequence[Measurement]) -> None:
+    """One row for each file, then what the figures are."""
+    _print_table(BENCH_COLUMNS, [_bench_cells(row) for row in measurements])
+    print("Latencies in ms. max abs: largest difference from torch's row, or else the first row, of a model.")
+
+
+def _bench_cells(row: Measurement) -> tuple[str, ...]:
+    latency = row.latency_ms
+    times = (latency.p50, latency.min, latency.mean, latency.p90, latency.p95, latency.p99)
+    return (
+        row.contestant.model,
+        row.contestant.runtime,
+        row.contestant.parity,
+        f"{row.max_abs:.1e}",
+        *(f"{time_ms:.1f}" for time_ms in times),
+        f"{latency.cov:.2f}",
+        f"{row.images_per_s:.2f}",
+        f"{row.load_ms:.0f}",
+        f"{row.peak_rss_mib:.0f}",
+        f"{row.contestant.size / 2**20:.1f}",
+    )
+
+
+def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="left" if column in TEXT_COLUMNS else "right", no_wrap=column != "verified")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=WIDTH).print(table)

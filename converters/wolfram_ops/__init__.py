@@ -1,6 +1,0 @@
-"""ONNX operators as layers of a NetGraph, one module per family; importing the package fills OPS."""
-
-from converters.wolfram_ops import convolution, elementwise, joining, normalization, padding
-from converters.wolfram_ops.registry import OPS, Emitter, Net, Value
-
-__all__ = ["OPS", "Emitter", "Net", "Value", "convolution", "elementwise", "joining", "normalization", "padding"]

@@ -1,0 +1,95 @@
+"""Our own operators as MXNet symbols, in real mxnet, against torch in float64, on planes of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import ModelProto
+
+from converters.rewrites import block_convolution, choose_tiling
+from converters.rewrites.block_convolution import rewrite_few_outputs
+from converters.rewrites.internal_ops import DOMAIN
+from converters.rewrites.winograd import rewrite_winograd
+from converters.targets.mxnet.runtime import MxnetRunner, missing_mxnet
+from converters.targets.mxnet.write import convert_to_mxnet
+from converters.tensors import Array, TensorSpec
+from parity_tests.support.convolution_cases import (
+    CONVS,
+    IN_CHANNELS,
+    RELATIVE,
+    SIZES,
+    chain,
+    down_and_up,
+    model_of,
+    run_onnx,
+    torch_result,
+)
+
+pytestmark = pytest.mark.skipif(missing_mxnet() is not None, reason=str(missing_mxnet()))
+BLOCKS = {
+    "7x7 mirrored": {"kernel": 7, "mirrored": 3},
+    "5x5 zeros": {"kernel": 5, "pads": 2},
+    "3x3 without padding": {"kernel": 3},
+}
+
+
+@pytest.fixture(autouse=True)
+def _every_rewrite_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose_tiling, "WORTH", float("inf"))
+    monkeypatch.setattr(block_convolution, "FEWEST_INPUTS", 1)
+
+
+def open_mxnet(model: ModelProto, folder: Path, outputs: tuple[str, ...] = ("y",)) -> MxnetRunner:
+    files = convert_to_mxnet(model)
+    symbol, params = folder / "net-symbol.json", folder / "net-0000.params"
+    symbol.write_text(files.symbol_json)
+    params.write_bytes(files.params)
+
+    def spec(name: str) -> TensorSpec:
+        return TensorSpec(name, ("N", "C", "H", "W"), "float32", "NCHW", None, "any")
+
+    return MxnetRunner(symbol, params, [spec("x")], [spec(name) for name in outputs])
+
+
+def own_ops(model: ModelProto) -> set[str]:
+    return {node.op_type for node in model.graph.node if node.domain == DOMAIN}
+
+
+def require_torchs(runner: MxnetRunner, conv: dict[str, object]) -> None:
+    random = np.random.default_rng(1)
+    for batch, height, width in SIZES:
+        if min(height, width) < conv["kernel"]:
+            continue
+        x = random.standard_normal((batch, IN_CHANNELS, height, width)).astype(np.float32)
+        expected = torch_result(conv, x)
+        actual: Array = runner.run({"x": x})["y"]
+        assert actual.shape == expected.shape
+        assert np.abs(actual - expected).max() <= RELATIVE * np.abs(expected).max(), (batch, height, width)
+
+
+@pytest.mark.parametrize("name", CONVS)
+def test_tiled_convolution_gives_what_torch_gives_at_any_size(name: str, tmp_path: Path) -> None:
+    planned, _ = rewrite_winograd(model_of(CONVS[name]))
+    assert own_ops(planned) == {"TiledConvolution"}
+    require_torchs(open_mxnet(planned, tmp_path), CONVS[name])
+
+
+@pytest.mark.parametrize("make", [chain, down_and_up])
+def test_tensors_with_channels_last_between_tiled_convolutions(make: Callable[[], ModelProto], tmp_path: Path) -> None:
+    planned, _ = rewrite_winograd(make())
+    assert own_ops(planned) == {"TiledConvolution"} | ({"ChannelsLastNorm"} if make is chain else set())
+    runner = open_mxnet(planned, tmp_path)
+    for batch, height, width in SIZES:
+        x = np.random.default_rng(5).standard_normal((batch, IN_CHANNELS, height, width)).astype(np.float32)
+        (expected,) = run_onnx(make(), x)
+        assert np.abs(runner.run({"x": x})["y"] - expected).max() <= 10 * RELATIVE * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_block_convolution_gives_what_torch_gives_at_any_size(name: str, tmp_path: Path) -> None:
+    planned, _ = rewrite_few_outputs(model_of(BLOCKS[name]))
+    assert own_ops(planned) == {"BlockConvolution"}
+    require_torchs(open_mxnet(planned, tmp_path), BLOCKS[name])

@@ -1,0 +1,110 @@
+"""Every architecture, from its file alone to every target, on inputs of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from converters.convert import Conversion, Settings, convert
+from converters.parity.compare import ParityReport
+from converters.parity.inputs import ParityInput, long_inputs
+from converters.prove import prove
+from converters.targets.proven import format_support, read_support
+from converters.targets.registry import TARGETS
+from converters.tensors import TensorSpec
+from parity_tests.support.architecture_cases import CASES, ArchitectureCase
+from parity_tests.support.places import ROOT
+from reference.checkpoint import read_checkpoint
+from reference.registry import ARCHITECTURES, identify, open_architecture
+
+RUN_HERE = ("onnx", "mxnet")
+# EdgeConnect's are proven at their full size, on more than this: test_full_size.py.
+NEW = [case for case in CASES if not case.name.startswith("edgeconnect")]
+EACH = pytest.mark.parametrize("case", NEW, ids=str)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Path, Conversion]]:
+    """Each net's checkpoint and what became of it."""
+    folder = tmp_path_factory.mktemp("architectures")
+    paths = {case.name: case.write(folder) for case in NEW}
+    settings = Settings((*RUN_HERE, "trt"), folder / "out")
+    return {name: (path, next(convert([path], settings, lambda step: None))) for name, path in paths.items()}
+
+
+@pytest.fixture(scope="module")
+def reports(made: Mapping[str, tuple[Path, Conversion]]) -> Mapping[str, list[ParityReport]]:
+    """The long set's squares of 256 and 512 on each bundle; `convert` itself proved the smaller ones."""
+
+    def squares(inputs: Sequence[TensorSpec]) -> tuple[ParityInput, ...]:
+        return tuple(given for given in long_inputs(inputs) if given.name.endswith(("256x256", "512x512")))
+
+    return {
+        name: prove(conversion.bundle.folder, [path], squares, lambda step: None)[0]
+        for name, (path, conversion) in made.items()
+    }
+
+
+def test_every_architecture_has_a_row() -> None:
+    assert [case.name for case in CASES] == sorted(ARCHITECTURES)
+
+
+def test_every_architecture_is_recorded_with_every_target_that_there_is() -> None:
+    recorded = [(row.architecture, row.target) for row in read_support()]
+    assert recorded == [(case.name, target) for case in CASES for target in TARGETS]
+
+
+def test_readme_shows_what_was_recorded() -> None:
+    assert format_support(read_support()) in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_architecture_is_identified_by_its_file_alone(case: ArchitectureCase, tmp_path: Path) -> None:
+    assert identify(read_checkpoint(case.write(tmp_path))).name == case.name
+
+
+@EACH
+def test_every_gate_is_passed_at_256x256_and_512x512_by_one_and_by_two(
+    case: ArchitectureCase, reports: Mapping[str, list[ParityReport]]
+) -> None:
+    assert [report.rung for report in reports[case.name]] == list(RUN_HERE)
+    for report in reports[case.name]:
+        assert report.passed
+        assert report.outside == ()
+        cases = {tensor.case for tensor in report.tensors}
+        assert any(name.endswith("512x512") for name in cases)
+        assert {tensor.item for tensor in report.tensors if tensor.case.endswith("256x256")} == {0, 1}
+        for mask in ("small", "large", "border", "none", "full"):
+            assert any(f"/{mask} " in name and name.endswith("256x256") for name in cases), mask
+
+
+@EACH
+def test_a_plane_that_is_all_hole_gives_finite_numbers_everywhere(
+    case: ArchitectureCase, reports: Mapping[str, list[ParityReport]]
+) -> None:
+    for report in reports[case.name]:
+        full = [tensor for tensor in report.tensors if "/full 256x256" in tensor.case]
+        assert full
+        for tensor in full:
+            assert tensor.metrics is not None
+            assert tensor.metrics.non_finite == 0
+            assert np.isfinite(tensor.metrics.max_abs)
+
+
+@EACH
+def test_engine_is_built(case: ArchitectureCase, made: Mapping[str, tuple[Path, Conversion]]) -> None:
+    folder = made[case.name][1].bundle.folder
+    assert (folder / f"{case.name}.engine").stat().st_size > 0
+
+
+def test_readme_gives_each_nets_smallest_size() -> None:
+    """Of partial-conv that of the usual depth, 7."""
+    least = {name: open_architecture(name).contract(raw=False).inputs[0].minimum for name in ARCHITECTURES}
+    edgeconnect = {least.pop("edgeconnect-edge"), least.pop("edgeconnect-inpaint")}
+    assert (edgeconnect, least.pop("partial-conv"), set(least.values())) == ({12}, 2**7, {8})
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    said = "They are at least 12 for EdgeConnect's, 8 for `deepfill-v2`, `cyclegan-resnet` and `style-transfer`"
+    assert said in readme

@@ -1,0 +1,116 @@
+"""Every architecture and pipeline, and which of them a checkpoint is of."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converters.errors import ArchitectureError
+from reference.key_match import Shapes, list_shapes, nearest_of, shorten
+from reference.model import Architecture, Contract, Pipeline
+
+if TYPE_CHECKING:
+    from reference.checkpoint import Checkpoint
+
+ARCHITECTURES = {
+    "cyclegan-resnet": "reference.resnet_generator:CYCLEGAN",
+    "deepfill-v2": "reference.deepfill:DEEPFILL",
+    "edgeconnect-edge": "reference.edgeconnect:EDGE",
+    "edgeconnect-inpaint": "reference.edgeconnect:INPAINT",
+    "partial-conv": "reference.partial_conv:PARTIAL_CONV",
+    "style-transfer": "reference.style_transfer:STYLE_TRANSFER",
+}
+PIPELINES = {"edgeconnect": "reference.edgeconnect_pipeline:PIPELINE"}
+# A tensor of CycleGAN's discriminator: its layer, and what it is there.
+PATCHGAN_KEY = re.compile(r"model\.(\d{1,3})\.(\w+)\Z", re.ASCII)
+
+
+def identify(checkpoint: Checkpoint) -> Architecture:
+    """The one architecture whose keys and shapes are the checkpoint's.
+
+    Raises:
+        ArchitectureError: none fits, and the message names the nearest with its missing and extra keys, unless none
+            has a key in common with the file; or several do.
+    """
+    shapes = list_shapes(checkpoint.tensors)
+    architectures = [open_architecture(name) for name in ARCHITECTURES]
+    matches = [architecture.match(shapes) for architecture in architectures]
+    fitting = [architecture for architecture, match in zip(architectures, matches, strict=True) if not match.faults]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = ", ".join(architecture.name for architecture in fitting)
+        raise ArchitectureError(checkpoint.path, f"several architectures fit it: {names}", "Report this")
+    if beside := name_of_generator_beside(shapes):
+        raise ArchitectureError(
+            checkpoint.path, "it holds a discriminator", f"Give the generator's file, the one named {beside}"
+        )
+    nearest = nearest_of(matches)
+    if len(nearest.extra) < len(shapes):
+        found = f"no architecture fits it. The nearest is {nearest.architecture}: {nearest}"
+    else:
+        found = f"no architecture has any of its keys ({shorten(nearest.extra)})"
+    raise ArchitectureError(
+        checkpoint.path,
+        found,
+        f"Give a generator checkpoint of one of {', '.join(ARCHITECTURES)}",
+    )
+
+
+def name_of_generator_beside(shapes: Shapes) -> str | None:
+    """What the generator's file is called, where the keys are those of a discriminator, EdgeConnect's or CycleGAN's."""
+    if any(key.startswith("conv1.0.weight") for key in shapes):
+        return "..._gen.pth"
+    layers = {key: PATCHGAN_KEY.match(key) for key in shapes}
+    kernels = {int(hit[1]): shapes[key] for key, hit in layers.items() if hit and hit[2] == "weight"}
+    kernels = {index: shape for index, shape in kernels.items() if len(shape) == 4}
+    if not all(layers.values()) or min(kernels, default=1) > 0 or len(kernels) == 1:
+        return None
+    if kernels[max(kernels)][0] == 1 and all(shape[2:] == (4, 4) for shape in kernels.values()):
+        return "..._net_G.pth"
+    return None
+
+
+def identify_pipeline(names: Sequence[str]) -> Pipeline:
+    """The pipeline whose stages are the architectures `names`, in whatever order.
+
+    Raises:
+        ArchitectureError: there is none.
+    """
+    pipelines: list[Pipeline] = [_open(place) for place in PIPELINES.values()]
+    for pipeline in pipelines:
+        if sorted(pipeline.stages) == sorted(names):
+            return pipeline
+    known = "; ".join(f"{pipeline.name} of {' and '.join(pipeline.stages)}" for pipeline in pipelines)
+    raise ArchitectureError("--pipeline", f"no pipeline is made of {' and '.join(names)}", f"Known are: {known}")
+
+
+def list_contracts() -> list[Contract]:
+    """Of every architecture, raw or not, and of every pipeline."""
+    architectures = [open_architecture(name) for name in ARCHITECTURES]
+    return [
+        *(architecture.contract(raw) for architecture in architectures for raw in (False, True)),
+        *(_open(place).contract for place in PIPELINES.values()),
+    ]
+
+
+def open_architecture(name: str) -> Architecture:
+    """The architecture of that name."""
+    architecture: Architecture = _open(ARCHITECTURES[name])
+    return architecture
+
+
+def _open(place: str) -> Any:
+    """The object at "module:NAME"."""
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def shipped_checkpoints() -> tuple[Path, ...]:
+    """The small trained pair that comes with ganport."""
+    folder = Path(str(files("reference"))) / "weights"
+    return (folder / "EdgeModel_gen.pth", folder / "InpaintingModel_gen.pth")
