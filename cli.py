@@ -162,8 +162,8 @@ def convert(
     profile = Profile(trt_min, trt_opt, trt_max)
     settings = Settings(chosen, out, name, raw, size, overwrite, pipeline, tune is not None, profile, inputs)
     keep_freed_memory()
-    with show_progress() as say:
-        conversions = list(convert_all(sources, settings, say))
+    with show_progress() as report_progress:
+        conversions = list(convert_all(sources, settings, report_progress))
     if as_json:
         click.echo(json.dumps({"bundles": [_describe(conversion) for conversion in conversions]}, indent=2))
     else:
@@ -183,8 +183,8 @@ def verify(bundle: Path, as_json: bool) -> None:
     """Check BUNDLE's hashes, then replay its golden case on every runtime present."""
     from converters.verify import verify as verify_bundle
 
-    with show_progress() as say:
-        say(f"verifying {bundle}")
+    with show_progress() as report_progress:
+        report_progress(f"verifying {bundle}")
         replays = verify_bundle(bundle)
     if as_json:
         rows = [{"target": r.target, "max_abs": r.metrics and r.metrics.max_abs, "skipped": r.skipped} for r in replays]
@@ -243,15 +243,15 @@ def parity(
             raise click.UsageError("--images and --masks go with a checkpoint; for an ONNX file there is --inputs.")
     elif inputs is not None:
         raise click.UsageError("--inputs goes with one ONNX file.")
-    with show_progress() as say, tempfile.TemporaryDirectory() as scratch:
+    with show_progress() as report_progress, tempfile.TemporaryDirectory() as scratch:
         make_inputs = long_inputs if images is None or masks is None else user_inputs(images, masks)
         if checkpoints:
             folder = source
         else:
-            folder, checkpoints = _convert_for_parity(source, Path(scratch), inputs, say), (source,)
+            folder, checkpoints = _convert_for_parity(source, Path(scratch), inputs, report_progress), (source,)
         from converters.prove import prove
 
-        reports, judged, unverified = prove(folder, checkpoints, make_inputs, say, inputs)
+        reports, judged, unverified = prove(folder, checkpoints, make_inputs, report_progress, inputs)
     if as_json:
         reports_json = [report.to_json() for report in reports]
         click.echo(json.dumps({"reports": reports_json, "not_verified": unverified}, indent=2))
@@ -264,13 +264,17 @@ def parity(
         raise ParityError(folder, f"rung {', '.join(missed)} misses its gate", "Do not ship it: convert again")
 
 
-def _convert_for_parity(checkpoint: Path, scratch: Path, inputs: Path | None, say: Callable[[str], None]) -> Path:
+def _convert_for_parity(
+    checkpoint: Path, scratch: Path, inputs: Path | None, report_progress: Callable[[str], None]
+) -> Path:
     from converters.convert import Settings
     from converters.convert import convert as convert_all
     from converters.targets.registry import TARGETS
 
     here = tuple(name for name in TARGET_NAMES if TARGETS[name].missing_builder() is None)
-    (conversion,) = convert_all([checkpoint], Settings(here, scratch, inputs=inputs, skip_refused=True), say)
+    (conversion,) = convert_all(
+        [checkpoint], Settings(here, scratch, inputs=inputs, skip_refused=True), report_progress
+    )
     return conversion.bundle.folder
 
 
@@ -319,14 +323,14 @@ def inpaint(
     else:
         jobs = [Job(photo, mask, out or default_output(photo), edges_out, draw, erase, resize_mask)]
         prepare(jobs[0])
-    with show_progress() as say:
-        pipeline = read_bundle(bundle) if bundle else shipped_pipeline(say)
-        say("loading the nets")
+    with show_progress() as report_progress:
+        pipeline = read_bundle(bundle) if bundle else shipped_pipeline(report_progress)
+        report_progress("loading the nets")
         with open_pipeline(pipeline) as runner:
             if photo.is_dir():
                 make_folder(jobs[0].out.parent)
             failures = inpaint_all(
-                jobs, runner, lambda done, job: say(f"{format_bar(done, len(jobs))} {job.photo.name}")
+                jobs, runner, lambda done, job: report_progress(f"{format_bar(done, len(jobs))} {job.photo.name}")
             )
     written = [str(job.out) for job in jobs if job not in failures]
     if as_json:
@@ -356,9 +360,9 @@ def bench(sources: tuple[Path, ...], size: Size, batch: int, threads: int, runs:
     from converters.bench.sources import read_sources
     from converters.terminal.tables import print_measurements
 
-    with show_progress() as say:
+    with show_progress() as report_progress:
         groups, skipped = read_sources(sources, size, batch)
-        measurements = [row for group in groups for row in measure_group(group, threads, runs, say)]
+        measurements = [row for group in groups for row in measure_group(group, threads, runs, report_progress)]
     if as_json:
         run = {"size": list(size), "batch": batch, "runs": runs, "environment": read_environment(threads)}
         not_run = [{"file": file, "target": target, "why": why} for (file, target), why in skipped.items()]

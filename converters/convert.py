@@ -19,14 +19,14 @@ from converters.sources.onnx_file import SUFFIX as ONNX_SUFFIX
 from converters.sources.onnx_file import OnnxFile, read_onnx
 from converters.sources.onnx_source import (
     ONNX_ARCHITECTURE,
-    OnnxStandard,
+    OnnxSource,
     Prove,
     Standard,
-    TorchStandard,
+    TorchSource,
     open_torch,
     open_waist,
 )
-from converters.targets.registry import TARGETS, Artifact, Source, Target, with_those_beside
+from converters.targets.registry import TARGETS, Artifact, Source, Target, with_companions
 from converters.targets.tensorrt.build import DEFAULT_PROFILE, Profile
 from reference.checkpoint import Checkpoint, read_checkpoint
 from reference.model import Architecture, Pipeline, ReferenceModel
@@ -96,7 +96,7 @@ def convert(sources: Sequence[Path], settings: Settings, progress: Progress) -> 
             raise ConversionError(
                 f"--pipeline --to {target.name}", target.no_pipeline, "Convert the two nets: leave out --pipeline"
             )
-    settings = replace(settings, targets=with_those_beside(settings.targets))
+    settings = replace(settings, targets=with_companions(settings.targets))
     for target in (TARGETS[name] for name in settings.targets):
         missing = target.missing_builder()
         if missing is not None:
@@ -133,7 +133,7 @@ def _read(path: Path, settings: Settings) -> Stage | OnnxFile:
 
 def _plan(source: Stage | OnnxFile, settings: Settings) -> _Job:
     if isinstance(source, OnnxFile):
-        standard = OnnxStandard(source, settings.size, settings.inputs)
+        standard = OnnxSource(source, settings.size, settings.inputs)
         folder = settings.out / (settings.name or source.name)
         return _Job(ONNX_ARCHITECTURE, ONNX_LICENSE_NOTE, (source,), lambda: standard, folder)
     architecture, checkpoint = source
@@ -152,7 +152,7 @@ def _plan_pipeline(read: Sequence[Stage | OnnxFile], settings: Settings) -> _Job
         pipeline.name,
         pipeline.license_note,
         tuple(checkpoint for _, checkpoint in stages),
-        lambda: TorchStandard(build_stages(pipeline, stages)),
+        lambda: TorchSource(build_stages(pipeline, stages)),
         settings.out / (settings.name or pipeline.name),
     )
 
@@ -160,10 +160,10 @@ def _plan_pipeline(read: Sequence[Stage | OnnxFile], settings: Settings) -> _Job
 def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversion:
     folder = job.folder
 
-    def say(step: str) -> None:
+    def report_progress(step: str) -> None:
         progress(f"{folder.name}: {step}")
 
-    say("running what its files are held to")
+    report_progress("running what its files are held to")
     standard = job.open()
     model, expected = standard.model, standard.expect()
     reports: list[ParityReport] = []
@@ -177,11 +177,11 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
     clear_failed(failed)
     try:
         with write_bundle(folder) as partial:
-            waist = standard.build_waist(prove, say)
+            waist = standard.build_waist(prove, report_progress)
 
             tuned = None
             for tuned in tune_for_cpu(waist.graph) if settings.tune else ():
-                say(f"rewriting for a CPU: {tuned.rung}")
+                report_progress(f"rewriting for a CPU: {tuned.rung}")
                 prove(tuned.rung, tuned.gate, open_waist(tuned.graph, model))
 
             hashes = " ".join(source.sha256 for source in job.sources)
@@ -190,7 +190,7 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
             source = Source(folder.name, waist.graph, model.inputs, model.outputs, facts, profile, waist.pieces, tuned)
             artifacts, unverified, refusal = [], {}, None
             for target in (TARGETS[name] for name in settings.targets):
-                say(f"writing {target.name}")
+                report_progress(f"writing {target.name}")
                 try:
                     artifact = target.write(source, partial)
                 except ConversionError as error:
@@ -202,7 +202,7 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
                     unverified[target.name] = f"refused: {error.where}: {error.met}"
                     continue
                 artifacts.append(artifact)
-                say(f"proving {target.name}")
+                report_progress(f"proving {target.name}")
                 reason = _prove_artifact(target, artifact, partial, model, prove)
                 if reason is not None:
                     unverified[target.name] = reason
@@ -210,7 +210,7 @@ def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversio
             if refusal is not None and not artifacts:
                 raise refusal
 
-            say("packing")
+            report_progress("packing")
             doubtful = {tensor.case for report in reports for tensor in report.tensors if tensor.by_excess}
             golden = standard.expect_golden(doubtful)
             write_golden(partial, golden.feeds[0], golden.float32[0])

@@ -10,11 +10,11 @@ from converters.bundle.folder import read_bundle
 from converters.convert import build_stages, order_stages
 from converters.errors import BundleError, UnrunnableError
 from converters.parity.compare import ParityReport
-from converters.parity.expected import Expected, Given, run_reference
+from converters.parity.expected import NamedInput, ReferenceOutputs, run_reference
 from converters.parity.inputs import MakeInputs, short_inputs
 from converters.sources.onnx_file import SUFFIX as ONNX_SUFFIX
 from converters.sources.onnx_file import read_onnx
-from converters.sources.onnx_source import OnnxStandard
+from converters.sources.onnx_source import OnnxSource
 from converters.verify import read_target, require_gate
 from reference.checkpoint import read_checkpoint
 from reference.registry import identify
@@ -26,7 +26,7 @@ def prove(
     make_inputs: MakeInputs,
     progress: Callable[[str], None],
     npz: Path | None = None,
-) -> tuple[list[ParityReport], Sequence[Given], dict[str, str]]:
+) -> tuple[list[ParityReport], Sequence[NamedInput], dict[str, str]]:
     """Reports per target of the bundle that runs here, what they were judged on, and why the others do not run.
 
     Args:
@@ -69,7 +69,7 @@ def prove(
 
 def _expect_torch(
     folder: Path, manifest: Mapping[str, Any], sources: Sequence[Path], make_inputs: MakeInputs
-) -> Expected:
+) -> ReferenceOutputs:
     read = [read_checkpoint(path) for path in sources]
     _require_sources(folder, manifest, {checkpoint.path: checkpoint.sha256 for checkpoint in read})
     stages = [(identify(checkpoint), checkpoint) for checkpoint in read]
@@ -84,11 +84,13 @@ def _expect_torch(
     return run_reference(model, inputs)
 
 
-def _expect_onnx(folder: Path, manifest: Mapping[str, Any], sources: Sequence[Path], npz: Path | None) -> Expected:
+def _expect_onnx(
+    folder: Path, manifest: Mapping[str, Any], sources: Sequence[Path], npz: Path | None
+) -> ReferenceOutputs:
     files = [read_onnx(path) for path in sources]
     _require_sources(folder, manifest, {file.path: file.sha256 for file in files})
     size = manifest["contract"]["static_size"]
-    return OnnxStandard(files[0], None if size is None else tuple(size), npz).expect()
+    return OnnxSource(files[0], None if size is None else tuple(size), npz).expect()
 
 
 def _require_sources(folder: Path, manifest: Mapping[str, Any], given: Mapping[Path, str]) -> None:

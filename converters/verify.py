@@ -10,7 +10,7 @@ from typing import Any
 from converters.bundle.folder import Bundle, read_bundle, verify_hashes
 from converters.errors import BundleError, ParityError, ProfileError, UnrunnableError
 from converters.parity.gates import GATES
-from converters.parity.metrics import Metrics, find_misses, measure, unit_of
+from converters.parity.metrics import Metrics, error_unit, find_misses, measure
 from converters.targets.registry import TARGETS, Target
 
 
@@ -87,7 +87,7 @@ def replay(bundle: Bundle) -> Iterator[Replay]:
                 yield Replay(target.name, None, f"golden output '{name}' has no elements")
                 continue
             judging = bundle.manifest["judging"].get(name, {})
-            metrics = measure(actual[name], array, unit=unit_of(array) if judging.get("relative") else 1)
+            metrics = measure(actual[name], array, unit=error_unit(array) if judging.get("relative") else 1)
             gate = judging.get("gate") or artifact["gate"]
             require_gate(bundle.folder, gate)
             misses = find_misses(metrics, GATES[gate])

@@ -40,7 +40,7 @@ from converters.tensors import Array, Tensors, TensorSpec
 from reference.checkpoint import Checkpoint
 from reference.contextual_attention import ContextualAttention
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, require_floating
-from reference.model import Contract, Judging, ReferenceModel
+from reference.model import Contract, OutputPolicy, ReferenceModel
 
 NAME = "deepfill-v2"
 IN_CHANNELS = 5
@@ -262,7 +262,7 @@ class DeepFill:
         }
         inputs, outputs, make_feeds = self.contract(raw)
         module = generator if raw else InpaintStage(generator)
-        judging = {} if raw else {"result": Judging(known="image")}
+        judging = {} if raw else {"result": OutputPolicy(known="image")}
         return ReferenceModel(self.name, hyperparameters, inputs, outputs, module.eval(), judging, make_feeds)
 
     def contract(self, raw: bool) -> Contract:

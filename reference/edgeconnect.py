@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from converters.tensors import Array, Tensors, TensorSpec
 from reference.checkpoint import Checkpoint
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights
-from reference.model import Contract, Judging, ReferenceModel
+from reference.model import Contract, OutputPolicy, ReferenceModel
 
 EPSILON = 1e-5
 SPECTRAL_SUFFIXES = {
@@ -246,7 +246,7 @@ class EdgeConnect:
         inputs, outputs, make_feeds = self.contract(raw)
         stage = EdgeStage if self.out_channels == 1 else InpaintStage
         module = generator if raw else stage(generator)
-        judging = {} if raw or stage is EdgeStage else {"result": Judging(known="image")}
+        judging = {} if raw or stage is EdgeStage else {"result": OutputPolicy(known="image")}
         return ReferenceModel(self.name, hyperparameters, inputs, outputs, module.eval(), judging, make_feeds)
 
     def contract(self, raw: bool) -> Contract:

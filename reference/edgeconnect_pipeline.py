@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from converters.tensors import Array, Tensors, TensorSpec
 from reference.canny import Canny
 from reference.edgeconnect import EDGE, INPAINT, EdgeConnect
-from reference.model import Contract, Judging, Piece, ReferenceModel
+from reference.model import Contract, OutputPolicy, Piece, ReferenceModel
 
 MULTIPLE = 4
 FindEdges = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -209,7 +209,7 @@ class Pipeline:
             for key, value in model.hyperparameters.items()
         }
         module = EdgeConnectPipeline(edge.module, inpaint.module).eval()
-        judging = {"result": Judging(known="photo", gate="levels"), "canny": Judging(gate="equal")}
+        judging = {"result": OutputPolicy(known="photo", gate="levels"), "canny": OutputPolicy(gate="equal")}
         return ReferenceModel(
             self.name, hyperparameters, CONTRACT.inputs, CONTRACT.outputs, module, judging, make_feeds, split
         )

@@ -52,7 +52,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Judging:
+class OutputPolicy:
     """How an output is held to torch's.
 
     Attributes:
@@ -67,7 +67,7 @@ class Judging:
     relative: bool = False
 
 
-WHOLE_PLANE = Judging()
+WHOLE_PLANE = OutputPolicy()
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ class ReferenceModel:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     module: nn.Module
-    judging: Mapping[str, Judging]
+    judging: Mapping[str, OutputPolicy]
     make_feeds: MakeFeeds
     split: Callable[[nn.Module], tuple[Piece, ...]] | None = None
 
-    def judging_of(self, output: str) -> Judging:
+    def policy_of(self, output: str) -> OutputPolicy:
         return self.judging.get(output, WHOLE_PLANE)
 
     def pieces(self, module: nn.Module) -> tuple[Piece, ...]:

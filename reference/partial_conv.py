@@ -41,7 +41,7 @@ from converters.errors import ArchitectureError
 from converters.tensors import Array, Tensors, TensorSpec
 from reference.checkpoint import Checkpoint
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, nearest_of, require_floating
-from reference.model import Contract, Judging, ReferenceModel
+from reference.model import Contract, OutputPolicy, ReferenceModel
 
 EPSILON = 1e-5
 SLOPE = 0.2
@@ -278,7 +278,7 @@ class PartialConvNet:
         hyperparameters = {"base_channels": base, "layers": layers, "divides_by_share": int(layout.share)}
         inputs, outputs, make_feeds = _contract(raw, layers)
         module = generator if raw else Stage(generator)
-        judging = {outputs[0].name: Judging(known=None if raw else "image", relative=True)}
+        judging = {outputs[0].name: OutputPolicy(known=None if raw else "image", relative=True)}
         return ReferenceModel(self.name, hyperparameters, inputs, outputs, module.eval(), judging, make_feeds)
 
     def _require_ones(self, checkpoint: Checkpoint, layout: Layout, plan: Sequence[Layer]) -> None:

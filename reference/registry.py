@@ -45,7 +45,7 @@ def identify(checkpoint: Checkpoint) -> Architecture:
     if fitting:
         names = ", ".join(architecture.name for architecture in fitting)
         raise ArchitectureError(checkpoint.path, f"several architectures fit it: {names}", "Report this")
-    if beside := name_of_generator_beside(shapes):
+    if beside := name_generator_file(shapes):
         raise ArchitectureError(
             checkpoint.path, "it holds a discriminator", f"Give the generator's file, the one named {beside}"
         )
@@ -61,7 +61,7 @@ def identify(checkpoint: Checkpoint) -> Architecture:
     )
 
 
-def name_of_generator_beside(shapes: Shapes) -> str | None:
+def name_generator_file(shapes: Shapes) -> str | None:
     """What the generator's file is called, where the keys are those of a discriminator, EdgeConnect's or CycleGAN's."""
     if any(key.startswith("conv1.0.weight") for key in shapes):
         return "..._gen.pth"

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from converters.tensors import Array, Tensors
 from reference.checkpoint import Checkpoint
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights, read_base
-from reference.model import Contract, Judging, ReferenceModel
+from reference.model import Contract, OutputPolicy, ReferenceModel
 from reference.resnet_generator import image_feeds, instance_norm, plane
 
 USUAL_BASE, USUAL_BLOCKS = 32, 5
@@ -152,7 +152,7 @@ class StyleTransfer:
         inputs, outputs, make_feeds = self.contract(raw)
         module = generator if raw else StyleStage(generator)
         hyperparameters = {"base_channels": base, "blocks": blocks}
-        judging = {"y": Judging(relative=True)} if raw else {}
+        judging = {"y": OutputPolicy(relative=True)} if raw else {}
         return ReferenceModel(self.name, hyperparameters, inputs, outputs, module.eval(), judging, make_feeds)
 
     def contract(self, raw: bool) -> Contract:

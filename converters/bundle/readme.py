@@ -215,8 +215,8 @@ def _format_sizes(record: Record) -> str:
 
 
 def _format_proof(record: Record) -> str:
-    outputs = [spec for spec in record.model.outputs if record.model.judging_of(spec.name).gate is None]
-    holes = any(record.model.judging_of(spec.name).known is not None for spec in outputs)
+    outputs = [spec for spec in record.model.outputs if record.model.policy_of(spec.name).gate is None]
+    holes = any(record.model.policy_of(spec.name).known is not None for spec in outputs)
     rows = [
         f"Held to {record.standard}{_format_unit(record, outputs)}:\n",
         f"| target | verdict | max abs error | {'hole ' if holes else ''}PSNR, dB | excess error |",
@@ -235,7 +235,7 @@ def _format_proof(record: Record) -> str:
 
 def _format_unit(record: Record, outputs: Sequence[TensorSpec]) -> str:
     """What the errors of these outputs are divided by, nothing where that is 1."""
-    relative = [spec for spec in outputs if record.model.judging_of(spec.name).relative and "float" in spec.dtype]
+    relative = [spec for spec in outputs if record.model.policy_of(spec.name).relative and "float" in spec.dtype]
     if not relative:
         return ""
     if len(relative) == len(outputs):

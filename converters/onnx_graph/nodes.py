@@ -24,7 +24,7 @@ class OnnxNode:
     Attributes:
         where: For messages.
         op: Operator of ONNX's own domain, or of ours.
-        own: Whether it is one of ours (`rewrites.own_ops`).
+        own: Whether it is one of ours (`rewrites.internal_ops`).
         inputs: Tensor names, "" for one left out.
         outputs: Tensor names, "" for one left out.
         attributes: Plain values by name, tensors as arrays.

@@ -17,15 +17,15 @@ from converters.parity.gates import (
     EXCESS_ALONE,
     ILL_CONDITIONED,
     ILL_CONDITIONED_LEVELS,
-    ILL_CONDITIONED_NUDGED,
-    TRUSTED,
-    Tolerance,
+    ILL_CONDITIONED_PERTURBED,
+    MAX_FLOAT64_DISAGREEMENT,
+    Gate,
 )
-from converters.parity.metrics import Metrics, distance, find_misses, is_integer, measure, plain_json, unit_of
+from converters.parity.metrics import Metrics, error_unit, find_misses, is_integer, max_difference, measure, plain_json
 from converters.tensors import Array, Tensors
 
 # Magnitude of an output of unknown range that is within every gate of 0.
-UNSEEN = 1e-6
+MAX_NEGLIGIBLE_MAGNITUDE = 1e-6
 DO_NOT_USE = "The file is not what its source computes: do not use it"
 
 
@@ -37,7 +37,7 @@ class ComparedCase:
         mask: The hole where above 0, broadcast to the outputs, if they are composited; None judges the whole plane.
         known: The image whose known pixels must come back bit for bit; goes with `mask`.
         relative: Whether an output's errors are in units of its largest expected magnitude.
-        nudged: The standard's float32 outputs on the inputs moved by one float32 step, if it was run on such.
+        perturbed: The standard's float32 outputs on the inputs moved by one float32 step, if it was run on such.
         excess_decides: Whether an ill-conditioned item that misses the gate is held to its excess error alone; others
             of that kind are held to nothing.
     """
@@ -49,7 +49,7 @@ class ComparedCase:
     mask: Array | None = None
     known: Array | None = None
     relative: bool = False
-    nudged: Tensors | None = None
+    perturbed: Tensors | None = None
     excess_decides: bool = False
 
 
@@ -99,7 +99,7 @@ class ParityReport:
     """
 
     rung: str
-    gate: Tolerance
+    gate: Gate
     tensors: tuple[TensorParity, ...]
     flat: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
@@ -161,7 +161,7 @@ def _max_abs(tensor: TensorParity) -> float:
     return tensor.metrics.max_abs
 
 
-def compare(rung: str, gate: Tolerance, cases: Sequence[ComparedCase]) -> ParityReport:
+def compare(rung: str, gate: Gate, cases: Sequence[ComparedCase]) -> ParityReport:
     """Judge every item of every output of every case; a miss is in the report, not raised."""
     tensors = []
     for case in cases:
@@ -176,17 +176,17 @@ def _is_flat(name: str, cases: Sequence[ComparedCase]) -> bool:
     expected = [case.expected[name] for case in cases if name in case.expected and case.expected[name].size]
     if all(bool((array == expected[0].flat[0]).all()) for array in expected):
         return True
-    unseen = UNSEEN if cases[0].relative and not is_integer(expected[0]) else 0
+    unseen = MAX_NEGLIGIBLE_MAGNITUDE if cases[0].relative and not is_integer(expected[0]) else 0
     return all(bool((np.abs(array) <= unseen).all()) for array in expected)
 
 
-def hole_of(mask: Array, image: Array) -> Array:
+def broadcast_hole(mask: Array, image: Array) -> Array:
     """Where `mask` is above 0, in as many axes as the image has: channels first (N, 1, H, W), or last (N, H, W, 1)."""
     hole: Array = mask > 0
     return hole[..., np.newaxis] if hole.ndim < image.ndim else hole
 
 
-def _compare_tensor(name: str, gate: Tolerance, case: ComparedCase) -> list[TensorParity]:
+def _compare_tensor(name: str, gate: Gate, case: ComparedCase) -> list[TensorParity]:
     def refuse(reason: str) -> list[TensorParity]:
         return [TensorParity(name, case.name, 0, "plane", None, False, (reason,))]
 
@@ -204,7 +204,7 @@ def _compare_tensor(name: str, gate: Tolerance, case: ComparedCase) -> list[Tens
     return [_compare_item(name, gate, case, item) for item in range(len(actual))]
 
 
-def _compare_item(name: str, gate: Tolerance, case: ComparedCase, index: int | None) -> TensorParity:
+def _compare_item(name: str, gate: Gate, case: ComparedCase, index: int | None) -> TensorParity:
     """`index` is None for an output without axes."""
     item = index or 0
 
@@ -226,18 +226,18 @@ def _compare_item(name: str, gate: Tolerance, case: ComparedCase, index: int | N
             failures.append("known pixels do not come back bit for bit")
     if not inside.any():  # no hole, or an output without elements
         return TensorParity(name, case.name, item, region, None, False, tuple(failures))
-    unit = unit_of(expected, case.expected[name]) if case.relative else 1
-    nudged = None if case.nudged is None else pick(case.nudged)
-    metrics = measure(actual, expected, float64, inside, unit, nudged)
+    unit = error_unit(expected, case.expected[name]) if case.relative else 1
+    perturbed = None if case.perturbed is None else pick(case.perturbed)
+    metrics = measure(actual, expected, float64, inside, unit, perturbed)
     limit = ILL_CONDITIONED_LEVELS if is_integer(expected) else ILL_CONDITIONED * unit
-    ill_conditioned = float64 is not None and distance(expected, float64, inside) > limit
-    if float64 is not None and nudged is not None and not is_integer(expected):
-        ill_conditioned |= distance(nudged, float64, inside) > ILL_CONDITIONED_NUDGED * unit
+    ill_conditioned = float64 is not None and max_difference(expected, float64, inside) > limit
+    if float64 is not None and perturbed is not None and not is_integer(expected):
+        ill_conditioned |= max_difference(perturbed, float64, inside) > ILL_CONDITIONED_PERTURBED * unit
     if case.excess_decides:
         misses = find_misses(metrics, gate)
-        trusted = float64 is not None and distance(expected, float64, inside) <= TRUSTED * unit
+        trusted = float64 is not None and max_difference(expected, float64, inside) <= MAX_FLOAT64_DISAGREEMENT * unit
         by_excess = bool(misses) and ill_conditioned and trusted and gate.excess is not None
-        failures += find_misses(metrics, Tolerance(None, None, None, EXCESS_ALONE)) if by_excess else misses
+        failures += find_misses(metrics, Gate(None, None, None, EXCESS_ALONE)) if by_excess else misses
         return TensorParity(name, case.name, item, region, metrics, by_excess, tuple(failures), by_excess)
     if not ill_conditioned:
         failures += find_misses(metrics, gate)

@@ -11,12 +11,12 @@ from typing import Protocol
 import numpy as np
 
 from converters.errors import CheckpointError, ProfileError
-from converters.parity.compare import ComparedCase, ParityReport, compare, hole_of
+from converters.parity.compare import ComparedCase, ParityReport, broadcast_hole, compare
 from converters.parity.gates import GATES
 from converters.parity.inputs import SEED, ParityInput
 from converters.runners import Runner, TorchRunner
 from converters.tensors import Tensors, TensorSpec
-from reference.model import Judging, ReferenceModel
+from reference.model import OutputPolicy, ReferenceModel
 
 
 class Model(Protocol):
@@ -35,12 +35,12 @@ class Model(Protocol):
     def outputs(self) -> tuple[TensorSpec, ...]: ...
 
     @property
-    def judging(self) -> Mapping[str, Judging]: ...
+    def judging(self) -> Mapping[str, OutputPolicy]: ...
 
-    def judging_of(self, output: str) -> Judging: ...
+    def policy_of(self, output: str) -> OutputPolicy: ...
 
 
-class Given(Protocol):
+class NamedInput(Protocol):
     """One parity input, as a report names it."""
 
     @property
@@ -51,22 +51,22 @@ class Given(Protocol):
 
 
 @dataclass(frozen=True)
-class Expected:
+class ReferenceOutputs:
     """Parity inputs of one model, and what the standard that files are held to gives for them.
 
     Attributes:
         float32: Its outputs.
         float64: Its outputs in float64, None where it cannot be run so: then no excess error is judged.
-        nudged: Its float32 outputs on the inputs moved by one float32 step, where it was run on such.
+        perturbed: Its float32 outputs on the inputs moved by one float32 step, where it was run on such.
         find_float64: Runs it in float64 after all, slowly, or gives None; asked where a file misses its gate.
     """
 
     model: Model
-    inputs: tuple[Given, ...]
+    inputs: tuple[NamedInput, ...]
     feeds: tuple[Tensors, ...]
     float32: tuple[Tensors, ...]
     float64: tuple[Tensors, ...] | None
-    nudged: tuple[Tensors | None, ...] | None = None
+    perturbed: tuple[Tensors | None, ...] | None = None
     find_float64: Callable[[], tuple[Tensors, ...] | None] | None = None
 
     def compare(self, rung: str, gate: str, runner: Runner) -> list[ParityReport]:
@@ -87,30 +87,30 @@ class Expected:
     def _compare(self, rung: str, gate: str, actual: Mapping[int, Tensors]) -> list[ParityReport]:
         outside = tuple(given.name for i, given in enumerate(self.inputs) if i not in actual)
         reports = []
-        for judging in dict.fromkeys(self.model.judging_of(spec.name) for spec in self.model.outputs):
+        for judging in dict.fromkeys(self.model.policy_of(spec.name) for spec in self.model.outputs):
             names = {name for outputs in (self.float32[0], *actual.values()) for name in outputs}
-            names = {name for name in names if self.model.judging_of(name) == judging}
+            names = {name for name in names if self.model.policy_of(name) == judging}
             cases = [self._case(i, outputs, names, judging) for i, outputs in actual.items()]
             own = rung if judging.gate is None else f"{rung}, {' and '.join(sorted(names))}"
             reports.append(replace(compare(own, GATES[judging.gate or gate], cases), outside=outside))
         return sorted(reports, key=lambda report: report.rung != rung)
 
-    def _case(self, i: int, outputs: Tensors, names: set[str], judging: Judging) -> ComparedCase:
+    def _case(self, i: int, outputs: Tensors, names: set[str], judging: OutputPolicy) -> ComparedCase:
         def pick(tensors: Tensors) -> Tensors:
             return {name: array for name, array in tensors.items() if name in names}
 
         feeds = self.feeds[i]
         known = None if judging.known is None else feeds[judging.known]
-        nudged = None if self.nudged is None else self.nudged[i]
+        perturbed = None if self.perturbed is None else self.perturbed[i]
         return ComparedCase(
             self.inputs[i].name,
             pick(outputs),
             pick(self.float32[i]),
             None if self.float64 is None else pick(self.float64[i]),
-            None if known is None else hole_of(feeds["mask"], known),
+            None if known is None else broadcast_hole(feeds["mask"], known),
             known,
             judging.relative,
-            None if nudged is None else pick(nudged),
+            None if perturbed is None else pick(perturbed),
             self.find_float64 is not None,
         )
 
@@ -121,7 +121,7 @@ def _differs_in_size(inputs: Sequence[TensorSpec], feeds: Tensors) -> bool:
     return any(isinstance(axis, int) and size != axis for size, axis in wanted)
 
 
-def run_reference(model: ReferenceModel, inputs: Sequence[ParityInput]) -> Expected:
+def run_reference(model: ReferenceModel, inputs: Sequence[ParityInput]) -> ReferenceOutputs:
     """What the untouched module gives for `inputs`, in float32 and in float64.
 
     Raises:
@@ -130,7 +130,7 @@ def run_reference(model: ReferenceModel, inputs: Sequence[ParityInput]) -> Expec
     feeds = tuple(model.make_feeds(given.photo, given.edges, given.mask) for given in inputs)
     single = TorchRunner(model.module, model.inputs, model.outputs)
     double = TorchRunner(copy.deepcopy(model.module).double(), model.inputs, model.outputs)
-    nudged = [nudge(feed) for feed in feeds]
+    perturbed = [perturb(feed) for feed in feeds]
     float32 = tuple(single.run(feed) for feed in feeds)
     for given, outputs in zip(inputs, float32, strict=True):
         for name, array in outputs.items():
@@ -139,17 +139,17 @@ def run_reference(model: ReferenceModel, inputs: Sequence[ParityInput]) -> Expec
                 met = f"on {given.name}: in PyTorch, {count} values of its output '{name}' are NaN or infinite"
                 remedy = "Take an earlier checkpoint: this net has diverged"
                 raise CheckpointError(f"a net of {model.architecture}", met, remedy)
-    return Expected(
+    return ReferenceOutputs(
         model,
         tuple(inputs),
         feeds,
         float32,
         tuple(double.run(feed) for feed in feeds),
-        tuple(None if feed is None else single.run(feed) for feed in nudged),
+        tuple(None if feed is None else single.run(feed) for feed in perturbed),
     )
 
 
-def nudge(feeds: Tensors) -> Tensors | None:
+def perturb(feeds: Tensors) -> Tensors | None:
     """The feeds with every number between 0 and 1 moved up or down by one float32 step, or not at all, by a seed.
 
     Masks and edges are 0 and 1 and stay so. None if nothing moved.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Tolerance:
+class Gate:
     """A gate: largest errors allowed over the region, None where not judged. In levels where outputs are 8-bit.
 
     Attributes:
@@ -24,25 +24,25 @@ class Tolerance:
     excess: float | None
 
 
-GATES: Mapping[str, Tolerance] = {
+GATES: Mapping[str, Gate] = {
     # Folding repeats torch's own arithmetic; only the order of sums inside a convolution may differ.
-    "fold": Tolerance(1e-6, None, 120.0, None),
+    "fold": Gate(1e-6, None, 120.0, None),
     # float32 rounding through some twenty normalized layers is 1e-6; 2e-5 leaves room for other CPUs' kernels.
-    "onnx": Tolerance(2e-5, 2e-5, 100.0, 4.0),
+    "onnx": Gate(2e-5, 2e-5, 100.0, 4.0),
     # On a processor with AVX-512, MXNet 1.9.1's own convolution of 256 channels has 3.8 times torch's error in the mean
     # square and 7.6 times in the worst place (benchmarks/mxnet_rounding.py); the shipped inpaint net ends at 4.1 times.
-    "mxnet": Tolerance(1e-4, 2e-5, 100.0, 8.0),
+    "mxnet": Gate(1e-4, 2e-5, 100.0, 8.0),
     # Rewrites that are identities but for the order of sums.
-    "exact": Tolerance(2e-5, None, 100.0, 4.0),
+    "exact": Gate(2e-5, None, 100.0, 4.0),
     # Tiles add and subtract multiples of pixels before they are multiplied, and lose about one digit by it.
-    "winograd": Tolerance(1e-4, 2e-5, 95.0, 16.0),
-    "tensorrt": Tolerance(1e-3, 1e-4, 80.0, 32.0),
+    "winograd": Gate(1e-4, 2e-5, 95.0, 16.0),
+    "tensorrt": Gate(1e-3, 1e-4, 80.0, 32.0),
     # OpenVINO on the ONNX file (no target; the C++ consumer's): its fusions put back the norms that the file spells
     # out, and 4.8e-5 of error with them on a net with random weights; 6e-7 to 6e-6 on trained ones.
-    "openvino": Tolerance(1e-4, 1e-4, 95.0, None),
+    "openvino": Gate(1e-4, 1e-4, 95.0, None),
     # 8 bits: a value near the middle between two levels may fall to either side.
-    "levels": Tolerance(None, 1.0, None, None),
-    "equal": Tolerance(0.0, None, None, None),
+    "levels": Gate(None, 1.0, None, None),
+    "equal": Gate(0.0, None, None, None),
 }
 
 # Where the standard's float32 is itself further than this, in units, from float64, the input says nothing of a file.
@@ -51,11 +51,11 @@ ILL_CONDITIONED = 1e-5
 ILL_CONDITIONED_LEVELS = 1
 
 # And where one float32 step of the inputs moves its result as far as this: then agreement is luck.
-ILL_CONDITIONED_NUDGED = 1e-3
+ILL_CONDITIONED_PERTURBED = 1e-3
 
 # Further apart, a float64 run and float32 are not one computation: onnx's reference and ONNX Runtime disagree on some
 # operators by 0.3 to 0.9. A net of strangers whose float32 is in doubt was 2e-5 away.
-TRUSTED = 1e-4
+MAX_FLOAT64_DISAGREEMENT = 1e-4
 
 # Where the excess error decides alone, whatever the gate.
 EXCESS_ALONE = 4.0

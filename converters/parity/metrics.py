@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.parity.gates import Tolerance
+from converters.parity.gates import Gate
 from converters.tensors import Array
 
 # The standard's own error is never taken to be smaller than one float32 step near 1.
@@ -29,8 +29,8 @@ class Metrics:
             type's.
         non_finite: NaN and infinite values in the whole item, region or not.
         levels: Elements whose 8-bit level, round(255 x / unit), differs; of integers, elements that differ.
-        excess: max|actual - float64| / max(max|expected - float64|, max|nudged - float64|, 1e-7 units), None without a
-            float64 run.
+        excess: max|actual - float64| / max(max|expected - float64|, max|perturbed - float64|, 1e-7 units); None without
+            a float64 run.
         worst_index: Where the largest error is.
     """
 
@@ -46,7 +46,7 @@ class Metrics:
         return {key: plain_json(value) for key, value in asdict(self).items()}
 
 
-def unit_of(expected: Array, output: Array | None = None) -> float:
+def error_unit(expected: Array, output: Array | None = None) -> float:
     """The largest magnitude of a float output whose range is not known, at least SMALLEST_UNIT; 1 of integers.
 
     Args:
@@ -70,7 +70,7 @@ def measure(
     float64: Array | None = None,
     region: Array | None = None,
     unit: float = 1,
-    nudged: Array | None = None,
+    perturbed: Array | None = None,
 ) -> Metrics:
     """Measure `actual` against `expected`, arrays of one shape, in float64 arithmetic; integers exactly.
 
@@ -80,7 +80,7 @@ def measure(
         float64: What it gave in float64; None leaves out the excess error.
         region: bool, broadcast to the shape; None is everything. At least one element must be in it.
         unit: What errors are divided by.
-        nudged: What it gave in float32 on inputs moved by one float32 step.
+        perturbed: What it gave in float32 on inputs moved by one float32 step.
     """
     inside = np.broadcast_to(True if region is None else region, actual.shape)
     non_finite = int(np.count_nonzero(~np.isfinite(actual)))
@@ -103,7 +103,7 @@ def measure(
         levels=int(np.count_nonzero(levels & inside)),
         excess=None
         if float64 is None
-        else distance(actual, float64, inside) / _own_error(expected, nudged, float64, inside, unit),
+        else max_difference(actual, float64, inside) / _own_error(expected, perturbed, float64, inside, unit),
         worst_index=tuple(int(index) for index in worst),
     )
 
@@ -117,20 +117,20 @@ def _largest(array: Array) -> int:
     return 1 if array.dtype.kind == "b" else int(np.iinfo(array.dtype).max)
 
 
-def distance(one: Array, other: Array, inside: Array) -> float:
+def max_difference(one: Array, other: Array, inside: Array) -> float:
     """max|one - other| over the region; infinite where a value is not finite."""
     with np.errstate(invalid="ignore"):
         error = np.abs(one.astype(np.float64) - other)[inside]
     return float(np.where(np.isnan(error), np.inf, error).max())
 
 
-def _own_error(expected: Array, nudged: Array | None, float64: Array, inside: Array, unit: float) -> float:
+def _own_error(expected: Array, perturbed: Array | None, float64: Array, inside: Array, unit: float) -> float:
     """The standard's own error in float32, as `Metrics.excess` takes it."""
-    runs = [expected] if nudged is None or is_integer(expected) else [expected, nudged]
-    return max(SMALLEST_ERROR * unit, *(distance(run, float64, inside) for run in runs))
+    runs = [expected] if perturbed is None or is_integer(expected) else [expected, perturbed]
+    return max(SMALLEST_ERROR * unit, *(max_difference(run, float64, inside) for run in runs))
 
 
-def find_misses(metrics: Metrics, gate: Tolerance) -> list[str]:
+def find_misses(metrics: Metrics, gate: Gate) -> list[str]:
     """A sentence for each limit of `gate` that is passed."""
     misses = []
     if gate.max_abs is not None and not metrics.max_abs <= gate.max_abs:

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from converters.bundle.folder import write_json
 from converters.parity.compare import ParityReport, TensorParity
-from converters.parity.gates import ILL_CONDITIONED, ILL_CONDITIONED_NUDGED
+from converters.parity.gates import ILL_CONDITIONED, ILL_CONDITIONED_PERTURBED
 from converters.parity.inputs import SEED
 
 if TYPE_CHECKING:
-    from converters.parity.expected import Given
+    from converters.parity.expected import NamedInput
 
 FILES = ("parity.json", "parity.md")
 METRIC_FORMS = (("max_abs", ".1e"), ("psnr_db", ".1f"), ("excess", ".2f"))
 
 
 def write_parity(
-    folder: Path, reports: Sequence[ParityReport], inputs: Sequence[Given], unverified: Mapping[str, str]
+    folder: Path, reports: Sequence[ParityReport], inputs: Sequence[NamedInput], unverified: Mapping[str, str]
 ) -> None:
     """Write parity.json and parity.md into `folder`."""
     write_json(
@@ -45,7 +45,7 @@ def clear_failed(folder: Path) -> None:
         folder.rmdir()
 
 
-def format_parity(reports: Sequence[ParityReport], inputs: Sequence[Given], unverified: Mapping[str, str]) -> str:
+def format_parity(reports: Sequence[ParityReport], inputs: Sequence[NamedInput], unverified: Mapping[str, str]) -> str:
     """The report as Markdown."""
     parts = [
         "# Parity\n",
@@ -110,7 +110,7 @@ def _format_item(tensor: TensorParity) -> str:
     elif tensor.ill_conditioned:
         verdict = (
             f"not gated: ill-conditioned, torch float32 is itself further than {ILL_CONDITIONED:g} from float64, or "
-            f"{ILL_CONDITIONED_NUDGED:g} on inputs moved by one float32 step"
+            f"{ILL_CONDITIONED_PERTURBED:g} on inputs moved by one float32 step"
         )
     else:
         verdict = "passed"

@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto
 
 from converters.onnx_graph.builder import GraphBuilder, rebuild, tensor_names
 from converters.rewrites.choices import ConvolutionChoice
-from converters.rewrites.internal_ops import BLOCKS, make_own_node
+from converters.rewrites.internal_ops import BLOCKS, make_internal_node
 from converters.rewrites.read_convolution import ConvolutionReader
 from converters.rewrites.tiling import Convolution
 from converters.tensors import Array
@@ -25,7 +25,7 @@ MOST_OUTPUTS = 4
 FEWEST_INPUTS = 16
 
 
-def rewrite_few_outputs(model: ModelProto) -> tuple[ModelProto, tuple[ConvolutionChoice, ...]]:
+def rewrite_block_convolution(model: ModelProto) -> tuple[ModelProto, tuple[ConvolutionChoice, ...]]:
     """A copy of `model` in which such convolutions are BlockConvolution, and what was chosen for each.
 
     `model` itself if there is none.
@@ -42,7 +42,7 @@ def rewrite_few_outputs(model: ModelProto) -> tuple[ModelProto, tuple[Convolutio
         padding = 0 if read.convolution.reflect else read.convolution.padding
         rows, columns = BLOCK
         attributes = {"padding": padding, "rows": rows, "columns": columns}
-        builder.nodes.append(make_own_node(BLOCKS, list(node.input), node.output[0], **attributes))
+        builder.nodes.append(make_internal_node(BLOCKS, list(node.input), node.output[0], **attributes))
         choices.append(_describe(node, read.convolution))
     return (rebuild(model, builder), tuple(choices)) if choices else (model, ())
 

@@ -18,7 +18,7 @@ COST_OF_ROW = 3000.0
 # Transposed convolutions run at this part of the speed of plain ones, as their columns are added up one by one.
 SLOWNESS_OF_TRANSPOSED = 1.4
 # Tiles change the layout around them too, so a small gain is none.
-WORTH = 0.75
+MAX_COST_RATIO = 0.75
 CANDIDATES = (2, 4)
 # Six points keep errors below the gate with digits to spare; eight cost two digits and save nothing measurable.
 MOST_POINTS = 6
@@ -42,7 +42,7 @@ class Choice:
 
 
 def choose_tiling(conv: Convolution) -> Choice:
-    """The cheapest tiling, if it costs at most WORTH of the direct way."""
+    """The cheapest tiling, if it costs at most MAX_COST_RATIO of the direct way."""
     direct = conv.in_channels * conv.out_channels * conv.kernel**2
     before = direct / conv.stride**2 if conv.transposed else float(direct)
     taps = -(-conv.kernel // conv.stride)
@@ -55,7 +55,7 @@ def choose_tiling(conv: Convolution) -> Choice:
     best = min(tilings, key=lambda tiling: _cost(conv, tiling))
     ratio = _cost(conv, best) / (before * (SLOWNESS_OF_TRANSPOSED if conv.transposed else 1))
     shape = f"{best.outputs}x{best.outputs} outputs of {taps}x{taps} taps by {best.points}x{best.points} points"
-    if ratio > WORTH:
+    if ratio > MAX_COST_RATIO:
         return Choice(None, before, before, f"{shape} would take {ratio:.2f} x the direct way's time")
     return Choice(best, before, _multiplications(conv, best), f"{shape}, about {ratio:.2f} x the direct way's time")
 

@@ -1,4 +1,4 @@
-"""Spell our own operators (`own_ops`) in those of ONNX."""
+"""Spell our own operators (`internal_ops`) in those of ONNX."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from onnx import ModelProto, NodeProto, numpy_helper
 from converters.onnx_graph.builder import GraphBuilder, rebuild, tensor_names
 from converters.rewrites.accurate_norm import spell_norm
 from converters.rewrites.block_convolution import spell_blocks
-from converters.rewrites.internal_ops import BLOCKS, DOMAIN, NORM, TILED, read_own_attributes, restore_convolution
+from converters.rewrites.internal_ops import BLOCKS, DOMAIN, NORM, TILED, read_internal_attributes, restore_convolution
 from converters.rewrites.planes import read_planes
-from converters.rewrites.tiled_conv import Rows, TiledConvWriter
+from converters.rewrites.tiled_conv import NhwcTensor, TiledConvWriter
 from converters.rewrites.tiling import make_tiling
 from converters.tensors import Array
 
@@ -42,24 +42,26 @@ class _Expansion:
         return rebuild(self._model, self._builder)
 
     def _spell_tiles(self, node: NodeProto) -> None:
-        attributes = read_own_attributes(node)
+        attributes = read_internal_attributes(node)
         conv = restore_convolution(*self._weights(node), attributes)
         height, width = self._size_of(node.input[0])
         (y,) = node.output
-        rows = self._writer.write(Rows(node.input[0], height, width), conv, make_tiling(conv, attributes["tile"]), y)
+        rows = self._writer.write(
+            NhwcTensor(node.input[0], height, width), conv, make_tiling(conv, attributes["tile"]), y
+        )
         self._end_with(y)
         self._sizes.setdefault(self._planes[y], (rows.height, rows.width))
 
     def _spell_norm(self, node: NodeProto) -> None:
         x, scale, bias = node.input
         (y,) = node.output
-        epsilon = read_own_attributes(node)["epsilon"]
+        epsilon = read_internal_attributes(node)["epsilon"]
         spell_norm(self._builder, x, self._constants[scale], self._constants[bias], epsilon, plane=(1, 2), name=y)
         self._end_with(y)
 
     def _spell_blocks(self, node: NodeProto) -> None:
         spell_blocks(
-            self._builder, node.input[0], *self._weights(node), **read_own_attributes(node), name=node.output[0]
+            self._builder, node.input[0], *self._weights(node), **read_internal_attributes(node), name=node.output[0]
         )
         self._end_with(node.output[0])
 

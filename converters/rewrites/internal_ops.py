@@ -4,7 +4,7 @@
   those of `tiling.Convolution`, and `tile`, the outputs of a tile along an axis.
 - ChannelsLastNorm(x: (N, H, W, C), scale: (C,), bias: (C,)) -> (N, H, W, C): InstanceNormalization. Attribute: epsilon.
 - BlockConvolution(x: (N, C, H, W), w, b?) -> (N, K, H', W'): a convolution of stride 1 that computes a block of output
-  pixels at once (`few_outputs`). Attributes: padding, rows, columns.
+  pixels at once (`block_convolution`). Attributes: padding, rows, columns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NORM = "ChannelsLastNorm"
 BLOCKS = "BlockConvolution"
 
 
-def make_own_node(op: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
+def make_internal_node(op: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
     """A node of one of them."""
     return helper.make_node(op, inputs, [output], name=output, domain=DOMAIN, **attributes)
 
@@ -40,7 +40,7 @@ def declare_ranks(model: ModelProto) -> ModelProto:
     return declared
 
 
-def read_own_attributes(node: NodeProto) -> Mapping[str, Any]:
+def read_internal_attributes(node: NodeProto) -> Mapping[str, Any]:
     """Its attributes by name."""
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 

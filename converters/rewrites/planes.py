@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import ModelProto
 
-from converters.rewrites.internal_ops import DOMAIN, TILED, read_own_attributes
+from converters.rewrites.internal_ops import DOMAIN, TILED, read_internal_attributes
 
 
 def read_planes(model: ModelProto) -> dict[str, str]:
@@ -15,7 +15,7 @@ def read_planes(model: ModelProto) -> dict[str, str]:
         (y, *_) = node.output
         own = node.domain == DOMAIN
         if own and node.op_type == TILED:
-            x, attributes = node.input[0], read_own_attributes(node)
+            x, attributes = node.input[0], read_internal_attributes(node)
             planes.setdefault(x, x)
             reach = attributes["dilation"] * (kernels[node.input[1]] - 1)
             kept = attributes["stride"] == 1 and not attributes["transposed"] and reach == 2 * attributes["padding"]

@@ -18,7 +18,7 @@ from converters.rewrites.tiling import Convolution, Tiling, reads_zeros, transfo
 
 
 @dataclass(frozen=True)
-class Rows:
+class NhwcTensor:
     """A tensor with channels last.
 
     Attributes:
@@ -39,7 +39,7 @@ class TiledConvWriter:
         self._builder = builder
         self._known: dict[tuple[object, ...], str] = {}
 
-    def write(self, x: Rows, conv: Convolution, tiling: Tiling, name: str) -> Rows:
+    def write(self, x: NhwcTensor, conv: Convolution, tiling: Tiling, name: str) -> NhwcTensor:
         """Add the nodes; the result is named after `name`."""
         b = self._builder
         height, width = (self._output_size(size, conv) for size in (x.height, x.width))
@@ -61,11 +61,11 @@ class TiledConvWriter:
         index = self._write_index(height, width, x, conv, tiling)
         rows = b.add("Gather", [outputs, index], f"{name}_scattered", axis=1)
         sizes = [b.integers(0), self._vector(height), self._vector(width), b.integers(conv.out_channels)]
-        shape = self._share(("shape", height, width, conv.out_channels), "Concat", sizes, "shape", axis=0)
+        shape = self._memoize(("shape", height, width, conv.out_channels), "Concat", sizes, "shape", axis=0)
         result = b.add("Reshape", [rows, shape], f"{name}_rows")
         if conv.bias is not None:
             result = b.add("Add", [result, b.constant(conv.bias, f"{name}_bias")], f"{name}_biased")
-        return Rows(result, height, width)
+        return NhwcTensor(result, height, width)
 
     def _output_size(self, size: str, conv: Convolution) -> str:
         reach = conv.dilation * (conv.kernel - 1)
@@ -122,7 +122,7 @@ class TiledConvWriter:
         self._known[key] = at
         return at
 
-    def _read_index(self, rows: str, columns: str, x: Rows, conv: Convolution, tiling: Tiling) -> str:
+    def _read_index(self, rows: str, columns: str, x: NhwcTensor, conv: Convolution, tiling: Tiling) -> str:
         """Pixel numbers in the order (reads_h, reads_w, tiles_h, tiles_w, lanes_h, lanes_w); H W for a zero."""
         b = self._builder
         key = ("read index", rows, columns, x.width)
@@ -139,7 +139,7 @@ class TiledConvWriter:
             self._known[key] = self._reshape(index, (-1,), "read_index")
         return self._known[key]
 
-    def _write_index(self, height: str, width: str, x: Rows, conv: Convolution, tiling: Tiling) -> str:
+    def _write_index(self, height: str, width: str, x: NhwcTensor, conv: Convolution, tiling: Tiling) -> str:
         """For every output pixel, its number in the order (phases^2, outputs^2, tiles_h, tiles_w)."""
         b = self._builder
         tiles_h, tiles_w = (self._tiles(size, conv, tiling) for size in (x.height, x.width))
@@ -182,15 +182,15 @@ class TiledConvWriter:
         """`value` op an integer; nothing is added where that changes nothing."""
         if (op, operand) in (("Mul", 1), ("Add", 0), ("Sub", 0)):
             return value
-        return self._share((op, value, operand), op, [value, self._builder.integer(operand)], op.lower())
+        return self._memoize((op, value, operand), op, [value, self._builder.integer(operand)], op.lower())
 
     def _vector(self, scalar: str) -> str:
-        return self._share(("vector", scalar), "Reshape", [scalar, self._builder.integers(1)], "size")
+        return self._memoize(("vector", scalar), "Reshape", [scalar, self._builder.integers(1)], "size")
 
     def _reshape(self, tensor: str, shape: tuple[int, ...], name: str) -> str:
         return self._builder.add("Reshape", [tensor, self._builder.integers(*shape)], name)
 
-    def _share(self, key: tuple[object, ...], op: str, inputs: list[str], name: str, **attributes: object) -> str:
+    def _memoize(self, key: tuple[object, ...], op: str, inputs: list[str], name: str, **attributes: object) -> str:
         if key not in self._known:
             self._known[key] = self._builder.add(op, inputs, name, **attributes)
         return self._known[key]

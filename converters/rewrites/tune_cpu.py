@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from converters.rewrites.block_convolution import rewrite_few_outputs
+from converters.rewrites.block_convolution import rewrite_block_convolution
 from converters.rewrites.cancelled_bias import rewrite_cancelled_bias
 from converters.rewrites.choices import ConvolutionChoice
 from converters.rewrites.expand import expand
@@ -25,7 +25,7 @@ class TuningStep:
     Attributes:
         rung: The rewrite's name on the ladder.
         gate: What it is held to.
-        planned: The whole graph so far, with operators of ours (`own_ops`).
+        planned: The whole graph so far, with operators of ours (`internal_ops`).
         choices: What was chosen for each convolution so far.
     """
 
@@ -48,7 +48,7 @@ def tune_for_cpu(waist: ModelProto) -> Iterator[TuningStep]:
         if rewritten is not graph:
             graph = rewritten
             yield TuningStep(rung, "exact", graph)
-    rewritten, blocks = rewrite_few_outputs(graph)
+    rewritten, blocks = rewrite_block_convolution(graph)
     if rewritten is not graph:
         graph = rewritten
         yield TuningStep("few outputs", "exact", graph, blocks)

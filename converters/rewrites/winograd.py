@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, helper
 from converters.onnx_graph.builder import GraphBuilder, names_read, rebuild, tensor_names
 from converters.rewrites.choices import ConvolutionChoice
 from converters.rewrites.choose_tiling import Choice, choose_tiling
-from converters.rewrites.internal_ops import NORM, TILED, describe_convolution, make_own_node
+from converters.rewrites.internal_ops import NORM, TILED, describe_convolution, make_internal_node
 from converters.rewrites.read_convolution import OPERATORS, ConvolutionReader, FoundConvolution
 
 UNARY = ("Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh")
@@ -104,19 +104,19 @@ class _Lowering:
         assert choice.tiling is not None
         inputs = [self._to_rows(read.source), *(name for name in node.input[1:] if name)]
         attributes = {**describe_convolution(read.convolution), "tile": choice.tiling.outputs}
-        return self._add_own(TILED, inputs, node, **attributes)
+        return self._add_internal(TILED, inputs, node, **attributes)
 
     def _lower_in_rows(self, node: NodeProto) -> str:
         if node.op_type == "InstanceNormalization":
             epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
-            return self._add_own(NORM, [self._rows[node.input[0]], *node.input[1:]], node, epsilon=epsilon)
+            return self._add_internal(NORM, [self._rows[node.input[0]], *node.input[1:]], node, epsilon=epsilon)
         inputs = [self._rows[given] if given in self._rows else self._scalar(given) for given in node.input]
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         return self._builder.add(node.op_type, inputs, f"{node.output[0]}_channels_last", **attributes)
 
-    def _add_own(self, op: str, inputs: list[str], node: NodeProto, **attributes: Any) -> str:
+    def _add_internal(self, op: str, inputs: list[str], node: NodeProto, **attributes: Any) -> str:
         output = self._builder.name(f"{node.output[0]}_channels_last")
-        self._builder.nodes.append(make_own_node(op, inputs, output, **attributes))
+        self._builder.nodes.append(make_internal_node(op, inputs, output, **attributes))
         return output
 
     def _scalar(self, name: str) -> str:

@@ -26,7 +26,7 @@ ONNX_DOMAINS = ("", "ai.onnx")
 # numpy's kinds of element types that every step here handles: floats, integers, truth values.
 KINDS = "fiub"
 # A protobuf message is smaller than this, in bytes, and a bundle's ONNX file is one.
-LARGEST = 2**31
+MAX_PROTOBUF_BYTES = 2**31
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,10 @@ def _read_model(path: Path) -> tuple[ModelProto, str]:
         ) from error
     except (ValueError, onnx.checker.ValidationError) as error:
         raise CheckpointError(path, f"its weights cannot be read ({first_line(error)})", "Export it again") from error
-    if size >= LARGEST:
-        raise CheckpointError(path, f"it holds {size} bytes, and one ONNX file less than {LARGEST}", "Split the model")
+    if size >= MAX_PROTOBUF_BYTES:
+        raise CheckpointError(
+            path, f"it holds {size} bytes, and one ONNX file less than {MAX_PROTOBUF_BYTES}", "Split the model"
+        )
     return model, digest.hexdigest()
 
 

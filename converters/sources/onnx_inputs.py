@@ -28,7 +28,7 @@ WIDE_RANGES: Mapping[str, Ranges] = {
     "integers to 3": {"i": (0, 3), "u": (0, 3)},
 }
 # Elements of one input: float64 numbers are drawn first, 2 GiB of them.
-LARGEST = 2**28
+MAX_ELEMENTS = 2**28
 # Two runs of a file on the same numbers; a net is repeatable, sums in another order differ by less.
 REPEATABLE = 1e-4
 GIVE_INPUTS = "Give inputs that fit it with --inputs FILE.npz"
@@ -60,8 +60,8 @@ def seeded_inputs(source: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[OnnxIn
     """
     for spec in specs:
         size = math.prod(FREE_SIZE if isinstance(axis, str) else axis for axis in spec.shape)
-        if size > LARGEST:
-            met = f"its input '{spec.name}' has {size} elements, and seeded ones {LARGEST} at most"
+        if size > MAX_ELEMENTS:
+            met = f"its input '{spec.name}' has {size} elements, and seeded ones {MAX_ELEMENTS} at most"
             raise UnrunnableError(source.path, met, GIVE_INPUTS)
     zero, one, plain = (_make_input(f"seed {seed}", specs, seed, {}) for seed in range(3))
     varied = (_make_input("seed 2", specs, 2, free) for free in VARIED_SIZES)

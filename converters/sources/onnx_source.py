@@ -13,7 +13,7 @@ import numpy as np
 from converters.errors import ParityError
 from converters.onnx_graph.simplify import simplify
 from converters.parity.compare import DO_NOT_USE
-from converters.parity.expected import Expected, Given, Model, run_reference
+from converters.parity.expected import Model, NamedInput, ReferenceOutputs, run_reference
 from converters.parity.inputs import golden_input, short_inputs
 from converters.rewrites.accurate_norm import rewrite_accurate_norm
 from converters.runners import OnnxRunner, Runner, TorchRunner
@@ -24,7 +24,7 @@ from converters.sources.onnx_inputs import OnnxInput, read_inputs, run_source, s
 from converters.sources.spectral_norm import fold_spectral_norm
 from converters.targets.onnx.write import serialize
 from converters.tensors import Tensors, TensorSpec
-from reference.model import Judging, ReferenceModel
+from reference.model import OutputPolicy, ReferenceModel
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -56,11 +56,11 @@ class Standard(Protocol):
         """What to do about a file that misses its gate."""
         ...
 
-    def expect(self) -> Expected:
+    def expect(self) -> ReferenceOutputs:
         """What it gives for the inputs that a conversion is judged on."""
         ...
 
-    def expect_golden(self, avoid: Collection[str]) -> Expected:
+    def expect_golden(self, avoid: Collection[str]) -> ReferenceOutputs:
         """What it gives for the case that is packed with the bundle, none of these names.
 
         Raises:
@@ -68,35 +68,35 @@ class Standard(Protocol):
         """
         ...
 
-    def build_waist(self, prove: Prove, say: Callable[[str], None]) -> Waist:
+    def build_waist(self, prove: Prove, report_progress: Callable[[str], None]) -> Waist:
         """The waist, each step to it proven."""
         ...
 
 
 @dataclass(frozen=True)
-class TorchStandard:
+class TorchSource:
     """The untouched module of one or several checkpoints; `size` is that of static shapes."""
 
     model: ReferenceModel
     size: Size | None = None
     remedy: str = DO_NOT_USE
 
-    def expect(self) -> Expected:
+    def expect(self) -> ReferenceOutputs:
         return run_reference(self.model, short_inputs(self.model.inputs, self.size))
 
-    def expect_golden(self, avoid: Collection[str]) -> Expected:
+    def expect_golden(self, avoid: Collection[str]) -> ReferenceOutputs:
         return run_reference(self.model, [golden_input(self.model.inputs, self.size)])
 
-    def build_waist(self, prove: Prove, say: Callable[[str], None]) -> Waist:
-        say("folding spectral norm")
+    def build_waist(self, prove: Prove, report_progress: Callable[[str], None]) -> Waist:
+        report_progress("folding spectral norm")
         folded = fold_spectral_norm(self.model.module)
         prove("fold", "fold", TorchRunner(folded, self.model.inputs, self.model.outputs))
 
-        say("exporting to ONNX")
+        report_progress("exporting to ONNX")
         exported = export_onnx(self.model, folded, self.size)
         prove("export", "onnx", open_waist(exported, self.model))
 
-        say("simplifying")
+        report_progress("simplifying")
         waist = simplify(exported)
         prove("simplify", "onnx", open_waist(waist, self.model))
         return Waist(waist, self.model.pieces(folded))
@@ -112,15 +112,15 @@ class OnnxModel:
     hyperparameters: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def judging(self) -> Mapping[str, Judging]:
-        return {spec.name: self.judging_of(spec.name) for spec in self.outputs}
+    def judging(self) -> Mapping[str, OutputPolicy]:
+        return {spec.name: self.policy_of(spec.name) for spec in self.outputs}
 
-    def judging_of(self, output: str) -> Judging:
-        return Judging(relative=True)
+    def policy_of(self, output: str) -> OutputPolicy:
+        return OutputPolicy(relative=True)
 
 
 @dataclass(frozen=True)
-class OnnxStandard:
+class OnnxSource:
     """ONNX Runtime on the untouched file.
 
     Attributes:
@@ -170,10 +170,10 @@ class OnnxStandard:
     def _outputs(self) -> tuple[Tensors, ...]:
         return tuple(run_source(self.source, self._cases))
 
-    def expect(self) -> Expected:
+    def expect(self) -> ReferenceOutputs:
         return replace(self._expect(self._cases, self._outputs), find_float64=lambda: self._float64)
 
-    def expect_golden(self, avoid: Collection[str]) -> Expected:
+    def expect_golden(self, avoid: Collection[str]) -> ReferenceOutputs:
         chosen = next((i for i, case in enumerate(self._cases) if case.name not in avoid), None)
         if chosen is None:
             raise ParityError(
@@ -181,10 +181,10 @@ class OnnxStandard:
             )
         return self._expect(self._cases[chosen : chosen + 1], self._outputs[chosen : chosen + 1])
 
-    def _expect(self, cases: tuple[OnnxInput, ...], outputs: tuple[Tensors, ...]) -> Expected:
-        inputs: tuple[Given, ...] = cases
+    def _expect(self, cases: tuple[OnnxInput, ...], outputs: tuple[Tensors, ...]) -> ReferenceOutputs:
+        inputs: tuple[NamedInput, ...] = cases
         feeds = tuple(case.feeds for case in cases)
-        return Expected(self.model, inputs, feeds, outputs, None)
+        return ReferenceOutputs(self.model, inputs, feeds, outputs, None)
 
     @cached_property
     def _float64(self) -> tuple[Tensors, ...] | None:
@@ -199,13 +199,13 @@ class OnnxStandard:
             found.append(outputs)
         return tuple(found)
 
-    def build_waist(self, prove: Prove, say: Callable[[str], None]) -> Waist:
-        say("bringing it to the opset that targets start from")
+    def build_waist(self, prove: Prove, report_progress: Callable[[str], None]) -> Waist:
+        report_progress("bringing it to the opset that targets start from")
         imported = build_waist(self.source, self.size)
         # With the runtime's own norms, as the file has them: their scale may be a constant only once it is simplified.
         prove("import", "onnx", OnnxRunner(serialize(imported), self.model.inputs, self.model.outputs))
 
-        say("simplifying")
+        report_progress("simplifying")
         waist = simplify(imported)
         prove("simplify", "onnx", open_waist(waist, self.model))
         return Waist(waist)
@@ -224,9 +224,9 @@ def _correct_shape(spec: TensorSpec, given: Sequence[int], sizes: Mapping[str, i
     )
 
 
-def open_torch(model: ReferenceModel, size: Size | None) -> TorchStandard:
+def open_torch(model: ReferenceModel, size: Size | None) -> TorchSource:
     """The standard of a checkpoint, or of several; with a size, of static shapes."""
-    return TorchStandard(model if size is None else fix_size(model, size), size)
+    return TorchSource(model if size is None else fix_size(model, size), size)
 
 
 def open_waist(waist: ModelProto, model: Model) -> Runner:

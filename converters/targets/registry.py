@@ -74,7 +74,7 @@ class Target(Protocol):
 
     Attributes:
         no_pipeline: Why the target cannot express a pipeline, None if it can.
-        beside: Targets that are always written with this one.
+        companions: Targets that are always written with this one.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Target(Protocol):
     formats: tuple[str, ...]
     needs: str
     no_pipeline: str | None
-    beside: tuple[str, ...]
+    companions: tuple[str, ...]
 
     def missing_builder(self) -> str | None:
         """Why this machine cannot write the target's files, or None if it can."""
@@ -127,7 +127,7 @@ class OnnxTarget:
     formats: tuple[str, ...] = ("ONNX",)
     needs = "nothing more"
     no_pipeline: str | None = None
-    beside: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
 
     def missing_builder(self) -> str | None:
         return None
@@ -164,7 +164,7 @@ class MxnetTarget:
     no_pipeline: str | None = (
         "a symbol has no loop that runs until nothing changes, as Canny's hysteresis does, and no 8-bit arithmetic"
     )
-    beside: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
 
     def missing_builder(self) -> str | None:
         return None
@@ -201,7 +201,7 @@ class TensorrtTarget:
     formats: tuple[str, ...] = ("TensorRT engine",)
     needs = "the extra 'tensorrt' to build; an NVIDIA GPU to check the numbers"
     no_pipeline: str | None = None
-    beside: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
 
     def missing_builder(self) -> str | None:
         from converters.targets.tensorrt.runtime import missing_tensorrt
@@ -273,7 +273,7 @@ class WolframTarget:
     no_pipeline: str | None = (
         "a NetGraph has no loop that runs until nothing changes, as Canny's hysteresis does, and no 8-bit arithmetic"
     )
-    beside: tuple[str, ...] = ("onnx", "mxnet")
+    companions: tuple[str, ...] = ("onnx", "mxnet")
 
     def missing_builder(self) -> str | None:
         from converters.targets.wolfram.weights import missing_wolframclient
@@ -317,7 +317,7 @@ TARGETS: dict[str, Target] = {
 }
 
 
-def with_those_beside(names: Sequence[str]) -> tuple[str, ...]:
+def with_companions(names: Sequence[str]) -> tuple[str, ...]:
     """The targets of these names and those that are written with them, in the order of TARGETS."""
-    wanted = {name for chosen in names for name in (chosen, *TARGETS[chosen].beside)}
+    wanted = {name for chosen in names for name in (chosen, *TARGETS[chosen].companions)}
     return tuple(name for name in TARGETS if name in wanted)

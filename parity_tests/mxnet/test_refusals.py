@@ -15,7 +15,7 @@ from converters.targets.mxnet.write import NEWEST_MXNET_OPSET, convert_to_mxnet
 from converters.targets.registry import MxnetTarget, Source
 from converters.targets.tensorrt.build import DEFAULT_PROFILE
 from parity_tests.support.mxnet_cases import CASES
-from parity_tests.support.mxnet_op_cases import NODE, PLANE, Given, OpCase, build_model, floats, ints, number
+from parity_tests.support.mxnet_op_cases import NODE, PLANE, GraphInput, OpCase, build_model, floats, ints, number
 
 WEIGHTS = floats(5, 4, 3, 2)
 ROW = (2, 4, 9)
@@ -87,9 +87,13 @@ REFUSED = (
     (OpCase("Add", "an input left out", (PLANE, None, PLANE)), "do not fit Add: too many", "Check the model"),
     (OpCase("Sub", "an input left out", (None, PLANE)), "its input a is left out", "Check the model"),
     (OpCase("Pad", "mode", (PLANE, ints(*[0, 0, 1, 1] * 2)), {"mode": "mirror"}), "its mode is 'mirror'", "reflect"),
-    (OpCase("Pad", "computed pads", (PLANE, Given((8,), "int64"))), "its pads 'in1' is computed in the graph", "pads"),
     (
-        OpCase("Pad", "computed axes", (PLANE, ints(1, 1), None, Given((1,), "int64"))),
+        OpCase("Pad", "computed pads", (PLANE, GraphInput((8,), "int64"))),
+        "its pads 'in1' is computed in the graph",
+        "pads",
+    ),
+    (
+        OpCase("Pad", "computed axes", (PLANE, ints(1, 1), None, GraphInput((1,), "int64"))),
         "its axes 'in3' is computed in the graph",
         "Export the axes",
     ),
@@ -104,7 +108,7 @@ REFUSED = (
         "constant",
     ),
     (
-        OpCase("Reshape", "computed shape", (PLANE, Given((2,), "int64"))),
+        OpCase("Reshape", "computed shape", (PLANE, GraphInput((2,), "int64"))),
         "its shape 'in1' is computed in the graph",
         "Export the shape as a constant",
     ),

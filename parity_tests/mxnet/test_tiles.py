@@ -10,7 +10,7 @@ import pytest
 from onnx import ModelProto
 
 from converters.rewrites import block_convolution, choose_tiling
-from converters.rewrites.block_convolution import rewrite_few_outputs
+from converters.rewrites.block_convolution import rewrite_block_convolution
 from converters.rewrites.internal_ops import DOMAIN
 from converters.rewrites.winograd import rewrite_winograd
 from converters.targets.mxnet.runtime import MxnetRunner, missing_mxnet
@@ -38,7 +38,7 @@ BLOCKS = {
 
 @pytest.fixture(autouse=True)
 def _every_rewrite_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose_tiling, "WORTH", float("inf"))
+    monkeypatch.setattr(choose_tiling, "MAX_COST_RATIO", float("inf"))
     monkeypatch.setattr(block_convolution, "FEWEST_INPUTS", 1)
 
 
@@ -90,6 +90,6 @@ def test_tensors_with_channels_last_between_tiled_convolutions(make: Callable[[]
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_block_convolution_gives_what_torch_gives_at_any_size(name: str, tmp_path: Path) -> None:
-    planned, _ = rewrite_few_outputs(model_of(BLOCKS[name]))
+    planned, _ = rewrite_block_convolution(model_of(BLOCKS[name]))
     assert own_ops(planned) == {"BlockConvolution"}
     require_torchs(open_mxnet(planned, tmp_path), BLOCKS[name])

@@ -13,16 +13,16 @@ import pytest
 
 from converters.errors import ParityError
 from converters.parity.compare import ComparedCase, ParityReport, TensorParity, compare, require_passed
-from converters.parity.expected import nudge
-from converters.parity.gates import GATES, ILL_CONDITIONED, Tolerance
+from converters.parity.expected import perturb
+from converters.parity.gates import GATES, ILL_CONDITIONED, Gate
 from converters.parity.metrics import measure
 from converters.parity.report import write_parity
 from converters.tensors import Array
 
 # Errors are differences of float64 numbers written in decimal: equal to the last few digits only.
 DECIMAL = 1e-9
-GATE = Tolerance(1e-5, 1e-5, 100.0, 4.0)
-OPEN = Tolerance(math.inf, None, None, None)
+GATE = Gate(1e-5, 1e-5, 100.0, 4.0)
+OPEN = Gate(math.inf, None, None, None)
 SHAPE = (2, 3, 4, 4)
 BAD_VALUES = pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 
@@ -56,11 +56,11 @@ def hole(*pixels: tuple[int, int]) -> Array:
     return mask
 
 
-def judge(one: ComparedCase, gate: Tolerance = GATE) -> tuple[TensorParity, ...]:
+def judge(one: ComparedCase, gate: Gate = GATE) -> tuple[TensorParity, ...]:
     return compare("rung", gate, [one]).tensors
 
 
-def failures(one: ComparedCase, gate: Tolerance = GATE) -> list[str]:
+def failures(one: ComparedCase, gate: Gate = GATE) -> list[str]:
     return [failure for tensor in judge(one, gate) for failure in tensor.failures]
 
 
@@ -161,7 +161,7 @@ def test_value_that_is_not_finite_fails_under_any_gate(bad: float) -> None:
         (replace(OPEN, excess=4.0), "excess error 20000.0, allowed 4"),
     ],
 )
-def test_each_limit_of_a_gate_fails_alone_and_says_so(gate: Tolerance, sentence: str) -> None:
+def test_each_limit_of_a_gate_fails_alone_and_says_so(gate: Gate, sentence: str) -> None:
     zero = flat(0.0, (1, 1, 2, 12))
     one = case(altered(zero, (0, 0, 1, 3), 0.002), expected=zero)
     assert failures(one, OPEN) == []
@@ -207,8 +207,8 @@ def test_excess_error_is_in_units_of_the_worse_of_two_runs() -> None:
     lucky, usual = flat() + step, flat() + 4 * step
     one = case(flat() + 8 * step, expected=lucky, float64=float64)
     assert failures(one) == ["excess error 8.0, allowed 4"] * 2
-    assert failures(replace(one, nudged={"y": usual})) == []
-    assert failures(replace(one, nudged={"y": lucky})) == ["excess error 8.0, allowed 4"] * 2
+    assert failures(replace(one, perturbed={"y": usual})) == []
+    assert failures(replace(one, perturbed={"y": lucky})) == ["excess error 8.0, allowed 4"] * 2
 
 
 def test_integers_that_float64_does_not_tell_apart_are_compared() -> None:
@@ -244,8 +244,8 @@ def test_ill_conditioned_input_is_measured_but_not_gated() -> None:
 
 def test_input_on_which_one_step_of_float32_moves_torch_far_is_ill_conditioned() -> None:
     wrong = flat() + np.float32(0.5)
-    lucky = replace(case(wrong), nudged={"y": flat() + np.float32(2e-3)})
-    steady = replace(case(wrong), nudged={"y": flat() + np.float32(5e-4)})
+    lucky = replace(case(wrong), perturbed={"y": flat() + np.float32(2e-3)})
+    steady = replace(case(wrong), perturbed={"y": flat() + np.float32(5e-4)})
     assert all(tensor.ill_conditioned and tensor.passed for tensor in compare("rung", GATES["onnx"], [lucky]).tensors)
     assert not any(tensor.passed for tensor in compare("rung", GATES["onnx"], [steady]).tensors)
 
@@ -262,13 +262,13 @@ def test_ill_conditioned_limit_of_outputs_without_a_range_is_in_their_unit() -> 
 
 def test_nudge_moves_what_lies_between_0_and_1_by_one_step_and_leaves_masks() -> None:
     feeds = {"image": np.full((1, 3, 8, 8), 0.5, np.float32), "mask": np.ones((1, 1, 8, 8), np.float32)}
-    moved = nudge(feeds)
+    moved = perturb(feeds)
     assert moved is not None
     steps = np.unique((moved["image"] - feeds["image"]).astype(np.float64) * 2**24)
     assert steps.tolist() == [-0.5, 0.0, 1.0]
     assert (moved["mask"] == 1).all()
     assert moved["image"].dtype == np.float32
-    assert nudge({"mask": feeds["mask"], "photo": np.full((1, 4, 4, 3), 7, np.uint8)}) is None
+    assert perturb({"mask": feeds["mask"], "photo": np.full((1, 4, 4, 3), 7, np.uint8)}) is None
 
 
 def test_ill_conditioned_input_must_still_be_finite_and_keep_known_pixels() -> None:
@@ -355,17 +355,17 @@ def test_report_with_values_that_are_not_finite_is_written_as_strict_json(bad: f
 
 
 # What was agreed for each rung: gates may become tighter, never looser.
-AGREED: Mapping[str, Tolerance] = {
-    "fold": Tolerance(1e-6, None, 120.0, None),
-    "onnx": Tolerance(2e-5, 2e-5, 100.0, 4.0),
+AGREED: Mapping[str, Gate] = {
+    "fold": Gate(1e-6, None, 120.0, None),
+    "onnx": Gate(2e-5, 2e-5, 100.0, 4.0),
     # 4 at first, as was measured without AVX-512; with it MXNet's own convolutions are that much less exact.
-    "mxnet": Tolerance(1e-4, 2e-5, 100.0, 8.0),
-    "exact": Tolerance(2e-5, None, 100.0, 4.0),
-    "winograd": Tolerance(1e-4, 2e-5, 95.0, 16.0),
-    "tensorrt": Tolerance(1e-3, 1e-4, 80.0, 32.0),
-    "openvino": Tolerance(1e-4, 1e-4, 95.0, None),
-    "levels": Tolerance(None, 1.0, None, None),
-    "equal": Tolerance(0.0, None, None, None),
+    "mxnet": Gate(1e-4, 2e-5, 100.0, 8.0),
+    "exact": Gate(2e-5, None, 100.0, 4.0),
+    "winograd": Gate(1e-4, 2e-5, 95.0, 16.0),
+    "tensorrt": Gate(1e-3, 1e-4, 80.0, 32.0),
+    "openvino": Gate(1e-4, 1e-4, 95.0, None),
+    "levels": Gate(None, 1.0, None, None),
+    "equal": Gate(0.0, None, None, None),
 }
 
 

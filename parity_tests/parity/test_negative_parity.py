@@ -17,7 +17,7 @@ from converters import convert as pipeline
 from converters.convert import Settings
 from converters.errors import ParityError
 from converters.parity.compare import require_passed
-from converters.parity.expected import Expected, run_reference
+from converters.parity.expected import ReferenceOutputs, run_reference
 from converters.parity.inputs import short_inputs
 from converters.sources import onnx_source as standards
 from converters.sources.onnx_source import open_waist
@@ -120,7 +120,7 @@ FAULTS = [*((net, fault) for fault in FOR_BOTH for net in ("edge", "inpaint")), 
 
 
 @pytest.fixture(scope="module")
-def expectations(waists: Mapping[str, Waist]) -> Mapping[str, Expected]:
+def expectations(waists: Mapping[str, Waist]) -> Mapping[str, ReferenceOutputs]:
     """What torch gives for the inputs that `convert` gates on."""
     return {net: run_reference(waist.model, short_inputs(waist.model.inputs)) for net, waist in waists.items()}
 
@@ -135,7 +135,7 @@ def break_graph(waist: Waist, fault: Surgery) -> ModelProto:
 @pytest.mark.parametrize("gate", FILE_GATES)
 @pytest.mark.parametrize("net", ["edge", "inpaint"])
 def test_graph_that_nobody_broke_passes(
-    net: str, gate: str, waists: Mapping[str, Waist], expectations: Mapping[str, Expected]
+    net: str, gate: str, waists: Mapping[str, Waist], expectations: Mapping[str, ReferenceOutputs]
 ) -> None:
     runner = open_waist(waists[net].graph, waists[net].model)
     (report,) = expectations[net].compare("simplify", gate, runner)
@@ -145,7 +145,7 @@ def test_graph_that_nobody_broke_passes(
 @pytest.mark.parametrize("gate", FILE_GATES)
 @pytest.mark.parametrize(("net", "fault"), FAULTS, ids=[f"{net}-{fault.__name__}" for net, fault in FAULTS])
 def test_broken_graph_misses_the_gate_and_the_rung_is_named(
-    net: str, fault: Surgery, gate: str, waists: Mapping[str, Waist], expectations: Mapping[str, Expected]
+    net: str, fault: Surgery, gate: str, waists: Mapping[str, Waist], expectations: Mapping[str, ReferenceOutputs]
 ) -> None:
     runner = open_waist(break_graph(waists[net], fault), waists[net].model)
     (report,) = expectations[net].compare("simplify", gate, runner)

@@ -13,9 +13,9 @@ import pytest
 from click.testing import Result
 from onnx import ModelProto, numpy_helper
 
-from converters.parity.compare import UNSEEN, ComparedCase, compare
+from converters.parity.compare import MAX_NEGLIGIBLE_MAGNITUDE, ComparedCase, compare
 from converters.parity.gates import GATES
-from converters.parity.metrics import SMALLEST_UNIT, unit_of
+from converters.parity.metrics import SMALLEST_UNIT, error_unit
 from converters.sources import onnx_source as standards
 from converters.tensors import Array
 from parity_tests.support.command import rewrite_hashes, run_ganport
@@ -61,7 +61,7 @@ def test_small_output_that_the_file_gives_as_zeros_is_a_miss() -> None:
 @pytest.mark.parametrize("largest", [0, 1e-8, 1e-4, 0.04])
 def test_small_output_may_be_off_by_the_rounding_of_what_it_is_computed_from(largest: float) -> None:
     expected = plane(largest)
-    assert unit_of(expected) == SMALLEST_UNIT
+    assert error_unit(expected) == SMALLEST_UNIT
     assert judge(expected + np.float32(0.4 * ALLOWED * SMALLEST_UNIT), expected) == []
     assert judge(expected + np.float32(1.1 * ALLOWED * SMALLEST_UNIT), expected)
 
@@ -71,22 +71,22 @@ def test_output_that_no_gate_sees_is_told_of() -> None:
         case = ComparedCase("", {"y": expected}, {"y": expected}, None, relative=relative)
         return compare("y", GATES["onnx"], [case]).flat
 
-    assert flat_of(plane(UNSEEN)) == ("y",)
-    assert flat_of(plane(2 * UNSEEN)) == ()
-    assert flat_of(plane(UNSEEN), relative=False) == ()
+    assert flat_of(plane(MAX_NEGLIGIBLE_MAGNITUDE)) == ("y",)
+    assert flat_of(plane(2 * MAX_NEGLIGIBLE_MAGNITUDE)) == ()
+    assert flat_of(plane(MAX_NEGLIGIBLE_MAGNITUDE), relative=False) == ()
 
 
 @pytest.mark.parametrize(("bright", "dark", "unit"), [(255, 1e-3, 1), (0.5, 1e-3, 0.5), (255, 2, 2), (0, 0, 0.05)])
 def test_unit_of_a_dark_item_is_one_or_its_neighbours_largest_if_below(bright: float, dark: float, unit: float) -> None:
     """Else the rounding of what is nearly black in one item, and is not in others, would be a miss."""
-    assert unit_of(plane(dark), np.concatenate([plane(bright), plane(dark)])) == unit
+    assert error_unit(plane(dark), np.concatenate([plane(bright), plane(dark)])) == unit
 
 
 def test_unit_is_of_finite_floats() -> None:
-    assert unit_of(np.array([3, np.inf, np.nan, -7], np.float32)) == 7
-    assert unit_of(np.array([np.nan], np.float32)) == SMALLEST_UNIT
-    assert unit_of(np.array([200], np.uint8)) == unit_of(np.array([200], np.int64)) == 1
-    assert unit_of(np.array(-9, np.float32)) == 9
+    assert error_unit(np.array([3, np.inf, np.nan, -7], np.float32)) == 7
+    assert error_unit(np.array([np.nan], np.float32)) == SMALLEST_UNIT
+    assert error_unit(np.array([200], np.uint8)) == error_unit(np.array([200], np.int64)) == 1
+    assert error_unit(np.array(-9, np.float32)) == 9
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -275,9 +275,7 @@ def test_net_that_is_not_quite_cyclegans_discriminator_is_not_called_one(state: 
 def test_generator_is_not_taken_for_a_discriminator(tmp_path: Path, case: ArchitectureCase) -> None:
     shapes = {key: tuple(value.shape) for key, value in read_checkpoint(case.write(tmp_path)).tensors.items()}
     for missing in shapes:
-        assert (
-            reference.registry.name_of_generator_beside({key: shapes[key] for key in shapes if key != missing}) is None
-        )
+        assert reference.registry.name_generator_file({key: shapes[key] for key in shapes if key != missing}) is None
 
 
 FOREIGN = {f"features.{layer}.weight": torch.ones(2) for layer in range(60)}

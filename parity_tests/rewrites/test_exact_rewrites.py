@@ -11,7 +11,7 @@ import pytest
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from converters.rewrites.accurate_norm import rewrite_accurate_norm
-from converters.rewrites.block_convolution import rewrite_few_outputs
+from converters.rewrites.block_convolution import rewrite_block_convolution
 from converters.rewrites.cancelled_bias import rewrite_cancelled_bias
 from converters.rewrites.expand import expand
 from converters.rewrites.sigmoid_of_tanh import rewrite_sigmoid_of_tanh
@@ -168,7 +168,7 @@ def few(out: int = 3, kernel: int = 7, *, mirrored: bool = False, bias: bool = T
     ],
 )
 def test_blocks_of_pixels_give_the_same_planes_at_any_size(before: ModelProto) -> None:
-    after, (choice,) = rewrite_few_outputs(before)
+    after, (choice,) = rewrite_block_convolution(before)
     assert choice.chosen == "blocks"
     assert op_types(after)[-1] == "BlockConvolution"
     require_same(before, after, SIZES)
@@ -185,4 +185,4 @@ def test_blocks_of_pixels_give_the_same_planes_at_any_size(before: ModelProto) -
     ],
 )
 def test_other_convolutions_keep_their_form(model: ModelProto) -> None:
-    assert rewrite_few_outputs(model) == (model, ())
+    assert rewrite_block_convolution(model) == (model, ())

@@ -205,5 +205,5 @@ def test_wrong_blocks_miss_their_rung(
     def wrong(model: ModelProto) -> tuple[ModelProto, tuple[ConvolutionChoice, ...]]:
         return without_last_bias(model), ()
 
-    monkeypatch.setattr(tune_cpu, "rewrite_few_outputs", wrong)
+    monkeypatch.setattr(tune_cpu, "rewrite_block_convolution", wrong)
     require_refused("few outputs", checkpoints, tmp_path)

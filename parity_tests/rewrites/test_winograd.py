@@ -28,7 +28,7 @@ from parity_tests.support.convolution_cases import (
 
 @pytest.fixture(autouse=True)
 def _every_tiling_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose_tiling, "WORTH", float("inf"))
+    monkeypatch.setattr(choose_tiling, "MAX_COST_RATIO", float("inf"))
 
 
 def op_types(model: ModelProto) -> list[str]:

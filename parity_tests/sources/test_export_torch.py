@@ -15,7 +15,7 @@ from onnx import ModelProto, TensorProto
 from converters.convert import Conversion, Settings, convert
 from converters.errors import ExportError, FeedError
 from converters.parity.compare import require_passed
-from converters.parity.expected import Expected, run_reference
+from converters.parity.expected import ReferenceOutputs, run_reference
 from converters.parity.inputs import ParityInput, make_input
 from converters.prove import prove
 from converters.runners import OnnxRunner, Runner
@@ -111,7 +111,7 @@ def test_metadata_holds_contract_and_source_and_nothing_foreign(
 
 
 @pytest.fixture(scope="module")
-def at_every_size(waists: Mapping[str, Waist]) -> Mapping[str, Expected]:
+def at_every_size(waists: Mapping[str, Waist]) -> Mapping[str, ReferenceOutputs]:
     inputs = [make_input([("chelsea", "large")], size) for size in SIZES]
     return {net: run_reference(waist.model, inputs) for net, waist in waists.items()}
 
@@ -119,7 +119,7 @@ def at_every_size(waists: Mapping[str, Waist]) -> Mapping[str, Expected]:
 @FILES
 @NETS
 def test_one_file_is_right_at_every_size(
-    net: str, target: str, conversions: Mapping[str, Conversion], at_every_size: Mapping[str, Expected]
+    net: str, target: str, conversions: Mapping[str, Conversion], at_every_size: Mapping[str, ReferenceOutputs]
 ) -> None:
     with open_target(conversions[net], target) as runner:
         (report,) = at_every_size[net].compare(target, target, runner)

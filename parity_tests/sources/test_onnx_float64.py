@@ -12,13 +12,13 @@ from onnx import ModelProto, numpy_helper
 
 from converters.errors import ParityError
 from converters.parity.compare import ComparedCase, ParityReport, compare
-from converters.parity.expected import Expected
+from converters.parity.expected import ReferenceOutputs
 from converters.parity.gates import GATES
 from converters.sources import onnx_file
 from converters.sources import onnx_source as standards
 from converters.sources.onnx_file import read_onnx
 from converters.sources.onnx_float64 import run_float64
-from converters.sources.onnx_source import OnnxStandard
+from converters.sources.onnx_source import OnnxSource
 from converters.tensors import Array
 from parity_tests.support.command import run_ganport
 from parity_tests.support.foreign_models import make_model, write_model
@@ -113,7 +113,7 @@ def test_what_the_reference_implementation_does_not_run_is_none() -> None:
 
 
 def test_float64_is_asked_for_only_where_a_file_misses_its_gate(tmp_path: Path) -> None:
-    standard = OnnxStandard(read_onnx(write_model(tmp_path, NET)))
+    standard = OnnxSource(read_onnx(write_model(tmp_path, NET)))
     expected = standard.expect()
     asked = []
     real = expected.find_float64
@@ -149,17 +149,17 @@ def test_float64_run_of_another_shape_or_precision_is_none(
     model = make_model(17, body, signature=f"({kind}[N, 3] x) => ({kind}[N, 3] y)")
     if fault == "shape":
         monkeypatch.setattr(onnx_file, "run_float64", run)
-    expected = OnnxStandard(read_onnx(write_model(tmp_path, model))).expect()
+    expected = OnnxSource(read_onnx(write_model(tmp_path, model))).expect()
     assert expected.find_float64 is not None
     assert expected.find_float64() is None
 
 
-def passes(expected: Expected, runner: standards.Runner) -> bool:
+def passes(expected: ReferenceOutputs, runner: standards.Runner) -> bool:
     return all(report.passed for report in expected.compare("onnx", "onnx", runner))
 
 
 def test_golden_case_is_one_that_was_not_in_doubt(tmp_path: Path) -> None:
-    standard = OnnxStandard(read_onnx(write_model(tmp_path, NET)))
+    standard = OnnxSource(read_onnx(write_model(tmp_path, NET)))
     first, second, *_ = (given.name for given in standard.expect().inputs)
     assert [given.name for given in standard.expect_golden([]).inputs] == [first]
     assert [given.name for given in standard.expect_golden([first]).inputs] == [second]

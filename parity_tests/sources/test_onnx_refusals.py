@@ -190,7 +190,7 @@ def test_weights_beside_the_file_that_are_cut_short_are_refused(tmp_path: Path) 
 
 
 def test_model_too_large_for_one_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_file, "LARGEST", 100)
+    monkeypatch.setattr(onnx_file, "MAX_PROTOBUF_BYTES", 100)
     refuse(tmp_path, CONV, "and one ONNX file less than 100")
 
 

@@ -16,7 +16,7 @@ from converters.convert import Conversion, Settings, convert
 from converters.errors import ParityError
 from converters.onnx_graph.simplify import simplify
 from converters.parity.compare import require_passed
-from converters.parity.expected import Expected, run_reference
+from converters.parity.expected import ReferenceOutputs, run_reference
 from converters.parity.inputs import make_input, short_inputs
 from converters.sources.export_torch import export_onnx
 from converters.sources.onnx_source import open_waist
@@ -47,7 +47,7 @@ def waist() -> Waist:
 
 
 @pytest.fixture(scope="module")
-def expected(waist: Waist) -> Expected:
+def expected(waist: Waist) -> ReferenceOutputs:
     return run_reference(waist.model, short_inputs(waist.model.inputs))
 
 
@@ -82,7 +82,7 @@ FAULTS: tuple[Surgery, ...] = (
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_broken_graph_misses_even_the_loosest_gate(fault: Surgery, waist: Waist, expected: Expected) -> None:
+def test_broken_graph_misses_even_the_loosest_gate(fault: Surgery, waist: Waist, expected: ReferenceOutputs) -> None:
     broken = ModelProto()
     broken.CopyFrom(waist.graph)
     fault(broken, waist)

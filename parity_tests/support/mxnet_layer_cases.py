@@ -12,7 +12,7 @@ from parity_tests.support.mxnet_op_cases import (
     NORMALIZED,
     PLANE,
     TRANSCENDENTAL,
-    Given,
+    GraphInput,
     OpCase,
     floats,
     ints,
@@ -134,7 +134,7 @@ LAYERS = (
     OpCase("Pad", "row, edge", (ROW, ints(0, 1, 2, 1, 0, 3)), {"mode": "edge"}),
     OpCase("Pad", "matrix, reflect", ((6, 7), ints(1, 2, 3, 4)), {"mode": "reflect"}),
     OpCase("Pad", "negative", (PLANE, ints(0, 0, 1, -1, 0, 0, -2, 3))),
-    OpCase("Pad", "whole numbers", (Given(PLANE, "int64"), ints(0, 0, 1, 2, 0, 0, 3, 4), ints(7).reshape(()))),
+    OpCase("Pad", "whole numbers", (GraphInput(PLANE, "int64"), ints(0, 0, 1, 2, 0, 0, 3, 4), ints(7).reshape(()))),
     *(
         OpCase(
             "InstanceNormalization",
@@ -164,7 +164,7 @@ LAYERS = (
         for what, opset, inputs in (
             ("constants", 18, (PLANE, floats(4), floats(4, seed=2), floats(4, seed=3), np.abs(floats(4, seed=4)))),
             ("opset 9", 9, (ROW, floats(4), floats(4, seed=2), floats(4, seed=3), np.abs(floats(4, seed=4)))),
-            ("computed", 18, (PLANE, (4,), (4,), (4,), Given((4,), low=0.1))),
+            ("computed", 18, (PLANE, (4,), (4,), (4,), GraphInput((4,), low=0.1))),
         )
     ),
     *(
@@ -177,7 +177,7 @@ LAYERS = (
             ("opset 11, last", 3, 11),
         )
     ),
-    OpCase("Softmax", "float16", (Given(PLANE, "float16"),), {"axis": 2}, HALF),
+    OpCase("Softmax", "float16", (GraphInput(PLANE, "float16"),), {"axis": 2}, HALF),
     OpCase("Hardmax", "height", (PLANE,), {"axis": 2}),
     OpCase("LRN", "all", ((2, 7, 4, 3),), {"size": 3, "alpha": 0.2, "beta": 0.6, "bias": 1.5}, NORMALIZED),
     OpCase("LpNormalization", "1-norm of rows", (PLANE,), {"axis": 2, "p": 1}, NORMALIZED),
@@ -199,7 +199,7 @@ LAYERS = (
         for op in ("MaxPool", "AveragePool")
     ),
     OpCase("MaxPool", "dilations", (PLANE,), {"kernel_shape": [3, 2], "dilations": [2, 3]}),
-    OpCase("MaxPool", "bytes", (Given(PLANE, "uint8", 0, 255),), {"kernel_shape": [3, 2], "pads": [1, 0, 1, 0]}),
+    OpCase("MaxPool", "bytes", (GraphInput(PLANE, "uint8", 0, 255),), {"kernel_shape": [3, 2], "pads": [1, 0, 1, 0]}),
     OpCase(
         "AveragePool",
         "padding counts",

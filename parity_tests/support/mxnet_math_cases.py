@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from parity_tests.support.mxnet_op_cases import PLANE, TRANSCENDENTAL, Given, OpCase, floats, ints, number
+from parity_tests.support.mxnet_op_cases import PLANE, TRANSCENDENTAL, GraphInput, OpCase, floats, ints, number
 
 # Both runtimes err by a few units in the last place of values up to 50.
 POWERS = 2e-5
@@ -12,8 +12,8 @@ POWERS = 2e-5
 SUMMED = 1e-4
 # Sums of 8 products of magnitude 1, up to 10 in size.
 MULTIPLIED = 1e-5
-TRUTH = Given(PLANE, "bool", 0, 1)
-WHOLE = Given(PLANE, "int64")
+TRUTH = GraphInput(PLANE, "bool", 0, 1)
+WHOLE = GraphInput(PLANE, "int64")
 
 MATH = (
     *(
@@ -44,7 +44,7 @@ MATH = (
     OpCase("Sigmoid", "plane", (PLANE,), {}, TRANSCENDENTAL),
     OpCase("Tanh", "plane", (PLANE,), {}, TRANSCENDENTAL),
     *(
-        OpCase(op, f"plane, from {low} to {high}", (Given(PLANE, low=low, high=high),), {}, tolerance, opset=13)
+        OpCase(op, f"plane, from {low} to {high}", (GraphInput(PLANE, low=low, high=high),), {}, tolerance, opset=13)
         for op, low, high, tolerance in (
             ("Abs", -3, 3, 0.0),
             ("Acos", -1, 1, POWERS),
@@ -76,7 +76,7 @@ MATH = (
         )
     ),
     OpCase("Abs", "whole numbers", (WHOLE,)),
-    OpCase("Relu", "whole numbers", (Given(PLANE, "int32"),), opset=14),
+    OpCase("Relu", "whole numbers", (GraphInput(PLANE, "int32"),), opset=14),
     OpCase("Elu", "alpha", (PLANE,), {"alpha": 0.3}, TRANSCENDENTAL),
     OpCase("Selu", "alpha and gamma", (PLANE,), {"alpha": 0.3, "gamma": 1.7}, POWERS),
     OpCase("LeakyRelu", "alpha", (PLANE,), {"alpha": 0.3}, TRANSCENDENTAL),
@@ -88,10 +88,10 @@ MATH = (
         for op in ("Add", "Sub", "Mul", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
     ),
     OpCase("Div", "whole numbers go to 0", (WHOLE, ints(2))),
-    OpCase("Div", "whole numbers, both", (WHOLE, Given((9, 1), "int64", 1, 4))),
-    OpCase("Pow", "of numbers", (Given(PLANE, low=0.1), (4, 1, 1)), {}, POWERS),
+    OpCase("Div", "whole numbers, both", (WHOLE, GraphInput((9, 1), "int64", 1, 4))),
+    OpCase("Pow", "of numbers", (GraphInput(PLANE, low=0.1), (4, 1, 1)), {}, POWERS),
     OpCase("Pow", "squared", (PLANE, number(2)), {}, POWERS),
-    OpCase("Pow", "whole numbers", (WHOLE, Given((12,), "int64", 0, 4))),
+    OpCase("Pow", "whole numbers", (WHOLE, GraphInput((12,), "int64", 0, 4))),
     OpCase("Mod", "whole numbers", (WHOLE, ints(4))),
     OpCase("Mod", "whole numbers, fmod", (WHOLE, ints(-4)), {"fmod": 1}),
     OpCase("Mod", "fmod", (PLANE, number(0.75)), {"fmod": 1}, TRANSCENDENTAL),
@@ -107,27 +107,30 @@ MATH = (
     OpCase("Clip", "both", (PLANE, number(-0.5), number(0.7))),
     OpCase("Clip", "at least", (PLANE, number(-0.5))),
     OpCase("Clip", "at most", (PLANE, None, number(0.5))),
-    OpCase("Clip", "computed", (PLANE, Given((), low=-1, high=-1), Given((), low=1, high=1))),
+    OpCase("Clip", "computed", (PLANE, GraphInput((), low=-1, high=-1), GraphInput((), low=1, high=1))),
     OpCase("Clip", "whole numbers", (WHOLE, ints(-1).reshape(()), ints(2).reshape(()))),
     OpCase("Clip", "opset 7", (PLANE,), {"min": -0.5, "max": 0.7}, opset=7),
     *(
         OpCase(op, what, inputs)
         for op in ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
         for what, inputs in (
-            ("broadcast", (Given(PLANE, "int32"), Given((4, 1, 12), "int32"))),
-            ("number on the right", (Given(PLANE, "int32"), np.array(1, np.int32))),
-            ("number on the left", (np.array(1, np.int32), Given(PLANE, "int32"))),
+            ("broadcast", (GraphInput(PLANE, "int32"), GraphInput((4, 1, 12), "int32"))),
+            ("number on the right", (GraphInput(PLANE, "int32"), np.array(1, np.int32))),
+            ("number on the left", (np.array(1, np.int32), GraphInput(PLANE, "int32"))),
             ("floats", (PLANE, floats(9, 1))),
         )
     ),
-    *(OpCase(op, "broadcast truth", (TRUTH, Given((4, 1, 12), "bool", 0, 1))) for op in ("And", "Or", "Xor", "Equal")),
+    *(
+        OpCase(op, "broadcast truth", (TRUTH, GraphInput((4, 1, 12), "bool", 0, 1)))
+        for op in ("And", "Or", "Xor", "Equal")
+    ),
     OpCase("Not", "plane", (TRUTH,)),
     OpCase("IsNaN", "plane", (PLANE,)),
     OpCase("Where", "one shape", (TRUTH, PLANE, PLANE)),
-    OpCase("Where", "broadcast", (Given((2, 1, 9, 1), "bool", 0, 1), (4, 1, 12), number(2))),
+    OpCase("Where", "broadcast", (GraphInput((2, 1, 9, 1), "bool", 0, 1), (4, 1, 12), number(2))),
     OpCase("Where", "whole numbers", (TRUTH, WHOLE, ints(5))),
     *(
-        OpCase(op, what, (Given(PLANE, low=0.5, high=1.5), *axes), attributes, SUMMED, opset=opset)
+        OpCase(op, what, (GraphInput(PLANE, low=0.5, high=1.5), *axes), attributes, SUMMED, opset=opset)
         for op in (
             "ReduceL1",
             "ReduceL2",
@@ -153,7 +156,7 @@ MATH = (
     OpCase("ReduceSum", "whole numbers", (WHOLE, ints(1)), {"keepdims": 0}),
     OpCase("ReduceMax", "whole numbers", (WHOLE, ints(1))),
     *(
-        OpCase(op, what, (Given(PLANE, "int32"),), attributes, opset=opset)
+        OpCase(op, what, (GraphInput(PLANE, "int32"),), attributes, opset=opset)
         for op in ("ArgMax", "ArgMin")
         for what, opset, attributes in (
             ("first of several", 18, {"axis": 1}),

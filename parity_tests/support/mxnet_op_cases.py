@@ -29,7 +29,7 @@ NORMALIZED = 3e-6
 
 
 @dataclass(frozen=True)
-class Given:
+class GraphInput:
     """A graph input that is not plain noise in float32: numbers from `low` to `high`, whole ones for whole types."""
 
     shape: Shape
@@ -51,8 +51,8 @@ class OpCase:
     Attributes:
         op: ONNX operator.
         id: What the row is about.
-        inputs: The node's inputs in order: a shape for a graph input of noise in float32, a `Given` for another, an
-            array for a constant, None for one left out.
+        inputs: The node's inputs in order: a shape for a graph input of noise in float32, a `GraphInput` for another,
+            an array for a constant, None for one left out.
         attributes: The node's.
         tolerance: Largest absolute difference between ONNX Runtime and MXNet.
         opset: The model's.
@@ -61,7 +61,7 @@ class OpCase:
 
     op: str
     id: str
-    inputs: Sequence[Shape | Given | Constant | None]
+    inputs: Sequence[Shape | GraphInput | Constant | None]
     attributes: Mapping[str, object] = field(default_factory=dict)
     tolerance: float = EXACT
     opset: int = OPSET
@@ -102,7 +102,7 @@ def build_model(case: OpCase, free: bool = False) -> ModelProto:
         [
             helper.make_tensor_value_info(name, _elem_type(given), _free(_shape(given)) if free else _shape(given))
             for name, given in zip(names, case.inputs, strict=True)
-            if isinstance(given, tuple | Given)
+            if isinstance(given, tuple | GraphInput)
         ],
         [helper.make_empty_tensor_value_info(name) for name in outputs],
         [
@@ -124,18 +124,18 @@ def build_model(case: OpCase, free: bool = False) -> ModelProto:
 def make_feeds(case: OpCase) -> dict[str, NDArray[Any]]:
     """Seeded noise for each graph input."""
     return {
-        f"in{i}": given.make(100 + i) if isinstance(given, Given) else floats(*given, seed=100 + i)
+        f"in{i}": given.make(100 + i) if isinstance(given, GraphInput) else floats(*given, seed=100 + i)
         for i, given in enumerate(case.inputs)
-        if isinstance(given, tuple | Given)
+        if isinstance(given, tuple | GraphInput)
     }
 
 
-def _shape(given: Shape | Given) -> Shape:
-    return given.shape if isinstance(given, Given) else given
+def _shape(given: Shape | GraphInput) -> Shape:
+    return given.shape if isinstance(given, GraphInput) else given
 
 
-def _elem_type(given: Shape | Given) -> int:
-    return helper.np_dtype_to_tensor_dtype(np.dtype(given.dtype if isinstance(given, Given) else "float32"))
+def _elem_type(given: Shape | GraphInput) -> int:
+    return helper.np_dtype_to_tensor_dtype(np.dtype(given.dtype if isinstance(given, GraphInput) else "float32"))
 
 
 def _free(shape: Shape) -> list[int | str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from parity_tests.support.mxnet_op_cases import PLANE, Given, OpCase, floats, ints, number
+from parity_tests.support.mxnet_op_cases import PLANE, GraphInput, OpCase, floats, ints, number
 
 ROWS = (6, 7)
 MAX_INT = 2**63 - 1
@@ -40,7 +40,7 @@ SHAPES = (
     OpCase("Shape", "as a tensor", (PLANE,)),
     OpCase("Shape", "a part", (PLANE,), {"start": 1, "end": -1}),
     OpCase("Shape", "opset 11", (PLANE,), opset=11),
-    OpCase("Size", "as a tensor", (PLANE,)),
+    OpCase("SymbolicDim", "as a tensor", (PLANE,)),
     *(OpCase("DepthToSpace", mode, ((2, 12, 3, 5),), {"blocksize": 2, "mode": mode}) for mode in ("DCR", "CRD")),
     OpCase("SpaceToDepth", "blocks", ((2, 3, 4, 6),), {"blocksize": 2}),
     *(
@@ -69,23 +69,23 @@ SHAPES = (
             ("the last of the columns", ints(-1).reshape(()), -1),
             ("a list of one", ints(1), 0),
             ("a matrix of rows", ints(3, -1, 0, 8, 2, 3).reshape(2, 3), 2),
-            ("computed", Given((3,), "int64", -9, 8), 2),
-            ("one that is computed", Given((), "int64", -9, 8), 2),
+            ("computed", GraphInput((3,), "int64", -9, 8), 2),
+            ("one that is computed", GraphInput((), "int64", -9, 8), 2),
         )
     ),
-    OpCase("GatherElements", "columns", (PLANE, Given((2, 4, 9, 5), "int64", -12, 11)), {"axis": 3}),
+    OpCase("GatherElements", "columns", (PLANE, GraphInput((2, 4, 9, 5), "int64", -12, 11)), {"axis": 3}),
     OpCase("GatherElements", "rows, constants", (ROWS, ints(*range(-3, 4), *range(-2, 5)).reshape(2, 7)), {"axis": 0}),
-    OpCase("GatherND", "elements", (ROWS, Given((5, 2), "int64", -6, 5))),
-    OpCase("GatherND", "rows of batches", ((3, 4, 5), Given((3, 2, 1), "int64", -4, 3)), {"batch_dims": 1}),
-    OpCase("OneHot", "last axis", (Given((2, 3), "int64", -5, 4), ints(5), floats(2))),
-    OpCase("OneHot", "first axis", (Given((2, 3), "int64", 0, 4), ints(5), floats(2)), {"axis": 0}),
+    OpCase("GatherND", "elements", (ROWS, GraphInput((5, 2), "int64", -6, 5))),
+    OpCase("GatherND", "rows of batches", ((3, 4, 5), GraphInput((3, 2, 1), "int64", -4, 3)), {"batch_dims": 1}),
+    OpCase("OneHot", "last axis", (GraphInput((2, 3), "int64", -5, 4), ints(5), floats(2))),
+    OpCase("OneHot", "first axis", (GraphInput((2, 3), "int64", 0, 4), ints(5), floats(2)), {"axis": 0}),
     OpCase("TopK", "largest", (PLANE, ints(4)), {"axis": 2}, outputs=2),
     OpCase("TopK", "smallest", (PLANE, ints(4)), {"axis": -1, "largest": 0}, outputs=2),
     *(
         OpCase(
             "TopK",
             f"the first of many equals, {largest}",
-            (Given((2, 300), "int64"), ints(5)),
+            (GraphInput((2, 300), "int64"), ints(5)),
             {"largest": largest},
             outputs=2,
         )
@@ -95,7 +95,7 @@ SHAPES = (
     OpCase("Trilu", "upper", (PLANE, ints(1).reshape(()))),
     OpCase("Trilu", "lower", (PLANE, ints(-2).reshape(())), {"upper": 0}),
     *(
-        OpCase("Cast", f"{dtype} to {TensorProto.DataType.Name(to)}", (Given(PLANE, dtype),), {"to": to})
+        OpCase("Cast", f"{dtype} to {TensorProto.DataType.Name(to)}", (GraphInput(PLANE, dtype),), {"to": to})
         for dtype in ("float32", "int64", "float16", "bool")
         for to in (
             TensorProto.FLOAT,
@@ -106,7 +106,7 @@ SHAPES = (
             TensorProto.BOOL,
         )
     ),
-    OpCase("CastLike", "whole numbers", (PLANE, Given((1,), "int64"))),
+    OpCase("CastLike", "whole numbers", (PLANE, GraphInput((1,), "int64"))),
     OpCase("Identity", "plane", (PLANE,)),
     OpCase("Dropout", "inference", (PLANE,)),
     OpCase("Dropout", "inference, said", (PLANE, number(0.3), np.array(False))),

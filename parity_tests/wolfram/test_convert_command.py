@@ -11,7 +11,7 @@ import pytest
 from converters.convert import Conversion
 from converters.errors import UnrunnableError
 from converters.parity.gates import GATES
-from converters.targets.registry import TARGETS, with_those_beside
+from converters.targets.registry import TARGETS, with_companions
 from converters.targets.wolfram import weights as wolfram_weights
 from parity_tests.support.command import list_tree, remembered_exports, run_ganport
 from parity_tests.support.mathics import quote
@@ -68,7 +68,7 @@ def test_verify_says_that_nobody_has_run_it(conversions: Mapping[str, Conversion
     ],
 )
 def test_targets_beside_one_are_written_once_and_in_order(named: tuple[str, ...], written: tuple[str, ...]) -> None:
-    assert with_those_beside(named) == written
+    assert with_companions(named) == written
 
 
 def test_pipeline_is_refused_with_the_reason_and_nothing_is_written(tmp_path: Path) -> None:

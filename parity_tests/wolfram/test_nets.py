@@ -15,7 +15,7 @@ import pytest
 
 from converters.onnx_graph.simplify import simplify
 from converters.parity.compare import require_passed
-from converters.parity.expected import Expected, run_reference
+from converters.parity.expected import ReferenceOutputs, run_reference
 from converters.parity.gates import GATES
 from converters.parity.inputs import make_input, short_inputs
 from converters.runners import TorchRunner
@@ -49,7 +49,7 @@ def written(waists: Mapping[str, Waist], tmp_path: Path) -> Mapping[str, tuple[P
 
 
 @pytest.fixture(scope="module")
-def one_input(waists: Mapping[str, Waist]) -> Mapping[str, Expected]:
+def one_input(waists: Mapping[str, Waist]) -> Mapping[str, ReferenceOutputs]:
     return {net: run_reference(waist.model, short_inputs(waist.model.inputs)[:1]) for net, waist in waists.items()}
 
 
@@ -167,7 +167,7 @@ def test_altered_package_misses_the_gate(
     net: str,
     waists: Mapping[str, Waist],
     written: Mapping[str, tuple[Path, Artifact]],
-    one_input: Mapping[str, Expected],
+    one_input: Mapping[str, ReferenceOutputs],
 ) -> None:
     folder, artifact = written[net]
     runner = InterpretedRunner(folder, artifact, waists[net].model)
@@ -182,7 +182,7 @@ def test_deconvolution_weights_of_swapped_channels_do_not_fit(
     net: str,
     waists: Mapping[str, Waist],
     written: Mapping[str, tuple[Path, Artifact]],
-    one_input: Mapping[str, Expected],
+    one_input: Mapping[str, ReferenceOutputs],
 ) -> None:
     folder, artifact = written[net]
     runner = InterpretedRunner(folder, artifact, waists[net].model)

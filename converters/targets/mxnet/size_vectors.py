@@ -1,6 +1,6 @@
 """Small integer tensors computed from shapes, followed through the graph so that a Reshape knows its sizes.
 
-A tensor of sizes is a numpy array of objects: ints and `Size`s.
+A tensor of sizes is a numpy array of objects: ints and `SymbolicDim`s.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from converters.onnx_graph.shapes import name_dtype
-from converters.targets.mxnet.sizes import Extent, Size, find_larger
+from converters.targets.mxnet.sizes import Dim, SymbolicDim, find_larger
 from converters.tensors import Array
 
-Track = Callable[..., Array | None]
-RULES: dict[str, Track] = {}
+Rule = Callable[..., Array | None]
+RULES: dict[str, Rule] = {}
 
 
-def track(op: str, inputs: Sequence[Array | None], attributes: Mapping[str, Any]) -> Array | None:
+def infer_sizes(op: str, inputs: Sequence[Array | None], attributes: Mapping[str, Any]) -> Array | None:
     """What a node makes of tensors of sizes; None if it is not known.
 
     Args:
@@ -37,16 +37,16 @@ def track(op: str, inputs: Sequence[Array | None], attributes: Mapping[str, Any]
     return RULES[op](*bound.args, **bound.kwargs)
 
 
-def freeze(sizes: Array) -> Array | None:
+def to_constant(sizes: Array) -> Array | None:
     """The tensor as a constant, if no size in it is free: bool if all are, int64 if not."""
     flat = list(sizes.flat)
-    if any(isinstance(size, Size) for size in flat):
+    if any(isinstance(size, SymbolicDim) for size in flat):
         return None
     kind = np.bool_ if flat and all(isinstance(size, bool) for size in flat) else np.int64
     return np.array(flat, kind).reshape(sizes.shape)
 
 
-def pack(sizes: Sequence[Extent]) -> Array:
+def size_vector(sizes: Sequence[Dim]) -> Array:
     """(len(sizes),)."""
     packed = np.empty(len(sizes), object)
     packed[:] = list(sizes)
@@ -58,8 +58,8 @@ def make_slice(size: int, start: int, end: int, step: int) -> slice:
     return slice(max(start, -size), None if end < -size else end, step) if step < 0 else slice(start, end, step)
 
 
-def _rule(*ops: str) -> Callable[[Track], Track]:
-    def register(function: Track) -> Track:
+def _rule(*ops: str) -> Callable[[Rule], Rule]:
+    def register(function: Rule) -> Rule:
         for op in ops:
             assert op not in RULES
             RULES[op] = function
@@ -69,7 +69,7 @@ def _rule(*ops: str) -> Callable[[Track], Track]:
 
 
 def _plain(array: Array) -> Array | None:
-    """Of Python's own numbers, which know what to do with a `Size`."""
+    """Of Python's own numbers, which know what to do with a `SymbolicDim`."""
     return array.astype(object) if array.dtype.kind in "biO" else None
 
 
@@ -104,7 +104,7 @@ def _mul(a: Array, b: Array) -> Array:
 
 @_rule("Div")
 def _div(a: Array, b: Array) -> Array | None:
-    if any(isinstance(divisor, Size) or divisor <= 0 for divisor in b.flat):
+    if any(isinstance(divisor, SymbolicDim) or divisor <= 0 for divisor in b.flat):
         return None
     if any(isinstance(dividend, int) and dividend < 0 for dividend in a.flat):
         return None  # towards zero, not down
@@ -128,7 +128,7 @@ def _slice(
     at = [slice(None)] * data.ndim
     wanted = range(len(starts)) if axes is None else _as_ints(axes)
     strides = [1] * len(starts) if steps is None else _as_ints(steps)
-    if any(isinstance(bound, Size) for bound in (*starts.flat, *ends.flat)):
+    if any(isinstance(bound, SymbolicDim) for bound in (*starts.flat, *ends.flat)):
         return None
     for axis, start, end, step in zip(wanted, _as_ints(starts), _as_ints(ends), strides, strict=True):
         at[axis] = make_slice(data.shape[axis], start, end, step)
@@ -153,7 +153,7 @@ def _squeeze(data: Array, axes: Array | None = None) -> Array:
 @_rule("Reshape")
 def _reshape(data: Array, shape: Array, *, allowzero: int = 0) -> Array | None:
     wanted = list(shape.flat)
-    return None if any(isinstance(size, Size) or size == 0 for size in wanted) else data.reshape(_as_ints(shape))
+    return None if any(isinstance(size, SymbolicDim) or size == 0 for size in wanted) else data.reshape(_as_ints(shape))
 
 
 @_rule("ReduceProd")
@@ -173,13 +173,13 @@ def _equal(a: Array, b: Array) -> Array | None:
     return answers.reshape(left.shape)
 
 
-def _compare(a: Extent, b: Extent) -> bool | None:
+def _compare(a: Dim, b: Dim) -> bool | None:
     """Whether both are the same at any size, or differ at any; None if it depends."""
     difference = a - b
     if isinstance(difference, int):
         return difference == 0
     opposite = -difference
-    assert isinstance(opposite, Size)
+    assert isinstance(opposite, SymbolicDim)
     return False if difference.positive() or opposite.positive() else None
 
 
@@ -196,5 +196,5 @@ def _max(*tensors: Array) -> Array | None:
         chosen = [find_larger(a, b) for a, b in zip(pairs[0].flat, pairs[1].flat, strict=True)]
         if any(size is None for size in chosen):
             return None
-        largest = pack([size for size in chosen if size is not None]).reshape(pairs[0].shape)
+        largest = size_vector([size for size in chosen if size is not None]).reshape(pairs[0].shape)
     return largest

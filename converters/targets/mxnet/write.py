@@ -17,17 +17,17 @@ from converters.rewrites.internal_ops import declare_ranks
 from converters.rewrites.planes import read_planes
 from converters.targets.mxnet.constant_folding import evaluate, is_foldable
 from converters.targets.mxnet.function_bodies import expand_branch, expand_function, inline_local_functions
-from converters.targets.mxnet.ops import OPS, OWN_OPS, Context, Emitter, Value, constant_value
+from converters.targets.mxnet.ops import INTERNAL_OPS, OPS, Context, Emitter, Value, constant_value
 from converters.targets.mxnet.ops.registry import MXNET_DTYPES, WITH_SIZE
-from converters.targets.mxnet.size_vectors import freeze, pack, track
-from converters.targets.mxnet.sizes import Extent, Size, list_names, name_size, solve, substitute
+from converters.targets.mxnet.size_vectors import infer_sizes, size_vector, to_constant
+from converters.targets.mxnet.sizes import Dim, SymbolicDim, list_names, name_size, solve, substitute
 from converters.targets.mxnet.symbol import SymbolGraph, serialize_params
 from converters.tensors import Array
 
 # MXNet's functions have been held to ONNX's operators up to this opset; a later one may change what a node means.
 NEWEST_MXNET_OPSET = 28
 # Operators that give sizes, and the attributes that they may have.
-MEASURES = {"Shape": {"start", "end"}, "Size": set[str]()}
+MEASURES = {"Shape": {"start", "end"}, "SymbolicDim": set[str]()}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def convert_to_mxnet(model: ModelProto) -> MxnetFiles:
     MXNet has not: bool is uint8 there, 0 or 1; a tensor of rank 0 is of shape (1,).
 
     Args:
-        model: Graph of opset 28 or earlier, operators of ours (`rewrites.own_ops`) too; sizes may be free.
+        model: Graph of opset 28 or earlier, operators of ours (`rewrites.internal_ops`) too; sizes may be free.
 
     Raises:
         UnsupportedOpError: a node has no translation; it is named, with the reason.
@@ -68,10 +68,10 @@ class _Writer:
         self._opset = opset
         self._types = read_types(declare_ranks(model))
         # What the names of sizes mean, but for those that inputs give.
-        self._aliases: dict[str, Extent] = {}
+        self._aliases: dict[str, Dim] = {}
         self._given: set[str] = set()
         # Sizes that functions were told of, by what they were called there.
-        self._spelled: dict[str, Extent] = {}
+        self._spelled: dict[str, Dim] = {}
         self._wanted = {output.name for output in model.graph.output}
         self._context = Context(
             SymbolGraph(read_names(model)),
@@ -114,8 +114,8 @@ class _Writer:
         inputs = [self._values[name] if name else None for name in node.inputs]
         if self._fold(node, inputs):
             return
-        sizes = self._track(node, inputs)
-        constant = None if sizes is None else freeze(sizes)
+        sizes = self._infer_sizes(node, inputs)
+        constant = None if sizes is None else to_constant(sizes)
         if constant is not None:
             dtype = self._types[node.outputs[0]].dtype if node.outputs[0] in self._types else constant.dtype.name
             self._values[node.outputs[0]] = constant_value(node.outputs[0], constant.astype(dtype))
@@ -124,7 +124,7 @@ class _Writer:
             return
         emit = Emitter(node.where, node.outputs, self._context)
         try:
-            registry = OWN_OPS if node.own else OPS
+            registry = INTERNAL_OPS if node.own else OPS
             results = registry.convert_all(emit, node.op, self._opset, inputs, node.attributes)
         except UnsupportedOpError as error:
             if sizes is None:
@@ -210,11 +210,11 @@ class _Writer:
             raise value.refusal
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype))
         sizes = value.shape or ()
-        self._spelled.update({str(size): size for size in sizes if isinstance(size, Size)})
+        self._spelled.update({str(size): size for size in sizes if isinstance(size, SymbolicDim)})
         shape = None if value.shape is None else [size if isinstance(size, int) else str(size) for size in sizes]
         return helper.make_tensor_value_info(value.name, kind, shape)
 
-    def _track(self, node: OnnxNode, inputs: Sequence[Value | None]) -> Array | None:
+    def _infer_sizes(self, node: OnnxNode, inputs: Sequence[Value | None]) -> Array | None:
         """The node's output as sizes, if it follows from shapes."""
         if node.op in MEASURES and len(inputs) == 1 and inputs[0] is not None and inputs[0].shape is not None:
             known_attributes = node.attributes.keys() <= MEASURES[node.op]
@@ -222,7 +222,7 @@ class _Writer:
         known = [None if value is None else value.known for value in inputs]
         if any(value is not None and array is None for value, array in zip(inputs, known, strict=True)):
             return None
-        return track(node.op, known, node.attributes)
+        return infer_sizes(node.op, known, node.attributes)
 
     def _add_output(self, name: str, result: Value, sizes: Array | None) -> None:
         """What a function gave for an output."""
@@ -250,10 +250,10 @@ class _Writer:
     def _remember(self, value: Value) -> None:
         self._values[value.name] = value
         for axis, size in enumerate(value.shape or ()):
-            if isinstance(size, Size) and value.node is not None:
+            if isinstance(size, SymbolicDim) and value.node is not None:
                 self._context.axes.setdefault(size, (value, axis))
 
-    def _shape(self, name: str, kind: TensorType | None) -> tuple[Extent, ...] | None:
+    def _shape(self, name: str, kind: TensorType | None) -> tuple[Dim, ...] | None:
         """A tensor's shape; a size that inference has no name for gets one."""
         if kind is None or kind.shape is None:
             return None
@@ -282,11 +282,11 @@ class _Writer:
         return copy.node
 
 
-def _measure(op: str, shape: tuple[Extent, ...], attributes: Mapping[str, Any]) -> Array:
+def _measure(op: str, shape: tuple[Dim, ...], attributes: Mapping[str, Any]) -> Array:
     if op == "Shape":
-        return pack(shape[attributes.get("start", 0) : attributes.get("end", len(shape))])
-    total: Extent = 1
+        return size_vector(shape[attributes.get("start", 0) : attributes.get("end", len(shape))])
+    total: Dim = 1
     for size in shape:
         total = total * size
-    scalar = pack([total])
+    scalar = size_vector([total])
     return scalar.reshape(())

@@ -1,4 +1,4 @@
-"""ONNX operators in MXNet's terms, one module per family; importing the package fills OPS and OWN_OPS."""
+"""ONNX operators in MXNet's terms, one module per family; importing the package fills OPS and INTERNAL_OPS."""
 
 from converters.targets.mxnet.ops import (
     activations,
@@ -18,11 +18,11 @@ from converters.targets.mxnet.ops import (
     tiles,
     types,
 )
-from converters.targets.mxnet.ops.registry import OPS, OWN_OPS, Context, Emitter, Value, constant_value
+from converters.targets.mxnet.ops.registry import INTERNAL_OPS, OPS, Context, Emitter, Value, constant_value
 
 __all__ = [
+    "INTERNAL_OPS",
     "OPS",
-    "OWN_OPS",
     "Context",
     "Emitter",
     "Value",

@@ -12,7 +12,7 @@ from typing import Any
 from converters.targets.mxnet.ops.padding import write_pad
 from converters.targets.mxnet.ops.registry import OPS, Emitter, Value
 from converters.targets.mxnet.ops.slicing import slice_axis
-from converters.targets.mxnet.ops.windows import SAME, Windows, count_windows, read_windows
+from converters.targets.mxnet.ops.windows import SAME_PADS, Windows, count_windows, read_windows
 
 
 @OPS.op("Conv", since=1)
@@ -68,7 +68,7 @@ def conv_transpose(
     shape = _weight_shape(emit, x, w, kernel_shape)
     axes = len(shape) - 2
     extra = tuple(output_padding or [0] * axes)
-    fitted = output_shape is not None or auto_pad in SAME
+    fitted = output_shape is not None or auto_pad in SAME_PADS
     explicit = "NOTSET" if fitted else auto_pad
     windows = read_windows(emit, x, shape[2:], strides, pads, dilations, explicit, transposed=True)
     if fitted:

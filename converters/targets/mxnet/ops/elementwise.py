@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from converters.targets.mxnet.ops.registry import FLOATS, OPS, Emitter, Value
-from converters.targets.mxnet.sizes import Extent, broadcast
+from converters.targets.mxnet.sizes import Dim, broadcast
 
 # Operators of one tensor that MXNet has too, and computes in any type that ONNX allows.
-SAME = {
+UNARY_OPS = {
     "Abs": "abs",
     "Acos": "arccos",
     "Acosh": "arccosh",
@@ -46,7 +46,7 @@ def _register(name: str, mxnet_op: str) -> None:
         return like(x, emit(mxnet_op, x))
 
 
-for _name, _mxnet_op in SAME.items():
+for _name, _mxnet_op in UNARY_OPS.items():
     _register(_name, _mxnet_op)
 
 
@@ -153,9 +153,9 @@ def binary(
     return replace(emit(op, a, b), shape=shape)
 
 
-def broadcast_shape(*tensors: Value) -> tuple[Extent, ...] | None:
+def broadcast_shape(*tensors: Value) -> tuple[Dim, ...] | None:
     """The shape of what ONNX's broadcasting makes of tensors, if it is known."""
-    result: tuple[Extent, ...] = ()
+    result: tuple[Dim, ...] = ()
     for tensor in tensors:
         if tensor.shape is None:
             return None
@@ -165,7 +165,7 @@ def broadcast_shape(*tensors: Value) -> tuple[Extent, ...] | None:
     return result
 
 
-def _pad(shape: Sequence[Extent], rank: int) -> tuple[Extent, ...]:
+def _pad(shape: Sequence[Dim], rank: int) -> tuple[Dim, ...]:
     return (*[1] * (rank - len(shape)), *shape)
 
 

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 
 from converters.targets.mxnet.ops.registry import MXNET_DTYPES, Emitter, Value
-from converters.targets.mxnet.sizes import Extent, Quotient, Size, Symbol, divide, multiply, name_size, same_product
+from converters.targets.mxnet.sizes import Dim, Quotient, Symbol, SymbolicDim, divide, multiply, name_size, same_product
 
 
 def resolve_shape(
-    emit: Emitter, x: Value, wanted: Sequence[Extent], *, keep_zeros: bool = False
-) -> tuple[Extent | None, ...]:
+    emit: Emitter, x: Value, wanted: Sequence[Dim], *, keep_zeros: bool = False
+) -> tuple[Dim | None, ...]:
     """The target of a Reshape without ONNX's 0 and -1; None for a -1 that cannot be said.
 
     Args:
         keep_zeros: Whether a 0 is an empty axis (allowzero), not the same axis of x.
     """
-    target: list[Extent | None] = []
+    target: list[Dim | None] = []
     for axis, size in enumerate(wanted):
         if size == 0 and not keep_zeros:
             shape = emit.require_shape(x)
@@ -36,7 +36,7 @@ def resolve_shape(
     return tuple(target)
 
 
-def write_reshape(emit: Emitter, x: Value, target: Sequence[Extent | None]) -> Value:
+def write_reshape(emit: Emitter, x: Value, target: Sequence[Dim | None]) -> Value:
     """x in a new shape.
 
     Args:
@@ -60,19 +60,19 @@ def write_reshape(emit: Emitter, x: Value, target: Sequence[Extent | None]) -> V
     return _shaped(y, sizes)
 
 
-def write_vector(emit: Emitter, size: Extent) -> Value:
+def write_vector(emit: Emitter, size: Dim) -> Value:
     """(size,) float32: 0, 1, 2, ..."""
     if isinstance(size, int):
         return emit("_arange", suffix="range", start=0, stop=size)
-    return emit.share(("range", size), lambda: _make_vector(emit, size))
+    return emit.memoize(("range", size), lambda: _make_vector(emit, size))
 
 
-def write_column(emit: Emitter, size: Extent, axis: int, rank: int) -> Value:
+def write_column(emit: Emitter, size: Dim, axis: int, rank: int) -> Value:
     """A tensor of that rank, its size along one axis `size` and 1 along the others."""
     return emit.reshape(write_vector(emit, size), [1] * axis + [-1] + [1] * (rank - axis - 1), suffix="column")
 
 
-def write_tensor(emit: Emitter, sizes: Sequence[Extent]) -> Value:
+def write_tensor(emit: Emitter, sizes: Sequence[Dim]) -> Value:
     """A float32 tensor of that shape, whatever is in it."""
     tensor = write_column(emit, sizes[0], 0, len(sizes))
     for axis, size in enumerate(sizes[1:], 1):
@@ -80,7 +80,7 @@ def write_tensor(emit: Emitter, sizes: Sequence[Extent]) -> Value:
     return tensor
 
 
-def write_broadcast(emit: Emitter, x: Value, target: Sequence[Extent]) -> Value:
+def write_broadcast(emit: Emitter, x: Value, target: Sequence[Dim]) -> Value:
     """x, its axes of size 1 as long as `target` says; x and target are of one rank."""
     shape = emit.require_shape(x)
     assert len(shape) == len(target)
@@ -91,7 +91,7 @@ def write_broadcast(emit: Emitter, x: Value, target: Sequence[Extent]) -> Value:
     if len(fixed) == len(target):
         return _shaped(emit("broadcast_to", x, suffix="broadcast", shape=fixed), target)
     for axis in longer:
-        if isinstance(shape[axis], Size):  # which may be 1, or as long already
+        if isinstance(shape[axis], SymbolicDim):  # which may be 1, or as long already
             length = emit.require_fixed(target[axis])
             ones = np.ones([length if i == axis else 1 for i in range(len(shape))], MXNET_DTYPES[x.dtype])
             x = emit("broadcast_mul", x, emit.constant("ones", ones), suffix="broadcast")
@@ -102,7 +102,7 @@ def write_broadcast(emit: Emitter, x: Value, target: Sequence[Extent]) -> Value:
     return _shaped(x, target)
 
 
-def _make_vector(emit: Emitter, size: Size) -> Value:
+def _make_vector(emit: Emitter, size: SymbolicDim) -> Value:
     found = emit.axis_of(size)
     if found is not None:
         tensor, axis = found
@@ -132,7 +132,7 @@ def _make_vector(emit: Emitter, size: Size) -> Value:
     return emit("_contrib_arange_like", joined, suffix="range", axis=0)
 
 
-def _vector_of_symbol(emit: Emitter, symbol: Symbol, whole: Size) -> Value:
+def _vector_of_symbol(emit: Emitter, symbol: Symbol, whole: SymbolicDim) -> Value:
     if isinstance(symbol, Quotient):
         return _divide_vector(emit, write_vector(emit, symbol.dividend), symbol.divisor)
     size = name_size(symbol)
@@ -157,7 +157,7 @@ def _outer(emit: Emitter, a: Value, b: Value) -> Value:
     return emit.reshape(emit("broadcast_add", column, row, suffix="range"), (-1,), suffix="range")
 
 
-def _align(source: Sequence[Extent], target: Sequence[Extent]) -> list[tuple[list[Extent], list[Extent]]] | None:
+def _align(source: Sequence[Dim], target: Sequence[Dim]) -> list[tuple[list[Dim], list[Dim]]] | None:
     """Shortest runs of axes, old and new, of one product each."""
     groups = []
     i = j = 0
@@ -176,7 +176,7 @@ def _align(source: Sequence[Extent], target: Sequence[Extent]) -> list[tuple[lis
     return groups
 
 
-def _regroup(emit: Emitter, x: Value, place: int, old: list[Extent], new: list[Extent]) -> Value:
+def _regroup(emit: Emitter, x: Value, place: int, old: list[Dim], new: list[Dim]) -> Value:
     """The axes from `place` on, as many as `old` has, become `new`."""
     before = [0] * place
     if not old:  # ones
@@ -207,11 +207,11 @@ def _regroup(emit: Emitter, x: Value, place: int, old: list[Extent], new: list[E
     return x
 
 
-def _fixed(size: Extent) -> int:
+def _fixed(size: Dim) -> int:
     assert isinstance(size, int)
     return size
 
 
-def _shaped(x: Value, shape: Sequence[Extent | None]) -> Value:
+def _shaped(x: Value, shape: Sequence[Dim | None]) -> Value:
     known = tuple(size for size in shape if size is not None)
     return replace(x, shape=known if len(known) == len(shape) else None)

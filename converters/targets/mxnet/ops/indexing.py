@@ -15,10 +15,10 @@ from converters.targets.mxnet.ops.reductions import drop_axes
 from converters.targets.mxnet.ops.registry import OPS, Emitter, Value
 from converters.targets.mxnet.ops.shaping import move_axis
 from converters.targets.mxnet.ops.slicing import slice_axis
-from converters.targets.mxnet.sizes import Size
+from converters.targets.mxnet.sizes import SymbolicDim
 
 # More than an axis has elements; float64 holds a number up to its square exactly.
-FAR = 2.0**26
+AXIS_LENGTH_LIMIT = 2.0**26
 
 
 @OPS.op("Gather", since=1)
@@ -134,7 +134,7 @@ def count_from_to(emit: Emitter, start: Value, limit: Value, delta: Value) -> Va
     (begin,), (end,), (step,) = (
         emit.require_sizes(value, role) for value, role in ((start, "start"), (limit, "limit"), (delta, "delta"))
     )
-    if isinstance(begin, Size) or isinstance(step, Size) or step <= 0:
+    if isinstance(begin, SymbolicDim) or isinstance(step, SymbolicDim) or step <= 0:
         raise emit.refuse_sizes("range", [begin, end, step])
     count = -(-(end - begin) // step) if isinstance(end, int) else (end - begin + (step - 1)) // step
     numbers = write_vector(emit, count)
@@ -151,7 +151,7 @@ def _top_k(emit: Emitter, x: Value, k: Value, axis: int, *, largest: bool) -> li
     axis %= len(shape)
     turned = x if x.dtype != "float16" else emit.cast(x, "float32")
     attributes: dict[str, Any] = {"axis": axis, "k": 0, "ret_typ": "both", "is_ascend": not largest}
-    values, places = emit.several("topk", 2, turned, dtype="float64", **attributes)
+    values, places = emit.emit_many("topk", 2, turned, dtype="float64", **attributes)
     values = replace(values, dtype=turned.dtype, shape=shape)
     places = _order_equals(emit, values, replace(places, shape=shape), axis)
     first, where = (slice_axis(emit, part, axis, 0, count) for part in (values, places))
@@ -162,15 +162,15 @@ def _order_equals(emit: Emitter, values: Value, places: Value, axis: int) -> Val
     """Places of sorted values, those of equal ones in order too, which MXNet's sort leaves as it likes.
 
     Args:
-        places: float64. They are sorted as the number of the group of equals before them tells, times FAR.
+        places: float64. Each is sorted by AXIS_LENGTH_LIMIT times the number of its group of equal values, plus itself.
     """
     leader = slice_axis(emit, values, axis, 0, 1)
     shifted = emit("Concat", leader, values, dim=axis, num_args=2)
     before = emit("slice_axis", shifted, axis=axis, begin=0, end=-1)
     steps = emit.cast(emit("broadcast_not_equal", values, before), "float64")
-    groups = emit("_mul_scalar", emit("cumsum", steps, axis=axis), scalar=FAR)
+    groups = emit("_mul_scalar", emit("cumsum", steps, axis=axis), scalar=AXIS_LENGTH_LIMIT)
     ordered = emit("sort", emit("elemwise_add", groups, places), axis=axis)
-    return like(places, emit("_mod_scalar", ordered, scalar=FAR))
+    return like(places, emit("_mod_scalar", ordered, scalar=AXIS_LENGTH_LIMIT))
 
 
 def _as_int64(emit: Emitter, indices: Value) -> Value:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from converters.targets.mxnet.ops.registry import OPS, Emitter, Value
-from converters.targets.mxnet.sizes import Extent
+from converters.targets.mxnet.sizes import Dim
 
 
 @OPS.op("Concat", since=4)
@@ -19,7 +19,7 @@ def concat(emit: Emitter, *tensors: Value, axis: int) -> Value:
     shapes = [tensor.shape for tensor in tensors if tensor.shape is not None]
     if len(shapes) < len(tensors):
         return joined
-    shape: list[Extent] = list(shapes[0])
+    shape: list[Dim] = list(shapes[0])
     for other in shapes[1:]:
         shape[axis] = shape[axis] + other[axis]
     return replace(joined, shape=tuple(shape))
@@ -52,8 +52,8 @@ def _split(emit: Emitter, x: Value, axis: int, sizes: Sequence[int] | None, numb
     if sizes is None:
         number = number or len(emit.outputs)
         if not isinstance(length, int):  # equal pieces, or MXNet says that they are not
-            pieces = emit.several("SliceChannel", number, x, num_outputs=number, axis=axis)
-            emit.rely_on(pieces[0])
+            pieces = emit.emit_many("SliceChannel", number, x, num_outputs=number, axis=axis)
+            emit.assume_shape(pieces[0])
             size = length // number
             return [replace(piece, shape=(*shape[:axis], size, *shape[axis + 1 :])) for piece in pieces]
         piece_size = -(-length // number)

@@ -12,7 +12,7 @@ from converters.targets.mxnet.ops.elementwise import broadcast_shape
 from converters.targets.mxnet.ops.free_sizes import write_broadcast, write_reshape
 from converters.targets.mxnet.ops.registry import OPS, Emitter, Value
 from converters.targets.mxnet.ops.shaping import permute
-from converters.targets.mxnet.sizes import Extent, broadcast
+from converters.targets.mxnet.sizes import Dim, broadcast
 from converters.tensors import Array
 
 # What MXNet multiplies matrices of, for each element type: float64 holds sums of integers up to 2^53.
@@ -63,7 +63,7 @@ def einsum(emit: Emitter, *inputs: Value, equation: str) -> Value:
     if any(value.shape == () for value in inputs):
         raise emit.refuse("one of its inputs is a number", "Multiply by it")
     terms, result = _spell_out(emit, equation.replace(" ", ""), [emit.require_rank(value) for value in inputs])
-    sizes: dict[str, Extent] = {}
+    sizes: dict[str, Dim] = {}
     for term, value in zip(terms, inputs, strict=True):
         for letter, size in zip(term, emit.require_shape(value), strict=True):
             known = sizes.get(letter, 1)

@@ -11,7 +11,7 @@ from converters.targets.mxnet.ops.free_sizes import write_reshape
 from converters.targets.mxnet.ops.registry import FLOATS, OPS, Emitter, Value
 from converters.targets.mxnet.ops.shaping import permute
 from converters.targets.mxnet.ops.slicing import slice_axis
-from converters.targets.mxnet.sizes import Extent
+from converters.targets.mxnet.sizes import Dim
 from converters.tensors import Array
 
 MODES = ("constant", "reflect", "edge")
@@ -103,7 +103,7 @@ def _enlarge(emit: Emitter, x: Value, amounts: Amounts, mode: str, value: float)
     return replace(y, shape=tuple(size + begin + end for size, (begin, end) in zip(shape, amounts, strict=True)))
 
 
-def _is_too_wide(shape: Sequence[Extent], amounts: Amounts) -> bool:
+def _is_too_wide(shape: Sequence[Dim], amounts: Amounts) -> bool:
     """Whether a mirror image would not do, which MXNet does not go on from."""
     sides = zip(shape, amounts, strict=True)
     return any(isinstance(size, int) and max(pair) >= size for size, pair in sides)

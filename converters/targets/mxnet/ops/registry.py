@@ -9,7 +9,7 @@ import numpy as np
 
 from converters.errors import UnsupportedOpError
 from converters.onnx_graph.op_registry import Registry, Translation
-from converters.targets.mxnet.sizes import Extent, Size
+from converters.targets.mxnet.sizes import Dim, SymbolicDim
 from converters.targets.mxnet.symbol import SymbolGraph
 from converters.tensors import Array
 
@@ -45,7 +45,7 @@ class Value:
     """
 
     name: str
-    shape: tuple[Extent, ...] | None = None
+    shape: tuple[Dim, ...] | None = None
     array: Array | None = None
     node: int | None = None
     output: int = 0
@@ -88,7 +88,7 @@ class Context:
     params: dict[str, Array] = field(default_factory=dict)
     constants: dict[str, int] = field(default_factory=dict)
     shared: dict[tuple[object, ...], Value] = field(default_factory=dict)
-    axes: dict[Size, tuple[Value, int]] = field(default_factory=dict)
+    axes: dict[SymbolicDim, tuple[Value, int]] = field(default_factory=dict)
     outputs: frozenset[str] = frozenset()
     checks: dict[str, list[int]] = field(default_factory=dict)
 
@@ -117,9 +117,9 @@ class Emitter(Translation):
             dtype: Of its output, that of the first input if left out; MXNet's attribute of this name for
                 those operators that have it.
         """
-        return self.several(op, 1, *inputs, suffix=suffix, dtype=dtype, **attrs)[0]
+        return self.emit_many(op, 1, *inputs, suffix=suffix, dtype=dtype, **attrs)[0]
 
-    def several(
+    def emit_many(
         self, op: str, outputs: int, *inputs: Value, suffix: str = "", dtype: str | None = None, **attrs: object
     ) -> list[Value]:
         """The same for an operator of several outputs."""
@@ -152,22 +152,22 @@ class Emitter(Translation):
         """A name that tensors with channels last have in common if their planes are of one size."""
         return self._context.planes[x.name]
 
-    def share(self, key: tuple[object, ...], make: Callable[[], Value]) -> Value:
+    def memoize(self, key: tuple[object, ...], make: Callable[[], Value]) -> Value:
         """What `make` gives the first time that this key is asked for."""
         if key not in self._context.shared:
             self._context.shared[key] = make()
         return self._context.shared[key]
 
-    def rely_on(self, value: Value) -> None:
+    def assume_shape(self, value: Value) -> None:
         """Note that the shape of a value is right only where MXNet does not refuse to compute it."""
         if value.node is not None:
             self._context.checks.setdefault(self.where, []).append(value.node)
 
-    def axis_of(self, size: Size) -> tuple[Value, int] | None:
+    def axis_of(self, size: SymbolicDim) -> tuple[Value, int] | None:
         """A tensor, and the axis of it that is of this size."""
         return self._context.axes.get(size)
 
-    def multiple_of(self, size: Size) -> tuple[Size, int] | None:
+    def multiple_of(self, size: SymbolicDim) -> tuple[SymbolicDim, int] | None:
         """A size that some axis has and that is so many times as long."""
         ((symbols, factor),) = size.terms
         for other in self._context.axes:
@@ -177,7 +177,7 @@ class Emitter(Translation):
                     return other, times.numerator
         return None
 
-    def require_shape(self, value: Value) -> tuple[Extent, ...]:
+    def require_shape(self, value: Value) -> tuple[Dim, ...]:
         """The shape of an input, sizes free or not.
 
         Raises:
@@ -206,17 +206,17 @@ class Emitter(Translation):
             UnsupportedOpError: it is free.
         """
         size = self.require_shape(value)[axis]
-        if isinstance(size, Size):
+        if isinstance(size, SymbolicDim):
             raise self.refuse(f"axis {axis} of its input '{value.name}' has the free size {size}", WITH_SIZE)
         return size
 
-    def require_fixed(self, size: Extent) -> int:
+    def require_fixed(self, size: Dim) -> int:
         """A size that is to be told.
 
         Raises:
             UnsupportedOpError: it is free.
         """
-        if isinstance(size, Size):
+        if isinstance(size, SymbolicDim):
             raise self.refuse_sizes("size", [size])
         return size
 
@@ -224,7 +224,7 @@ class Emitter(Translation):
         """The numbers of a constant input, flat."""
         return [int(number) for number in self.require_array(value, role).flat]
 
-    def require_sizes(self, value: Value, role: str) -> list[Extent]:
+    def require_sizes(self, value: Value, role: str) -> list[Dim]:
         """The numbers of an input that is a constant or follows from shapes, flat.
 
         Raises:
@@ -234,7 +234,7 @@ class Emitter(Translation):
             return list(value.sizes.flat)
         return list(self.require_ints(value, role))
 
-    def refuse_sizes(self, role: str, sizes: Sequence[Extent]) -> UnsupportedOpError:
+    def refuse_sizes(self, role: str, sizes: Sequence[Dim]) -> UnsupportedOpError:
         """The error for sizes that MXNet cannot be told while they are free."""
         return self.refuse(f"MXNet cannot be told its {role} ({_show(sizes)})", WITH_SIZE)
 
@@ -295,10 +295,10 @@ def _format_item(item: object) -> str:
     return str(item) if item is None else str(int(item))  # type: ignore[call-overload]
 
 
-def _show(sizes: Sequence[Extent]) -> str:
+def _show(sizes: Sequence[Dim]) -> str:
     return ", ".join(map(str, sizes))
 
 
 OPS: Registry[Value] = Registry("MXNet")
 # Operators of ours, in graphs tuned for a CPU.
-OWN_OPS: Registry[Value] = Registry("MXNet")
+INTERNAL_OPS: Registry[Value] = Registry("MXNet")

@@ -10,7 +10,7 @@ import numpy as np
 from converters.targets.mxnet.ops.matrices import multiply_along
 from converters.targets.mxnet.ops.registry import FLOATS, OPS, WITH_SIZE, Emitter, Value
 from converters.targets.mxnet.ops.sampling import WHOLE, Sampling, make_matrix, nearest_places
-from converters.targets.mxnet.sizes import Extent, Size
+from converters.targets.mxnet.sizes import Dim, SymbolicDim
 
 MODES = ("nearest", "linear", "cubic")
 COORDINATES = (
@@ -121,7 +121,7 @@ def _resize_axes(
         return _resize(emit, x, factors, None, sampling)
     if sizes is None:
         raise emit.refuse("it has neither scales nor sizes", "Check the model")
-    wanted: list[Extent] = list(shape)
+    wanted: list[Dim] = list(shape)
     for axis, size in zip(over, emit.require_sizes(sizes, "sizes"), strict=True):
         wanted[axis] = size
     if sampling.policy != "stretch":
@@ -141,7 +141,7 @@ def _scaled(size: float, factor: float) -> int:
 
 
 def _resize(
-    emit: Emitter, x: Value, factors: Sequence[float] | None, sizes: Sequence[Extent] | None, sampling: Sampling
+    emit: Emitter, x: Value, factors: Sequence[float] | None, sizes: Sequence[Dim] | None, sampling: Sampling
 ) -> Value:
     """By factors, to sizes, or to sizes that follow from factors in a way of their own (`keep_aspect_ratio_policy`)."""
     for what, given, known in (
@@ -170,7 +170,7 @@ def _resize(
 
 
 def _resize_axis(
-    emit: Emitter, x: Value, axis: int, factor: float | None, target: Extent | None, sampling: Sampling
+    emit: Emitter, x: Value, axis: int, factor: float | None, target: Dim | None, sampling: Sampling
 ) -> Value:
     shape = emit.require_shape(x)
     size = shape[axis]
@@ -178,7 +178,7 @@ def _resize_axis(
     if times is not None and sampling.repeats:
         longer = emit("repeat", x, repeats=times, axis=axis)
         return replace(longer, shape=(*shape[:axis], size * times, *shape[axis + 1 :]))
-    if isinstance(size, Size) or isinstance(target, Size):
+    if isinstance(size, SymbolicDim) or isinstance(target, SymbolicDim):
         wanted = f"{factor} times" if target is None else f"{target} for"
         raise emit.refuse(f"it resamples axis {axis} by {sampling.mode} to {wanted} the free size {size}", WITH_SIZE)
     length = _scaled(size, factor) if target is None and factor is not None else target
@@ -206,7 +206,7 @@ def _resize_axis(
     return emit.cast(y, x.dtype)
 
 
-def _whole_factor(size: Extent, factor: float | None, target: Extent | None) -> int | None:
+def _whole_factor(size: Dim, factor: float | None, target: Dim | None) -> int | None:
     """How many times as long an axis gets, if it is a whole number."""
     if target is None:
         return int(factor) if factor is not None and factor == int(factor) and factor >= 1 else None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from converters.targets.mxnet.ops.elementwise import broadcast_shape
 from converters.targets.mxnet.ops.free_sizes import resolve_shape, write_broadcast, write_reshape, write_tensor
 from converters.targets.mxnet.ops.registry import OPS, Emitter, Value
-from converters.targets.mxnet.sizes import Extent, Size, multiply
+from converters.targets.mxnet.sizes import Dim, SymbolicDim, multiply
 from converters.tensors import Array
 
 
@@ -75,7 +75,7 @@ def expand(emit: Emitter, x: Value, shape: Value) -> Value:
     assert x.shape is not None
     last = min(len(x.shape), len(target.shape))
     pairs = zip(x.shape[len(x.shape) - last :], target.shape[len(target.shape) - last :], strict=True)
-    unlike = [new for old, new in pairs if isinstance(old, Size) and isinstance(new, Size) and old != new]
+    unlike = [new for old, new in pairs if isinstance(old, SymbolicDim) and isinstance(new, SymbolicDim) and old != new]
     if unlike:  # either may be 1
         raise emit.refuse_sizes("shape", unlike)
     if len(x.shape) < len(result):
@@ -128,7 +128,7 @@ def measure_part(emit: Emitter, data: Value, *, start: int = 0, end: int | None 
     return emit("slice_axis", sizes, axis=0, begin=begin, end=stop)
 
 
-@OPS.op("Size", since=1)
+@OPS.op("SymbolicDim", since=1)
 def count(emit: Emitter, data: Value) -> Value:
     """How many elements data has."""
     return replace(emit("size_array", data, dtype="int64"), shape=())
@@ -176,7 +176,7 @@ def _squeeze(emit: Emitter, data: Value, axes: Sequence[int] | None) -> Value:
 
 
 def _unsqueeze(emit: Emitter, data: Value, axes: Sequence[int]) -> Value:
-    shape: list[Extent] = list(emit.require_shape(data))
+    shape: list[Dim] = list(emit.require_shape(data))
     rank = len(shape) + len(axes)
     for axis in sorted(axis % rank for axis in axes):
         shape.insert(axis, 1)

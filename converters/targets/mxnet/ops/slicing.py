@@ -8,7 +8,7 @@ from dataclasses import replace
 from converters.targets.mxnet.ops.free_sizes import write_column
 from converters.targets.mxnet.ops.registry import OPS, Emitter, Value
 from converters.targets.mxnet.size_vectors import make_slice
-from converters.targets.mxnet.sizes import Extent, Size
+from converters.targets.mxnet.sizes import Dim, SymbolicDim
 
 # Bounds so large stand for the end, in models exported at any size.
 NO_BOUND = 2**31 - 1
@@ -36,8 +36,8 @@ def slice_by_inputs(
 def _slice(
     emit: Emitter,
     x: Value,
-    starts: Sequence[Extent],
-    ends: Sequence[Extent],
+    starts: Sequence[Dim],
+    ends: Sequence[Dim],
     axes: Sequence[int] | None,
     steps: Sequence[int],
 ) -> Value:
@@ -48,7 +48,7 @@ def _slice(
     return x
 
 
-def slice_axis(emit: Emitter, x: Value, axis: int, start: Extent, end: Extent, step: int = 1) -> Value:
+def slice_axis(emit: Emitter, x: Value, axis: int, start: Dim, end: Dim, step: int = 1) -> Value:
     """x from start to end along one axis, as in ONNX."""
     size = emit.require_shape(x)[axis]
     if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
@@ -58,7 +58,7 @@ def slice_axis(emit: Emitter, x: Value, axis: int, start: Extent, end: Extent, s
     begin = size + start if isinstance(start, int) and start < 0 else start
     cut = _cut_start(emit, _cut_end(emit, x, axis, end), axis, begin)
     if cut is not x:
-        emit.rely_on(cut)  # bounds beyond the axis are refused by MXNet, not cut as in ONNX
+        emit.assume_shape(cut)  # bounds beyond the axis are refused by MXNet, not cut as in ONNX
     x = cut
     if step == 1:
         return x
@@ -88,7 +88,7 @@ def _stride(emit: Emitter, x: Value, axis: int, begin: int | None, end: int | No
     return emit("slice", plain, begin=(*none, begin), end=(*none, end), step=(*none, step))
 
 
-def _reverse(emit: Emitter, x: Value, axis: int, start: Extent, end: Extent, step: int) -> Value:
+def _reverse(emit: Emitter, x: Value, axis: int, start: Dim, end: Dim, step: int) -> Value:
     shape = emit.require_shape(x)
     from_the_end = isinstance(start, int) and (start == -1 or start >= NO_BOUND)
     if not from_the_end or not isinstance(end, int) or end > -NO_BOUND or step != -1:
@@ -96,33 +96,33 @@ def _reverse(emit: Emitter, x: Value, axis: int, start: Extent, end: Extent, ste
     return _resized(x, emit("reverse", x, axis=(axis,)), axis, shape[axis])
 
 
-def _cut_end(emit: Emitter, x: Value, axis: int, end: Extent) -> Value:
+def _cut_end(emit: Emitter, x: Value, axis: int, end: Dim) -> Value:
     size = emit.require_shape(x)[axis]
     if isinstance(end, int) and end >= NO_BOUND:
         return x
-    rest = end - size if isinstance(end, Size) or (isinstance(size, int) and end >= 0) else end
-    if isinstance(rest, int) and rest >= 0 and isinstance(end, Size):
+    rest = end - size if isinstance(end, SymbolicDim) or (isinstance(size, int) and end >= 0) else end
+    if isinstance(rest, int) and rest >= 0 and isinstance(end, SymbolicDim):
         return x  # as long or longer
     if isinstance(rest, int):
-        length = end if isinstance(end, Size) or end >= 0 else size + end
+        length = end if isinstance(end, SymbolicDim) or end >= 0 else size + end
         return _resized(x, emit("slice_axis", x, axis=axis, begin=0, end=rest), axis, length)
     column = emit.cast(write_column(emit, end, axis, emit.require_rank(x)), x.dtype)
     return _resized(x, emit("slice_like", x, column, axes=(axis,)), axis, end)
 
 
-def _cut_start(emit: Emitter, x: Value, axis: int, start: Extent) -> Value:
+def _cut_start(emit: Emitter, x: Value, axis: int, start: Dim) -> Value:
     """x from `start`, which counts from the beginning."""
     size = emit.require_shape(x)[axis]
     if start == 0:
         return x
-    begin = start - size if isinstance(start, Size) else start
-    if not isinstance(begin, int) or (isinstance(start, Size) and begin >= 0):
+    begin = start - size if isinstance(start, SymbolicDim) else start
+    if not isinstance(begin, int) or (isinstance(start, SymbolicDim) and begin >= 0):
         raise emit.refuse_sizes("starts", [start])
     length = size - start
     return _resized(x, emit("slice_axis", x, axis=axis, begin=begin, end=None), axis, length)
 
 
-def _resized(before: Value, after: Value, axis: int, size: Extent) -> Value:
+def _resized(before: Value, after: Value, axis: int, size: Dim) -> Value:
     """`after`, which is of the shape of `before` but along one axis."""
     assert before.shape is not None
     return replace(after, shape=(*before.shape[:axis], size, *before.shape[axis + 1 :]))

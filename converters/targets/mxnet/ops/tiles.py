@@ -1,4 +1,4 @@
-"""Our own operators (`rewrites.own_ops`): tiled convolutions as `take`, `dot` and `batch_dot`, for planes of any size.
+"""Our internal operators: tiled convolutions as `take`, `dot` and `batch_dot`, for planes of any size.
 
 As in `rewrites.tiled_conv`; MXNet has no Shape, so that ranges are made along tensors whose axes have the wanted
 lengths: a vector as long as the plane, and what a convolution of the same geometry makes of it.
@@ -15,21 +15,21 @@ from converters.rewrites.block_convolution import make_block_weight
 from converters.rewrites.internal_ops import BLOCKS, NORM, TILED, restore_convolution
 from converters.rewrites.tiling import Convolution, Tiling, make_tiling, reads_zeros, transform_weights
 from converters.targets.mxnet.ops.normalization import ChannelsLastMeans, write_norm
-from converters.targets.mxnet.ops.registry import OWN_OPS, Emitter, Value
+from converters.targets.mxnet.ops.registry import INTERNAL_OPS, Emitter, Value
 from converters.tensors import Array
 
 # A column and a row of a plane.
 SIDES = ((1, 1, -1, 1), (1, 1, 1, -1))
 
 
-@OWN_OPS.op(NORM, since=1)
+@INTERNAL_OPS.op(NORM, since=1)
 def channels_last_norm(emit: Emitter, x: Value, scale: Value, b: Value, *, epsilon: float) -> Value:
     """InstanceNormalization of x: (N, H, W, C)."""
     factors, offsets = emit.require_array(scale, "scale"), emit.require_array(b, "bias")
     return write_norm(emit, x, ChannelsLastMeans(emit, x), factors, offsets, epsilon)
 
 
-@OWN_OPS.op(BLOCKS, since=1)
+@INTERNAL_OPS.op(BLOCKS, since=1)
 def block_convolution(
     emit: Emitter, x: Value, w: Value, b: Value | None = None, *, padding: int, rows: int, columns: int
 ) -> Value:
@@ -64,7 +64,7 @@ def block_convolution(
     return emit("slice_like", y, like, axes=(2, 3))
 
 
-@OWN_OPS.op(TILED, since=1)
+@INTERNAL_OPS.op(TILED, since=1)
 def tiled_convolution(
     emit: Emitter,
     x: Value,
@@ -125,11 +125,11 @@ class _Index:
 
         One more than the pixel's number in (N, H, W), and 0 for a zero, if the convolution reads zeros.
         """
-        return self._share("read", self._make_read)
+        return self._memoize("read", self._make_read)
 
     def write(self) -> Value:
         """For every output (n, o_h, o_w), its number in the order (phases^2, outputs^2, N, tiles_h, tiles_w)."""
-        return self._share("write", self._make_write)
+        return self._memoize("write", self._make_write)
 
     def _make_read(self) -> Value:
         t, zeros = self._tiling, reads_zeros(self._conv)
@@ -227,7 +227,7 @@ class _Index:
         def make() -> Value:
             return self._do("Reshape", self._do("_contrib_arange_like", self._x, axis=axis), shape=(1, 1, -1, 1))
 
-        return self._emit.share(("plane vector", self._plane, axis), make)
+        return self._emit.memoize(("plane vector", self._plane, axis), make)
 
     def _output_vector(self, axis: int) -> Value:
         """(1, 1, output length, 1): what a convolution of the same geometry makes of the plane's vector."""
@@ -247,7 +247,7 @@ class _Index:
                 suffix="length",
             )
 
-        return self._share(f"output vector {axis}", make)
+        return self._memoize(f"output vector {axis}", make)
 
     def _tile_vector(self, axis: int) -> Value:
         """(1, 1, tiles, 1): every so manieth of the outputs, each as often as there are dilation classes."""
@@ -264,21 +264,21 @@ class _Index:
             )
             return vector if t.dilation == 1 else self._do("repeat", vector, axis=2, repeats=t.dilation)
 
-        return self._share(f"tile vector {axis}", make)
+        return self._memoize(f"tile vector {axis}", make)
 
     def _range(self, vector: Value) -> Value:
         return self._do("_contrib_arange_like", vector, axis=2)
 
     def _range_of_batch(self) -> Value:
         # The whole graph has one batch.
-        return self._emit.share(("batch",), lambda: self._do("_contrib_arange_like", self._x, axis=0))
+        return self._emit.memoize(("batch",), lambda: self._do("_contrib_arange_like", self._x, axis=0))
 
     def _count(self, vector: Value) -> Value:
         return self._do("_plus_scalar", self._last(self._range(vector)), scalar=1)
 
     def _length(self, axis: int) -> Value:
         """(1,), the plane's height (axis 1) or width (axis 2)."""
-        return self._emit.share(("length", self._plane, axis), lambda: self._count(self._plane_vector(axis)))
+        return self._emit.memoize(("length", self._plane, axis), lambda: self._count(self._plane_vector(axis)))
 
     def _last(self, vector: Value) -> Value:
         return self._do("slice_axis", vector, axis=0, begin=-1, end="None")
@@ -296,10 +296,10 @@ class _Index:
     def _do(self, op: str, *inputs: Value, **attributes: Any) -> Value:
         return self._emit(op, *inputs, suffix="index", **attributes)
 
-    def _share(self, what: str, make: Callable[[], Value]) -> Value:
+    def _memoize(self, what: str, make: Callable[[], Value]) -> Value:
         t, c = self._tiling, self._conv
         geometry = (c.kernel, c.stride, c.dilation, c.padding, c.reflect, c.transposed, c.output_padding, t.outputs)
-        return self._emit.share((what, self._plane, geometry), make)
+        return self._emit.memoize((what, self._plane, geometry), make)
 
 
 def _convolve_ones(

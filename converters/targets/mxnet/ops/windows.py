@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from converters.targets.mxnet.ops.registry import Emitter, Value
-from converters.targets.mxnet.sizes import Extent
+from converters.targets.mxnet.sizes import Dim
 
-SAME = ("SAME_UPPER", "SAME_LOWER")
+SAME_PADS = ("SAME_UPPER", "SAME_LOWER")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def read_windows(
     spread = tuple(dilations or [1] * axes)
     amounts = list(pads or [0] * (2 * axes))
     pairs = [(amounts[axis], amounts[axis + axes]) for axis in range(axes)]
-    if auto_pad in SAME:
+    if auto_pad in SAME_PADS:
         shape = emit.require_shape(x)
         pairs = []
         for axis in range(axes):
@@ -79,13 +79,13 @@ def read_windows(
     return windows
 
 
-def count_windows(size: Extent, windows: Windows, axis: int) -> Extent:
+def count_windows(size: Dim, windows: Windows, axis: int) -> Dim:
     """How many windows an axis of that size has."""
     room = size + sum(windows.pads[axis]) - windows.reach(axis)
     return room // windows.strides[axis] + 1
 
 
-def _same_padding(emit: Emitter, x: Value, size: Extent, axis: int, stride: int, reach: int) -> int:
+def _same_padding(emit: Emitter, x: Value, size: Dim, axis: int, stride: int, reach: int) -> int:
     """How much an axis needs so that there are as many windows as strides in it."""
     if stride == 1:
         return reach - 1
