@@ -40,7 +40,7 @@ SHAPES = (
     OpCase("Shape", "as a tensor", (PLANE,)),
     OpCase("Shape", "a part", (PLANE,), {"start": 1, "end": -1}),
     OpCase("Shape", "opset 11", (PLANE,), opset=11),
-    OpCase("SymbolicDim", "as a tensor", (PLANE,)),
+    OpCase("Size", "as a tensor", (PLANE,)),
     *(OpCase("DepthToSpace", mode, ((2, 12, 3, 5),), {"blocksize": 2, "mode": mode}) for mode in ("DCR", "CRD")),
     OpCase("SpaceToDepth", "blocks", ((2, 3, 4, 6),), {"blocksize": 2}),
     *(

@@ -1,4 +1,4 @@
-"""Operators that ONNX defines by others, written so."""
+"""Replaces nodes by other ONNX nodes: model-local functions, operators that ONNX defines as functions, If branches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx
 import onnx.inliner
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from onnx.defs import OpSchema
 
 from converters.onnx_graph.shapes import INVENTED, Shape, TensorType, read_types
@@ -15,39 +15,37 @@ from converters.tensors import Array
 
 
 def inline_local_functions(model: ModelProto) -> ModelProto:
-    """The model without functions of its own."""
+    """The model with each call of a model-local function replaced by the function's nodes."""
     return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
 def expand_function(
     model: ModelProto, node: NodeProto, inputs: Sequence[ValueInfoProto], constants: Mapping[str, Array]
 ) -> tuple[list[NodeProto], dict[str, TensorType]] | None:
-    """The nodes that an operator stands for, and the types of what they give; None if ONNX has no such definition.
+    """The nodes that compute an operator which ONNX defines as a function, and the types of their outputs.
+
+    Names of the new tensors begin with the name of the node's first output.
 
     Args:
-        model: Names the opset.
-        inputs: Types of the node's inputs.
-        constants: Those that are known.
+        model: The node's model, which determines the opset.
+        inputs: Name, element type and shape of each input of the node.
+        constants: Arrays of the inputs that are constants, by name.
+
+    Returns:
+        Nodes and types, or None if ONNX has no function for this operator and these inputs.
     """
     schema = _find_schema(model, node)
     if schema is None or not (schema.has_function or schema.has_context_dependent_function):  # type: ignore[attr-defined]
         return None
-    graph = helper.make_graph(
-        [_state_defaults(model, node)],
-        "function",
-        [given for given in inputs if given.name not in constants],
-        [helper.make_empty_tensor_value_info(name) for name in node.output if name],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-        value_info=[given for given in inputs if given.name in constants],
-    )
-    alone = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    outputs = [name for name in node.output if name]
+    alone = _make_model(model, [_state_defaults(model, node)], inputs, constants, outputs)
     function = [(node.domain, node.op_type)]
     try:
         body = onnx.inliner.inline_selected_functions(alone, function, inline_schema_functions=True)
     except RuntimeError:
-        return None  # it depends on the types, and these do not do
-    prefix = f"{next(name for name in node.output if name)}_"
-    _rename(body, prefix, {*node.input, *node.output, ""})
+        return None  # the function depends on the input types, and ONNX defines none for these
+    prefix = f"{outputs[0]}_"
+    _prefix_names(body, prefix, {*node.input, *node.output, ""})
     if any(inner.op_type == node.op_type and inner.domain == node.domain for inner in body.graph.node):
         return None
     return list(body.graph.node), {
@@ -58,15 +56,36 @@ def expand_function(
 def expand_branch(
     model: ModelProto, branch: GraphProto, inputs: Sequence[ValueInfoProto], constants: Mapping[str, Array]
 ) -> dict[str, TensorType]:
-    """The types of what the nodes of an If's branch give; arguments as of `expand_function`."""
+    """The types of the tensors in a branch of an If.
+
+    Args:
+        model: The model of the If, which determines the opset.
+        branch: The branch.
+        inputs: Name, element type and shape of the tensors of the outer graph that the branch reads.
+        constants: Arrays of the constants among them, by name.
+    """
+    outputs = [value.name for value in branch.output]
+    return read_types(_make_model(model, branch.node, inputs, constants, outputs, branch.initializer))
+
+
+def _make_model(
+    model: ModelProto,
+    nodes: Sequence[NodeProto],
+    inputs: Sequence[ValueInfoProto],
+    constants: Mapping[str, Array],
+    outputs: Sequence[str],
+    initializers: Sequence[TensorProto] = (),
+) -> ModelProto:
+    """A model of these nodes alone, with the opset of `model`; constants become initializers, not inputs."""
     graph = helper.make_graph(
-        list(branch.node),
-        "branch",
+        nodes,
+        "nodes",
         [given for given in inputs if given.name not in constants],
-        [helper.make_empty_tensor_value_info(value.name) for value in branch.output],
-        [*branch.initializer, *(numpy_helper.from_array(array, name) for name, array in constants.items())],
+        [helper.make_empty_tensor_value_info(name) for name in outputs],
+        [*initializers, *(numpy_helper.from_array(array, name) for name, array in constants.items())],
+        value_info=[given for given in inputs if given.name in constants],
     )
-    return read_types(helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version))
+    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
 def _find_schema(model: ModelProto, node: NodeProto) -> OpSchema | None:
@@ -78,7 +97,7 @@ def _find_schema(model: ModelProto, node: NodeProto) -> OpSchema | None:
 
 
 def _state_defaults(model: ModelProto, node: NodeProto) -> NodeProto:
-    """A copy with every attribute that has a default: the inliner leaves out what the node leaves out."""
+    """A copy that states every attribute which has a default: the inliner does not fill defaults in."""
     schema = _find_schema(model, node)
     assert schema is not None
     stated = NodeProto()
@@ -91,7 +110,10 @@ def _state_defaults(model: ModelProto, node: NodeProto) -> NodeProto:
 
 
 def _rename_sizes(shape: Shape | None, inputs: Sequence[ValueInfoProto], prefix: str) -> Shape | None:
-    """The shape; a size that inference made up is told from those of other graphs."""
+    """The shape, with a prefix before each size name that shape inference invented.
+
+    Inference numbers such names anew in each graph, so that equal names of two graphs need not be equal sizes.
+    """
     given = {axis.dim_param for value in inputs for axis in value.type.tensor_type.shape.dim}
     if shape is None:
         return None
@@ -100,8 +122,8 @@ def _rename_sizes(shape: Shape | None, inputs: Sequence[ValueInfoProto], prefix:
     )
 
 
-def _rename(model: ModelProto, prefix: str, kept: set[str]) -> None:
-    """Put the prefix before each tensor's name that the node itself does not have, subgraphs' too."""
+def _prefix_names(model: ModelProto, prefix: str, kept: set[str]) -> None:
+    """Put the prefix before the name of every tensor that is not in `kept`, in subgraphs too."""
     graphs = [model.graph]
     while graphs:
         graph = graphs.pop()

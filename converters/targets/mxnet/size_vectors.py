@@ -1,6 +1,8 @@
-"""Small integer tensors computed from shapes, followed through the graph so that a Reshape knows its sizes.
+"""Follows integer tensors that are computed from shapes, so that a Reshape that reads one knows its target.
 
-A tensor of sizes is a numpy array of objects: ints and `SymbolicDim`s.
+Such a size tensor is a numpy object array of ints and `SymbolicDim`s, of any rank; truth values count as ints. For each
+ONNX operator that a graph applies to size tensors there is a rule below. A rule's signature is the operator's schema:
+positional parameters are the node's inputs, keyword-only ones its attributes.
 """
 
 from __future__ import annotations
@@ -20,25 +22,27 @@ RULES: dict[str, Rule] = {}
 
 
 def infer_sizes(op: str, inputs: Sequence[Array | None], attributes: Mapping[str, Any]) -> Array | None:
-    """What a node makes of tensors of sizes; None if it is not known.
+    """The size tensor that a node computes from constants and size tensors; None if there is no rule for it.
 
     Args:
-        inputs: Constants, or tensors of sizes; None for one that is left out.
+        inputs: The node's inputs, None for one that is left out.
     """
-    given = [None if array is None else _plain(array) for array in inputs]
-    if op not in RULES or any(plain is None and array is not None for plain, array in zip(given, inputs, strict=True)):
+    operands = [None if array is None else _to_objects(array) for array in inputs]
+    if op not in RULES or any(
+        operand is None and array is not None for operand, array in zip(operands, inputs, strict=True)
+    ):
         return None
-    # What is an input now was an attribute once: axes, starts, ends.
-    plain = {name: np.array(value, object) if isinstance(value, list) else value for name, value in attributes.items()}
+    # Axes, starts and ends are attributes at older opsets, inputs at newer ones: a rule takes them by name.
+    named = {name: np.array(value, object) if isinstance(value, list) else value for name, value in attributes.items()}
     try:
-        bound = inspect.signature(RULES[op]).bind(*given, **plain)
+        bound = inspect.signature(RULES[op]).bind(*operands, **named)
     except TypeError:
-        return None  # an attribute of another opset
+        return None  # an input or attribute that the rule does not have
     return RULES[op](*bound.args, **bound.kwargs)
 
 
 def to_constant(sizes: Array) -> Array | None:
-    """The tensor as a constant, if no size in it is free: bool if all are, int64 if not."""
+    """The size tensor as a constant, bool if all its elements are, else int64; None if it has a free size."""
     flat = list(sizes.flat)
     if any(isinstance(size, SymbolicDim) for size in flat):
         return None
@@ -47,14 +51,17 @@ def to_constant(sizes: Array) -> Array | None:
 
 
 def size_vector(sizes: Sequence[Dim]) -> Array:
-    """(len(sizes),)."""
+    """A size tensor of shape (len(sizes),)."""
     packed = np.empty(len(sizes), object)
     packed[:] = list(sizes)
     return packed
 
 
 def make_slice(size: int, start: int, end: int, step: int) -> slice:
-    """ONNX's bounds as Python's: backwards from before the first element is from the first, not from nowhere."""
+    """The bounds of ONNX's Slice as a Python slice of an axis with `size` elements.
+
+    They differ for a negative step and a start before the first element: ONNX starts at the first, Python takes none.
+    """
     return slice(max(start, -size), None if end < -size else end, step) if step < 0 else slice(start, end, step)
 
 
@@ -68,8 +75,8 @@ def _rule(*ops: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def _plain(array: Array) -> Array | None:
-    """Of Python's own numbers, which know what to do with a `SymbolicDim`."""
+def _to_objects(array: Array) -> Array | None:
+    """The array with Python numbers, which can be added to a `SymbolicDim`; None for floats."""
     return array.astype(object) if array.dtype.kind in "biO" else None
 
 
@@ -107,7 +114,7 @@ def _div(a: Array, b: Array) -> Array | None:
     if any(isinstance(divisor, SymbolicDim) or divisor <= 0 for divisor in b.flat):
         return None
     if any(isinstance(dividend, int) and dividend < 0 for dividend in a.flat):
-        return None  # towards zero, not down
+        return None  # ONNX rounds towards zero, // rounds down
     return np.asarray(a // b, object)
 
 
@@ -165,22 +172,15 @@ def _reduce_prod(data: Array, axes: Array | None = None, *, keepdims: int = 1, n
 @_rule("Equal")
 def _equal(a: Array, b: Array) -> Array | None:
     left, right = np.broadcast_arrays(a, b)
-    known = [_compare(*pair) for pair in zip(left.flat, right.flat, strict=True)]
-    if any(same is None for same in known):
-        return None
-    answers = np.empty(left.size, object)
-    answers[:] = known
-    return answers.reshape(left.shape)
+    answers = [_is_equal(*pair) for pair in zip(left.flat, right.flat, strict=True)]
+    return None if None in answers else np.array(answers, object).reshape(left.shape)
 
 
-def _compare(a: Dim, b: Dim) -> bool | None:
-    """Whether both are the same at any size, or differ at any; None if it depends."""
-    difference = a - b
-    if isinstance(difference, int):
-        return difference == 0
-    opposite = -difference
-    assert isinstance(opposite, SymbolicDim)
-    return False if difference.positive() or opposite.positive() else None
+def _is_equal(a: Dim, b: Dim) -> bool | None:
+    """Whether two sizes are equal; None if that depends on the values of the names."""
+    if a == b:
+        return True
+    return None if find_larger(a, b) is None else False
 
 
 @_rule("Where")

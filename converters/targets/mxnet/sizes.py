@@ -1,4 +1,8 @@
-"""Sizes of tensors that are not known until the model runs, as sums of products of named sizes."""
+"""Arithmetic on axis sizes that are free, that is unknown until the model runs.
+
+A free size is a polynomial in named sizes: "2*h*w + h + 3" is a sum of three products. A name stands for a whole number
+of 1 or more.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from fractions import Fraction
 
 @dataclass(frozen=True)
 class Quotient:
-    """The whole part of a size divided by a number, where it is not known to divide."""
+    """A floor division of a free size by a number, where the remainder is unknown."""
 
     dividend: SymbolicDim
     divisor: int
@@ -20,16 +24,16 @@ class Quotient:
 
 
 Symbol = str | Quotient
-# The factors of one product, in order.
+# The symbols of one product, sorted by their text; empty for a constant term.
 Monomial = tuple[Symbol, ...]
 
 
 @dataclass(frozen=True)
 class SymbolicDim:
-    """A size with at least one name in it; a plain number is an int.
+    """A free size: a sum of products that contains at least one name. A size without names is an int.
 
     Attributes:
-        terms: Factor of each product, ordered, none zero.
+        terms: The products, each with its factor; sorted, no factor is zero.
     """
 
     terms: tuple[tuple[Monomial, Fraction], ...]
@@ -61,28 +65,28 @@ class SymbolicDim:
     __rmul__ = __mul__
 
     def __floordiv__(self, divisor: int) -> Dim:
-        """The whole part: what divides by itself, and a name of its own for what may not."""
-        whole = {monomial: factor / divisor for monomial, factor in self.terms if (factor / divisor).denominator == 1}
-        rest = _make({monomial: factor for monomial, factor in self.terms if monomial not in whole})
+        """The floor of the quotient: terms with a divisible factor are divided, the others become one `Quotient`."""
+        exact = {monomial: factor / divisor for monomial, factor in self.terms if (factor / divisor).denominator == 1}
+        rest = _make({monomial: factor for monomial, factor in self.terms if monomial not in exact})
         if isinstance(rest, int):
-            return rest // divisor + _make(whole)
-        return SymbolicDim((((Quotient(rest, divisor),), Fraction(1)),)) + _make(whole)
+            return rest // divisor + _make(exact)
+        return SymbolicDim((((Quotient(rest, divisor),), Fraction(1)),)) + _make(exact)
 
     def __str__(self) -> str:
         return " + ".join(_show(monomial, factor) for monomial, factor in self.terms)
 
-    def as_ratio(self) -> Dim:
-        """The size as if every division had no remainder: what a Reshape needs, which no other size fits."""
+    def assume_exact_division(self) -> Dim:
+        """The size if no division in it had a remainder. A Reshape runs at no other sizes."""
         total: Dim = 0
         for monomial, factor in self.terms:
             product: Dim = SymbolicDim((((), factor),))
             for symbol in monomial:
-                product = product * _ratio_of(symbol)
+                product = product * _divide_exactly(symbol)
             total = product + total
         return total
 
     def lower_bound(self) -> Fraction | None:
-        """What it is sure to be or to exceed, names being 1 or more and whole parts 0 or more; None if nothing is."""
+        """A lower bound of the size: names count as 1, quotients as 0. None if a name has a negative factor."""
         total = Fraction()
         for monomial, factor in self.terms:
             if monomial and factor < 0:
@@ -91,10 +95,10 @@ class SymbolicDim:
                 total += factor
         return total
 
-    def positive(self) -> bool:
-        """Whether it is sure to be 1 or more, whatever the sizes."""
+    def is_positive(self) -> bool:
+        """Whether the size is 1 or more for all values of the names."""
         least = self.lower_bound()
-        return least is not None and least > 0  # a whole number
+        return least is not None and least > 0  # a size is a whole number
 
 
 Dim = int | SymbolicDim
@@ -102,7 +106,7 @@ MULTIPLE = re.compile(r"([1-9]\d*)\*([A-Za-z_]\w*)")
 
 
 def name_size(name: str) -> SymbolicDim:
-    """The size of that name; "8*h" is eight times the size h, as exporters and our own contracts mean it."""
+    """A free size by its name. "8*h" is eight times the size "h", as exporters and this project's contracts mean it."""
     multiple = MULTIPLE.fullmatch(name)
     if multiple is not None:
         return SymbolicDim((((multiple.group(2),), Fraction(int(multiple.group(1)))),))
@@ -110,7 +114,7 @@ def name_size(name: str) -> SymbolicDim:
 
 
 def multiply(extents: Sequence[Dim]) -> Dim:
-    """Their product."""
+    """The product of sizes; 1 for none."""
     product: Dim = 1
     for extent in extents:
         product = product * extent
@@ -118,19 +122,23 @@ def multiply(extents: Sequence[Dim]) -> Dim:
 
 
 def find_larger(a: Dim, b: Dim) -> Dim | None:
-    """The larger of two sizes; None if it depends."""
+    """The larger of two sizes; None if that depends on the values of the names."""
     difference = a - b
     if isinstance(difference, int):
         return a if difference >= 0 else b
     opposite = -difference
     assert isinstance(opposite, SymbolicDim)
-    if difference.positive():
+    if difference.is_positive():
         return a
-    return b if opposite.positive() else None
+    return b if opposite.is_positive() else None
 
 
 def broadcast(a: Dim, b: Dim) -> Dim:
-    """The size of an axis that ONNX's broadcasting makes of two: that of both, or of the one that is not 1."""
+    """The size that ONNX's broadcasting gives an axis of sizes a and b.
+
+    ONNX requires equal sizes, or one of 1. So a size that is certain to be 2 or more is the result; else the larger one
+    is, if it is known; else a new free size "max(a, b)".
+    """
     for one, other in ((a, b), (b, a)):
         if one in (1, other):
             return other
@@ -143,17 +151,12 @@ def broadcast(a: Dim, b: Dim) -> Dim:
 
 
 def same_product(one: Sequence[Dim], other: Sequence[Dim]) -> bool:
-    """Whether sizes of tensors that hold as many elements have one product, divisions taken as exact."""
-    return multiply([ratio(extent) for extent in one]) == multiply([ratio(extent) for extent in other])
-
-
-def ratio(extent: Dim) -> Dim:
-    """`SymbolicDim.as_ratio`, of a number too."""
-    return extent if isinstance(extent, int) else extent.as_ratio()
+    """Whether two runs of axes of a Reshape's input and output hold equally many elements."""
+    return _multiply_exactly(one) == _multiply_exactly(other)
 
 
 def list_names(extent: Dim) -> set[str]:
-    """The names in a size."""
+    """The names that occur in a size."""
     if isinstance(extent, int):
         return set()
     names = set()
@@ -164,7 +167,7 @@ def list_names(extent: Dim) -> set[str]:
 
 
 def substitute(extent: Dim, meanings: Mapping[str, Dim]) -> Dim:
-    """The size, with other sizes in the place of names."""
+    """The size with each name replaced by its size in `meanings`, those within `meanings` too."""
     if isinstance(extent, int):
         return extent
     total: Dim = 0
@@ -181,7 +184,10 @@ def substitute(extent: Dim, meanings: Mapping[str, Dim]) -> Dim:
 
 
 def solve(extent: Dim, value: Dim) -> tuple[str, Dim] | None:
-    """What one name in `extent` must mean for it to be `value`: of a multiple of a name only."""
+    """A name and the size that it must stand for so that `extent` equals `value`.
+
+    None if `extent` is not a whole multiple of one name, or the two are equal already.
+    """
     if not isinstance(extent, SymbolicDim) or len(extent.terms) != 1 or extent == value:
         return None
     ((monomial, factor),) = extent.terms
@@ -192,18 +198,21 @@ def solve(extent: Dim, value: Dim) -> tuple[str, Dim] | None:
 
 
 def divide(dividend: Dim, divisor: Dim) -> Dim | None:
-    """The quotient of a size that the divisor is known to divide; None if it is a sum, or cannot be said."""
+    """The quotient of two sizes, assumed to have no remainder.
+
+    None if the divisor is a sum, or a term of the dividend lacks one of the divisor's names.
+    """
     terms = list(_terms(divisor).items())
     if len(terms) != 1:
         return None
     ((monomial, factor),) = terms
     result: dict[Monomial, Fraction] = {}
-    for names, part in _terms(dividend).items():
-        left = list(names)
-        for name in monomial:
-            if name not in left:
+    for symbols, part in _terms(dividend).items():
+        left = list(symbols)
+        for symbol in monomial:
+            if symbol not in left:
                 return None
-            left.remove(name)
+            left.remove(symbol)
         result[tuple(left)] = part / factor
     return _make(result)
 
@@ -213,10 +222,15 @@ def _show(monomial: Monomial, factor: Fraction) -> str:
     return "*".join([*factors, *map(str, monomial)])
 
 
-def _ratio_of(symbol: Symbol) -> SymbolicDim:
+def _multiply_exactly(extents: Sequence[Dim]) -> Dim:
+    return multiply([size if isinstance(size, int) else size.assume_exact_division() for size in extents])
+
+
+def _divide_exactly(symbol: Symbol) -> SymbolicDim:
+    """A symbol as a size; a quotient as if it had no remainder."""
     if isinstance(symbol, str):
         return name_size(symbol)
-    dividend = symbol.dividend.as_ratio()
+    dividend = symbol.dividend.assume_exact_division()
     assert isinstance(dividend, SymbolicDim)
     return SymbolicDim(tuple((monomial, factor / symbol.divisor) for monomial, factor in dividend.terms))
 
@@ -226,6 +240,7 @@ def _terms(extent: Dim) -> Mapping[Monomial, Fraction]:
 
 
 def _make(terms: Mapping[Monomial, Fraction]) -> Dim:
+    """The sum in its normal form: an int if no name is left."""
     kept = {monomial: factor for monomial, factor in terms.items() if factor}
     if not kept:
         return 0

@@ -1,6 +1,6 @@
-"""MXNet's two files, written without MXNet: the symbol's JSON and the NDArray list that holds its parameters.
+"""Writes MXNet's two files without MXNet: the symbol as JSON, and its parameters as a list of NDArrays.
 
-Formats are those of MXNet 1.9.1, the last release.
+The formats are those of MXNet 1.9.1, the last release.
 """
 
 from __future__ import annotations
@@ -15,24 +15,27 @@ import numpy as np
 
 from converters.tensors import Array
 
-MXNET_VERSION = 10901
+MXNET_VERSION = 10901  # 1.9.1
+# Numbers of the .params format: the first bytes of the file and of each array, storage type, device type and number.
 LIST_MAGIC = 0x112
 NDARRAY_MAGIC = 0xF993FAC9
 DENSE = 0
 CPU = (1, 0)
-# MXNet's numbers of element types.
+# MXNet's number of each element type.
 DTYPES = {"float32": 0, "float64": 1, "float16": 2, "uint8": 3, "int32": 4, "int8": 5, "int64": 6}
-# Without the prefix MXNet's C predict API runs with missing weights and says nothing.
+# Prefix of the names in the .params file. Without it MXNet's C predict API runs with missing weights, without an error.
 ARGUMENT_PREFIX = "arg:"
 
 
 @dataclass(frozen=True)
 class Node:
-    """One node of a symbol: a variable if `op` is "null".
+    """One node of a symbol; a variable (an input or a parameter) if `op` is "null".
 
     Attributes:
-        inputs: For each input the index of an earlier node, and which of its outputs.
-        outputs: How many it has.
+        op: MXNet's operator.
+        attrs: Its attributes as text.
+        inputs: For each input, the index of an earlier node and which of that node's outputs is read.
+        outputs: Number of outputs.
     """
 
     op: str
@@ -46,7 +49,7 @@ class SymbolGraph:
     """A symbol under construction: nodes in topological order.
 
     Args:
-        reserved: Names that `make_name` must not give.
+        reserved: Names that `make_name` must not return.
     """
 
     def __init__(self, reserved: Iterable[str] = ()) -> None:
@@ -55,7 +58,7 @@ class SymbolGraph:
         self._named: set[str] = set()
 
     def make_name(self, name: str) -> str:
-        """`name`, with a number if it is taken."""
+        """`name`, or `name` with a number appended if it is reserved or was returned before."""
         unique, number = name, 1
         while unique in self._taken:
             unique, number = f"{name}_{number}", number + 1
@@ -65,14 +68,14 @@ class SymbolGraph:
     def add(
         self, op: str, name: str, attrs: Mapping[str, str], inputs: Sequence[tuple[int, int]], outputs: int = 1
     ) -> int:
-        """Append a node and give its index."""
+        """Append a node with an unused name; returns its index. Arguments as of `Node`."""
         assert name not in self._named, name
         self._named.add(name)
         self._nodes.append(Node(op, name, dict(attrs), tuple(inputs), outputs))
         return len(self._nodes) - 1
 
     def variable(self, name: str) -> int:
-        """Append a variable, to be bound by `name`."""
+        """Append a variable, to which an array is bound by its name; returns its index."""
         return self.add("null", name, {}, ())
 
     def has_node(self, name: str) -> bool:
@@ -80,39 +83,43 @@ class SymbolGraph:
         return name in self._named
 
     def rename(self, index: int, name: str) -> None:
-        """Give a node another name, which no node has."""
+        """Rename a node. No other node may have the new name."""
         assert name not in self._named, name
         self._named.remove(self._nodes[index].name)
         self._named.add(name)
         self._nodes[index] = replace(self._nodes[index], name=name)
 
     def node(self, index: int) -> Node:
-        """The node of that index."""
+        """The node at `index`."""
         return self._nodes[index]
 
     def __len__(self) -> int:
         return len(self._nodes)
 
     def prune(self, heads: Sequence[int]) -> tuple[SymbolGraph, list[int]]:
-        """The symbol without the nodes that the heads do not need, and the heads' indices in it."""
+        """A copy with only the nodes that the heads depend on, and the heads' indices in the copy."""
         needed = set(heads)
         for index in range(len(self._nodes) - 1, -1, -1):
             if index in needed:
                 needed.update(source for source, _ in self._nodes[index].inputs)
         pruned = SymbolGraph(self._taken)
-        places: dict[int, int] = {}
+        new_indices: dict[int, int] = {}
         for index in sorted(needed):
             node = self._nodes[index]
-            inputs = [(places[source], output) for source, output in node.inputs]
-            places[index] = pruned.add(node.op, node.name, node.attrs, inputs, node.outputs)
-        return pruned, [places[head] for head in heads]
+            inputs = [(new_indices[source], output) for source, output in node.inputs]
+            new_indices[index] = pruned.add(node.op, node.name, node.attrs, inputs, node.outputs)
+        return pruned, [new_indices[head] for head in heads]
 
     def variables(self) -> list[str]:
-        """Names of the variables, in the nodes' order."""
+        """Names of the variables in the order of the nodes."""
         return [node.name for node in self._nodes if node.op == "null"]
 
     def to_json(self, heads: Sequence[int]) -> str:
-        """The symbol file; `heads` are the nodes, each of one output, that the symbol gives, in order."""
+        """The contents of the symbol file.
+
+        Args:
+            heads: Indices of the nodes whose outputs are the symbol's outputs, in order. Each has one output.
+        """
         nodes = [
             {
                 "op": node.op,
@@ -133,10 +140,11 @@ class SymbolGraph:
 
 
 def serialize_params(arrays: Mapping[str, Array]) -> bytes:
-    """The .params file: every array dense, on the CPU, its name prefixed "arg:".
+    """The contents of the .params file, every array dense and on the CPU, its name prefixed with "arg:".
 
     Args:
-        arrays: Of one of DTYPES, of rank 1 or more and not empty: MXNet takes other shapes for unknown ones.
+        arrays: Arrays by name, with element types in DTYPES. None may be empty or of rank 0: MXNet would take its shape
+            for unknown.
     """
     parts = [struct.pack("<QQQ", LIST_MAGIC, 0, len(arrays))]
     for array in arrays.values():

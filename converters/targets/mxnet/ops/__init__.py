@@ -1,4 +1,7 @@
-"""ONNX operators in MXNet's terms, one module per family; importing the package fills OPS and INTERNAL_OPS."""
+"""Converters of ONNX operators, one module per family; importing the package fills OPS and INTERNAL_OPS.
+
+`registry` explains what a converter is and how to add one.
+"""
 
 from converters.targets.mxnet.ops import (
     activations,

@@ -1,4 +1,4 @@
-"""Activations of one tensor."""
+"""Activation functions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def relu(emit: Emitter, x: Value) -> Value:
 
 @OPS.op("LeakyRelu", since=6)
 def leaky_relu(emit: Emitter, x: Value, *, alpha: float = 0.01) -> Value:
-    """x, times alpha below 0."""
+    """x where x >= 0, else alpha x."""
     return like(x, emit("LeakyReLU", x, act_type="leaky", slope=alpha))
 
 
 @OPS.op("Elu", since=6)
 def elu(emit: Emitter, x: Value, *, alpha: float = 1.0) -> Value:
-    """x, alpha (exp(x) - 1) below 0."""
+    """x where x >= 0, else alpha (exp(x) - 1)."""
     return like(x, emit("LeakyReLU", x, act_type="elu", slope=alpha))
 
 
@@ -30,20 +30,20 @@ def elu(emit: Emitter, x: Value, *, alpha: float = 1.0) -> Value:
 def selu(
     emit: Emitter, x: Value, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875
 ) -> Value:
-    """gamma times Elu of alpha."""
+    """gamma Elu(x), with Elu's alpha."""
     return like(x, emit("_mul_scalar", elu(emit, x, alpha=alpha), scalar=gamma))
 
 
 @OPS.op("PRelu", since=9)
 def prelu(emit: Emitter, x: Value, slope: Value) -> Value:
-    """x, times slope below 0; slope broadcasts to x."""
+    """x where x >= 0, else slope x; slope broadcasts to x."""
     below = binary(emit, emit("_minimum_scalar", x, scalar=0.0), slope, "broadcast_mul")
     return like(x, emit("elemwise_add", emit("_maximum_scalar", x, scalar=0.0), below))
 
 
 @OPS.op("HardSigmoid", since=6)
 def hard_sigmoid(emit: Emitter, x: Value, *, alpha: float = 0.2, beta: float = 0.5) -> Value:
-    """alpha x + beta between 0 and 1."""
+    """alpha x + beta, clipped to 0 and 1."""
     line = emit("_plus_scalar", emit("_mul_scalar", x, scalar=alpha), scalar=beta)
     return like(x, emit("clip", line, a_min=0.0, a_max=1.0))
 
@@ -51,7 +51,7 @@ def hard_sigmoid(emit: Emitter, x: Value, *, alpha: float = 0.2, beta: float = 0
 @OPS.op("Softplus", since=1)
 def softplus(emit: Emitter, x: Value) -> Value:
     """log(1 + exp(x))."""
-    # MXNet's softrelu adds the 1 before it takes the logarithm, which loses small numbers.
+    # MXNet's softrelu computes log(1 + exp(x)) as written: for very negative x the sum is 1 and the result 0.
     small = emit("log1p", emit("exp", emit("negative", emit("abs", x))))
     return like(x, emit("elemwise_add", emit("_maximum_scalar", x, scalar=0.0), small))
 
@@ -70,13 +70,13 @@ def clip_by_attributes(
     min: float = float(np.finfo(np.float32).min),
     max: float = float(np.finfo(np.float32).max),
 ) -> Value:
-    """x between two numbers."""
+    """x, clipped to min and max."""
     return like(x, emit("clip", x, a_min=min, a_max=max))
 
 
 @OPS.op("Clip", since=11)
 def clip(emit: Emitter, x: Value, min: Value | None = None, max: Value | None = None) -> Value:
-    """x, at least min, then at most max."""
+    """x, first raised to min, then lowered to max: the result is max where min > max."""
     y = x
     if min is not None:
         y = binary(emit, y, min, "broadcast_maximum", "_maximum_scalar")

@@ -1,6 +1,6 @@
-"""Conv and ConvTranspose of rows, planes and volumes.
+"""Conv and ConvTranspose with one to three spatial axes.
 
-Weights go in unchanged: (out, in, ...), and (in, out, ...) for the transposed.
+MXNet's weights have ONNX's layout: (out, in, ...), and (in, out, ...) for ConvTranspose.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from converters.targets.mxnet.ops.padding import write_pad
 from converters.targets.mxnet.ops.registry import OPS, Emitter, Value
 from converters.targets.mxnet.ops.slicing import slice_axis
-from converters.targets.mxnet.ops.windows import SAME_PADS, Windows, count_windows, read_windows
+from converters.targets.mxnet.ops.windows import SAME_PADS, Windows, count_windows, read_windows, split_padding
 
 
 @OPS.op("Conv", since=1)
@@ -72,12 +72,12 @@ def conv_transpose(
     explicit = "NOTSET" if fitted else auto_pad
     windows = read_windows(emit, x, shape[2:], strides, pads, dilations, explicit, transposed=True)
     if fitted:
-        windows = _fit_output(emit, x, windows, output_shape, extra, upper=auto_pad == "SAME_UPPER")
+        windows = _fit_output(emit, x, windows, output_shape, extra, auto_pad)
     if any(size >= stride for size, stride in zip(extra, windows.strides, strict=True)):
         raise emit.refuse(f"output_padding {extra} is not below the strides {windows.strides}", "Export without it")
     if axes == 3 and any(step != 1 for step in windows.dilations):
         raise emit.refuse(f"its dilations are {windows.dilations}", "MXNet spreads no transposed kernels of volumes")
-    # MXNet takes off as much at the beginning as at the end: what is more at one of them is cut here.
+    # MXNet crops both ends of an axis equally, by `inner`. Afterwards `rest` is cut off, or padded if negative.
     inner = tuple(max(min(pair), 0) for pair in windows.pads)
     y = emit(
         "Deconvolution",
@@ -107,42 +107,48 @@ def _fit_output(
     emit: Emitter,
     x: Value,
     windows: Windows,
-    wanted: Sequence[int] | None,
-    extra: Sequence[int],
-    *,
-    upper: bool,
+    output_shape: Sequence[int] | None,
+    output_padding: Sequence[int],
+    auto_pad: str,
 ) -> Windows:
-    """The windows with pads that give an output of the wanted size, or of one stride for each input."""
+    """The windows of a ConvTranspose with the pads that give the wanted output size.
+
+    Args:
+        output_shape: Wanted sizes of the spatial axes, perhaps after N and C; None for input size times stride.
+    """
     pairs = []
     for axis, stride in enumerate(windows.strides):
-        whole = stride * (emit.require_fixed_size(x, 2 + axis) - 1) + extra[axis] + windows.reach(axis)
-        size = stride * emit.require_fixed_size(x, 2 + axis) if wanted is None else list(wanted)[-len(extra) :][axis]
-        total = whole - size
-        if total < 0 and wanted is None:
+        input_size = emit.require_fixed_size(x, 2 + axis)
+        unpadded = stride * (input_size - 1) + output_padding[axis] + windows.reach(axis)
+        wanted = stride * input_size if output_shape is None else output_shape[axis - len(output_padding)]
+        total = unpadded - wanted
+        if total < 0 and output_shape is None:
             met = f"its kernel reaches less far than its stride along axis {2 + axis}: ONNX and ONNX Runtime differ"
             raise emit.refuse(met, "Export with explicit pads")
-        less, more = total // 2, total - total // 2
-        pairs.append((less, more) if upper else (more, less))
+        pairs.append(split_padding(total, auto_pad))
     return replace(windows, pads=tuple(pairs))
 
 
-def _weight_shape(emit: Emitter, x: Value, w: Value, stated: Sequence[int] | None) -> tuple[int, ...]:
+def _weight_shape(emit: Emitter, x: Value, w: Value, kernel_shape: Sequence[int] | None) -> tuple[int, ...]:
+    """The weight's shape, after a check that x and the attribute `kernel_shape` fit it."""
     shape = emit.require_fixed_shape(w)
     if emit.require_rank(x) != len(shape) or len(shape) not in (3, 4, 5):
         raise emit.refuse(
             f"its input has rank {x.rank}", "Only convolutions of rows, planes and volumes are translated"
         )
-    if stated is not None and tuple(stated) != shape[2:]:
-        raise emit.refuse(f"kernel_shape is {tuple(stated)}, the weight's {shape[2:]}", "Check the model")
+    if kernel_shape is not None and tuple(kernel_shape) != shape[2:]:
+        raise emit.refuse(f"kernel_shape is {tuple(kernel_shape)}, the weight's {shape[2:]}", "Check the model")
     return shape
 
 
 def _inputs(emit: Emitter, x: Value, w: Value, b: Value | None) -> list[Value]:
+    """The inputs of MXNet's operator; float16 is computed as float32."""
     inputs = [x, w] if b is None else [x, w, b]
     return [emit.cast(value, "float32") if value.dtype == "float16" else value for value in inputs]
 
 
 def _describe(windows: Windows, **more: Any) -> dict[str, Any]:
+    """Attributes of MXNet's operator for symmetric windows."""
     return {
         "kernel": windows.kernel,
         "stride": windows.strides,

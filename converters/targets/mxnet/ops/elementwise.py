@@ -1,4 +1,4 @@
-"""Arithmetic, element by element, broadcast as ONNX does."""
+"""Elementwise arithmetic with ONNX's broadcasting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from converters.targets.mxnet.ops.registry import FLOATS, OPS, Emitter, Value
 from converters.targets.mxnet.sizes import Dim, broadcast
 
-# Operators of one tensor that MXNet has too, and computes in any type that ONNX allows.
+# Operators with one input that MXNet has too, for every element type that ONNX allows.
 UNARY_OPS = {
     "Abs": "abs",
     "Acos": "arccos",
@@ -36,96 +36,80 @@ UNARY_OPS = {
     "Tan": "tan",
     "Tanh": "tanh",
 }
-# Before it, attributes and broadcasting were others.
-SINCE = 6
+# Operators with two inputs: MXNet's operator, and its forms for a number in place of b and of a. Div of integers
+# truncates towards zero.
+BINARY_OPS = {
+    "Add": ("broadcast_add", "_plus_scalar", "_plus_scalar"),
+    "Sub": ("broadcast_sub", "_minus_scalar", "_rminus_scalar"),
+    "Mul": ("broadcast_mul", "_mul_scalar", "_mul_scalar"),
+    "Div": ("broadcast_div", "_div_scalar", "_rdiv_scalar"),
+}
+# Operators with any number of inputs.
+VARIADIC_OPS = {"Max": "broadcast_maximum", "Min": "broadcast_minimum", "Sum": "broadcast_add"}
+# Older opsets have other attributes, or another rule for broadcasting.
+UNARY_SINCE, BINARY_SINCE, VARIADIC_SINCE = 6, 7, 8
 
 
-def _register(name: str, mxnet_op: str) -> None:
-    @OPS.op(name, since=SINCE)
+def _register_unary(name: str, mxnet_op: str) -> None:
+    @OPS.op(name, since=UNARY_SINCE)
     def convert(emit: Emitter, x: Value) -> Value:
         return like(x, emit(mxnet_op, x))
 
 
+def _register_binary(name: str, mxnet_ops: tuple[str, str, str]) -> None:
+    @OPS.op(name, since=BINARY_SINCE)
+    def convert(emit: Emitter, a: Value, b: Value) -> Value:
+        return binary(emit, a, b, *mxnet_ops)
+
+
+def _register_variadic(name: str, mxnet_op: str) -> None:
+    @OPS.op(name, since=VARIADIC_SINCE)
+    def convert(emit: Emitter, *tensors: Value) -> Value:
+        return _combine(emit, tensors, mxnet_op)
+
+
 for _name, _mxnet_op in UNARY_OPS.items():
-    _register(_name, _mxnet_op)
-
-
-@OPS.op("Add", since=7)
-def add(emit: Emitter, a: Value, b: Value) -> Value:
-    """Add(a, b), broadcast."""
-    return binary(emit, a, b, "broadcast_add", "_plus_scalar", "_plus_scalar")
-
-
-@OPS.op("Sub", since=7)
-def sub(emit: Emitter, a: Value, b: Value) -> Value:
-    """Sub(a, b), broadcast."""
-    return binary(emit, a, b, "broadcast_sub", "_minus_scalar", "_rminus_scalar")
-
-
-@OPS.op("Mul", since=7)
-def mul(emit: Emitter, a: Value, b: Value) -> Value:
-    """Mul(a, b), broadcast."""
-    return binary(emit, a, b, "broadcast_mul", "_mul_scalar", "_mul_scalar")
-
-
-@OPS.op("Div", since=7)
-def div(emit: Emitter, a: Value, b: Value) -> Value:
-    """Div(a, b), broadcast; of integers the whole part."""
-    return binary(emit, a, b, "broadcast_div", "_div_scalar", "_rdiv_scalar")
+    _register_unary(_name, _mxnet_op)
+for _name, _mxnet_ops in BINARY_OPS.items():
+    _register_binary(_name, _mxnet_ops)
+for _name, _mxnet_op in VARIADIC_OPS.items():
+    _register_variadic(_name, _mxnet_op)
 
 
 @OPS.op("Pow", since=7)
 def power(emit: Emitter, x: Value, y: Value) -> Value:
-    """x to the power of y, in x's type."""
+    """x to the power of y, with the element type of x."""
     if x.dtype in FLOATS and y.dtype in FLOATS:
         return binary(emit, x, emit.cast(y, x.dtype), "broadcast_power", "_power_scalar", "_rpower_scalar")
-    # Integers up to 2^53 come back whole.
+    # float64 holds integers up to 2^53 exactly.
     wide = binary(emit, emit.cast(x, "float64"), emit.cast(y, "float64"), "broadcast_power")
     return emit.cast(wide, x.dtype)
 
 
 @OPS.op("Mod", since=10)
 def mod(emit: Emitter, a: Value, b: Value, *, fmod: int = 0) -> Value:
-    """The remainder: with the divisor's sign, or with the dividend's for fmod."""
+    """The remainder of a / b; it has the sign of the divisor b, or of the dividend a if `fmod` is set."""
     if fmod:
-        size = binary(emit, emit("abs", a), emit("abs", b), "broadcast_mod")
-        rest = emit("broadcast_mul", size, emit("sign", a))
+        magnitude = binary(emit, emit("abs", a), emit("abs", b), "broadcast_mod")
+        rest = emit("broadcast_mul", magnitude, emit("sign", a))
     else:
         rest = emit("broadcast_mod", a, b)
     if a.dtype in FLOATS and (b.array is None or not b.array.all()):
-        # MXNet gives 0 for the remainder of a division by 0, which is not a number.
+        # MXNet's remainder of a division by 0 is 0, ONNX's is NaN: adding 0 / b makes it NaN.
         rest = emit("broadcast_add", rest, emit("broadcast_div", emit("zeros_like", b), b))
     return replace(rest, shape=broadcast_shape(a, b))
 
 
-@OPS.op("Max", since=8)
-def maximum(emit: Emitter, *tensors: Value) -> Value:
-    """The largest at each place, broadcast."""
-    return _fold(emit, tensors, "broadcast_maximum")
-
-
-@OPS.op("Min", since=8)
-def minimum(emit: Emitter, *tensors: Value) -> Value:
-    """The smallest at each place, broadcast."""
-    return _fold(emit, tensors, "broadcast_minimum")
-
-
-@OPS.op("Sum", since=8)
-def total(emit: Emitter, *tensors: Value) -> Value:
-    """The sum at each place, broadcast."""
-    return _fold(emit, tensors, "broadcast_add")
-
-
-@OPS.op("Mean", since=8)
+@OPS.op("Mean", since=VARIADIC_SINCE)
 def average(emit: Emitter, *tensors: Value) -> Value:
-    """The mean at each place, broadcast."""
-    x = _fold(emit, tensors, "broadcast_add")
+    """The elementwise mean of the inputs, broadcast."""
+    x = _combine(emit, tensors, "broadcast_add")
     return like(x, emit("_div_scalar", x, scalar=float(len(tensors))))
 
 
 @OPS.op("Round", since=11)
 def round_half_to_even(emit: Emitter, x: Value) -> Value:
-    """To the nearest whole number, halves to the even one."""
+    """x rounded to the nearest integer, halves to the even one."""
     down = emit("floor", x)
     rest = emit("elemwise_sub", x, down)
     odd = emit("_mod_scalar", down, scalar=2.0)
@@ -135,14 +119,20 @@ def round_half_to_even(emit: Emitter, x: Value) -> Value:
 
 
 def like(x: Value, y: Value) -> Value:
-    """y, which is of x's shape."""
+    """y, with its shape set to that of x."""
     return replace(y, shape=x.shape)
 
 
 def binary(
     emit: Emitter, a: Value, b: Value, op: str, scalar_op: str | None = None, reversed_op: str | None = None
 ) -> Value:
-    """`op` on two tensors, `scalar_op` where b is one constant number, `reversed_op` where a is."""
+    """An operator with two inputs, broadcast.
+
+    Args:
+        op: MXNet's operator for two tensors.
+        scalar_op: Its form for a number in place of b, used if b is a constant scalar.
+        reversed_op: Its form for a number in place of a, used if a is a constant scalar.
+    """
     shape = broadcast_shape(a, b)
     scalar = read_scalar(b)
     if scalar is not None and scalar_op is not None:
@@ -154,23 +144,27 @@ def binary(
 
 
 def broadcast_shape(*tensors: Value) -> tuple[Dim, ...] | None:
-    """The shape of what ONNX's broadcasting makes of tensors, if it is known."""
+    """The shape to which ONNX broadcasts the tensors; None if the rank of one is unknown."""
     result: tuple[Dim, ...] = ()
     for tensor in tensors:
         if tensor.shape is None:
             return None
         rank = max(len(result), len(tensor.shape))
-        pairs = zip(_pad(result, rank), _pad(tensor.shape, rank), strict=True)
+        pairs = zip(_extend(result, rank), _extend(tensor.shape, rank), strict=True)
         result = tuple(broadcast(a, b) for a, b in pairs)
     return result
 
 
-def _pad(shape: Sequence[Dim], rank: int) -> tuple[Dim, ...]:
+def _extend(shape: Sequence[Dim], rank: int) -> tuple[Dim, ...]:
+    """The shape with leading ones up to `rank`."""
     return (*[1] * (rank - len(shape)), *shape)
 
 
 def read_scalar(value: Value) -> float | None:
-    """The number that a constant of rank 0 or 1 holds, if it is one that a float64 holds and MXNet can read."""
+    """The number in a constant of one element and rank 0 or 1, for MXNet's scalar operators.
+
+    None for other values, and for infinity, NaN and integers of 2^53 and more: MXNet reads a scalar as a float64.
+    """
     if value.array is None or value.array.size != 1 or value.array.ndim > 1 or value.array.dtype.kind not in "fiu":
         return None
     number = float(value.array.reshape(()))
@@ -178,7 +172,8 @@ def read_scalar(value: Value) -> float | None:
     return number if exact else None
 
 
-def _fold(emit: Emitter, tensors: Sequence[Value], op: str) -> Value:
+def _combine(emit: Emitter, tensors: Sequence[Value], op: str) -> Value:
+    """op(op(tensors[0], tensors[1]), tensors[2]) and so on."""
     result = tensors[0]
     for tensor in tensors[1:]:
         result = binary(emit, result, tensor, op)

@@ -1,4 +1,8 @@
-"""Comparisons and what is made of them. A bool is 0 or 1 in uint8; MXNet's comparisons answer in the type compared."""
+"""Comparisons, logical operators and element-wise choice.
+
+A bool tensor of ONNX is a uint8 tensor of 0 and 1 in MXNet. MXNet's comparisons return the element type of their
+inputs, so each result is cast.
+"""
 
 from __future__ import annotations
 
@@ -7,93 +11,65 @@ from dataclasses import replace
 from converters.targets.mxnet.ops.elementwise import binary, broadcast_shape, like
 from converters.targets.mxnet.ops.registry import OPS, Emitter, Value
 
-# Of a choice that is broadcast.
-MOST_AXES = 5
+# By ONNX operator: its first opset, MXNet's name of the comparison, and MXNet's name of it with the inputs swapped.
+COMPARISONS = {
+    "Equal": (7, "equal", "equal"),
+    "Greater": (7, "greater", "lesser"),
+    "GreaterOrEqual": (12, "greater_equal", "lesser_equal"),
+    "Less": (7, "lesser", "greater"),
+    "LessOrEqual": (12, "lesser_equal", "greater_equal"),
+}
+# Operators on two bool tensors.
+LOGICAL_OPS = {"And": "broadcast_logical_and", "Or": "broadcast_logical_or", "Xor": "broadcast_logical_xor"}
+# MXNet's broadcasting choice takes tensors of at most this rank.
+MAX_WHERE_RANK = 5
 
 
-@OPS.op("Equal", since=7)
-def equal(emit: Emitter, a: Value, b: Value) -> Value:
-    """a == b, broadcast."""
-    return _compare(emit, a, b, "equal")
+def _register_comparison(name: str, since: int, op: str, swapped: str) -> None:
+    @OPS.op(name, since=since)
+    def compare(emit: Emitter, a: Value, b: Value) -> Value:
+        return emit.cast(binary(emit, a, b, f"broadcast_{op}", f"_{op}_scalar", f"_{swapped}_scalar"), "bool")
 
 
-@OPS.op("Greater", since=7)
-def greater(emit: Emitter, a: Value, b: Value) -> Value:
-    """a > b, broadcast."""
-    return _compare(emit, a, b, "greater")
+def _register_logical(name: str, op: str) -> None:
+    @OPS.op(name, since=7)
+    def combine(emit: Emitter, a: Value, b: Value) -> Value:
+        return binary(emit, a, b, op)
 
 
-@OPS.op("GreaterOrEqual", since=12)
-def greater_or_equal(emit: Emitter, a: Value, b: Value) -> Value:
-    """a >= b, broadcast."""
-    return _compare(emit, a, b, "greater_equal")
-
-
-@OPS.op("Less", since=7)
-def less(emit: Emitter, a: Value, b: Value) -> Value:
-    """a < b, broadcast."""
-    return _compare(emit, a, b, "lesser")
-
-
-@OPS.op("LessOrEqual", since=12)
-def less_or_equal(emit: Emitter, a: Value, b: Value) -> Value:
-    """a <= b, broadcast."""
-    return _compare(emit, a, b, "lesser_equal")
-
-
-@OPS.op("And", since=7)
-def logical_and(emit: Emitter, a: Value, b: Value) -> Value:
-    """Both."""
-    return binary(emit, a, b, "broadcast_logical_and")
-
-
-@OPS.op("Or", since=7)
-def logical_or(emit: Emitter, a: Value, b: Value) -> Value:
-    """Either or both."""
-    return binary(emit, a, b, "broadcast_logical_or")
-
-
-@OPS.op("Xor", since=7)
-def logical_xor(emit: Emitter, a: Value, b: Value) -> Value:
-    """Either, not both."""
-    return binary(emit, a, b, "broadcast_logical_xor")
+for _name, (_since, _op, _swapped) in COMPARISONS.items():
+    _register_comparison(_name, _since, _op, _swapped)
+for _name, _op in LOGICAL_OPS.items():
+    _register_logical(_name, _op)
 
 
 @OPS.op("Not", since=1)
 def logical_not(emit: Emitter, x: Value) -> Value:
-    """1 where x is 0."""
+    """1 where x is 0, and 0 where x is 1."""
     return like(x, emit("logical_not", x))
 
 
 @OPS.op("IsNaN", since=9)
 def is_nan(emit: Emitter, x: Value) -> Value:
-    """Only NaN differs from itself."""
-    return _truth(emit, like(x, emit("broadcast_not_equal", x, x)))
+    """1 where x is NaN, the only number that differs from itself."""
+    return emit.cast(like(x, emit("broadcast_not_equal", x, x)), "bool")
 
 
 @OPS.op("Where", since=9)
 def where(emit: Emitter, condition: Value, x: Value, y: Value) -> Value:
-    """x where the condition holds, else y; all three broadcast."""
-    shape = broadcast_shape(condition, x, y)
-    same = condition.shape == x.shape == y.shape
-    if same and condition.shape is not None:
-        return replace(emit("where", condition, x, y, dtype=x.dtype), shape=shape)
+    """x where the condition is 1, y elsewhere; all three are broadcast."""
+    if condition.shape is not None and condition.shape == x.shape == y.shape:
+        return like(x, emit("where", condition, x, y, dtype=x.dtype))
     return write_where(emit, condition, x, y)
 
 
 def write_where(emit: Emitter, condition: Value, x: Value, y: Value) -> Value:
-    """x where the condition holds, else y; all three broadcast."""
+    """`Where` by MXNet's operator that broadcasts its inputs.
+
+    Raises:
+        UnsupportedOpError: the result has more than MAX_WHERE_RANK axes.
+    """
     rank = max(emit.require_rank(value) for value in (condition, x, y))
-    if rank > MOST_AXES:
-        raise emit.refuse(f"its result has rank {rank}", f"MXNet chooses in tensors of up to {MOST_AXES} axes")
+    if rank > MAX_WHERE_RANK:
+        raise emit.refuse(f"its result has rank {rank}", f"MXNet chooses in tensors of up to {MAX_WHERE_RANK} axes")
     return replace(emit("_npi_where", condition, x, y, dtype=x.dtype), shape=broadcast_shape(condition, x, y))
-
-
-def _compare(emit: Emitter, a: Value, b: Value, op: str) -> Value:
-    mirrored = {"greater": "lesser", "lesser": "greater", "greater_equal": "lesser_equal"}
-    mirrored |= {"lesser_equal": "greater_equal", "equal": "equal"}
-    return _truth(emit, binary(emit, a, b, f"broadcast_{op}", f"_{op}_scalar", f"_{mirrored[op]}_scalar"))
-
-
-def _truth(emit: Emitter, x: Value) -> Value:
-    return emit.cast(x, "bool")

@@ -1,4 +1,4 @@
-"""Products of matrices."""
+"""Matrix products and Einsum."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from converters.targets.mxnet.ops.shaping import permute
 from converters.targets.mxnet.sizes import Dim, broadcast
 from converters.tensors import Array
 
-# What MXNet multiplies matrices of, for each element type: float64 holds sums of integers up to 2^53.
-COMPUTED_IN = {"float32": "float32", "float64": "float64", "float16": "float32"}
+# Element type in which MXNet multiplies, by the inputs' type. Integers become float64, exact up to 2^53.
+PRODUCT_DTYPES = {"float32": "float32", "float64": "float64", "float16": "float32"}
 
 
 @OPS.op("MatMul", since=1)
 def matmul(emit: Emitter, a: Value, b: Value) -> Value:
-    """As numpy.matmul."""
-    dtype = COMPUTED_IN.get(a.dtype, "float64")
+    """numpy.matmul(a, b), in the element type of a."""
+    dtype = PRODUCT_DTYPES.get(a.dtype, "float64")
     return emit.cast(multiply_matrices(emit, emit.cast(a, dtype), emit.cast(b, dtype)), a.dtype)
 
 
@@ -38,8 +38,14 @@ def gemm(
     transA: int = 0,
     transB: int = 0,
 ) -> Value:
-    """alpha A B + beta C; A (M, K) or transposed, B (K, N) or transposed, C broadcast to (M, N)."""
-    dtype = COMPUTED_IN.get(a.dtype, "float64")
+    """alpha A B + beta C.
+
+    Args:
+        a: (M, K), or (K, M) with `transA`.
+        b: (K, N), or (N, K) with `transB`.
+        c: Broadcast to (M, N).
+    """
+    dtype = PRODUCT_DTYPES.get(a.dtype, "float64")
     wide_a, wide_b = emit.cast(a, dtype), emit.cast(b, dtype)
     y = emit("dot", wide_a, wide_b, transpose_a=bool(transA), transpose_b=bool(transB))
     if alpha != 1:
@@ -59,10 +65,10 @@ def gemm(
 
 @OPS.op("Einsum", since=12)
 def einsum(emit: Emitter, *inputs: Value, equation: str) -> Value:
-    """Einstein's sum; a letter of one tensor may not come twice in it."""
+    """Einstein summation; one tensor's term may not repeat a letter."""
     if any(value.shape == () for value in inputs):
         raise emit.refuse("one of its inputs is a number", "Multiply by it")
-    terms, result = _spell_out(emit, equation.replace(" ", ""), [emit.require_rank(value) for value in inputs])
+    terms, result = _parse_equation(emit, equation.replace(" ", ""), [emit.require_rank(value) for value in inputs])
     sizes: dict[str, Dim] = {}
     for term, value in zip(terms, inputs, strict=True):
         for letter, size in zip(term, emit.require_shape(value), strict=True):
@@ -72,22 +78,26 @@ def einsum(emit: Emitter, *inputs: Value, equation: str) -> Value:
             sizes[letter] = broadcast(known, size)
     shape = tuple(sizes[letter] for letter in result)
     operands = list(inputs)
-    if not result:  # MXNet has no tensor of rank 0: a first axis of size 1 stays
-        free = next(letter for letter in ascii_letters if letter not in sizes)
+    if not result:  # MXNet has no tensors of rank 0: an extra axis of size 1 makes the result (1,)
+        extra = next(letter for letter in ascii_letters if letter not in sizes)
         operands[0] = emit("expand_dims", inputs[0], axis=0)
-        terms[0], result = free + terms[0], free
+        terms[0], result = extra + terms[0], extra
     subscripts = f"{','.join(terms)}->{result}"
     y = emit("_npi_einsum", *operands, subscripts=subscripts, num_args=len(operands), optimize=0)
     return replace(y, shape=shape)
 
 
-def _spell_out(emit: Emitter, equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
-    """One letter for each axis of each operand, and those of the result: without ellipses, and never left out."""
+def _parse_equation(emit: Emitter, equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+    """One term per operand and the result's term, with one letter per axis.
+
+    Unused letters replace an ellipsis. A result that the equation leaves out is written out, as Einstein summation
+    defines it: the axes of the ellipsis, then the letters that occur once, in alphabetical order.
+    """
     left, arrow, result = equation.partition("->")
     terms = left.split(",")
     unused = [letter for letter in ascii_letters if letter not in equation]
     most = max(rank - len(term.replace("...", "")) for term, rank in zip(terms, ranks, strict=True))
-    rest = "".join(unused[: max(most, 0)])
+    ellipsis = "".join(unused[: max(most, 0)])
     if not arrow:
         once = sorted(letter for letter in set(left) - set(".,") if left.count(letter) == 1)
         result = ("..." if "..." in left else "") + "".join(once)
@@ -97,12 +107,12 @@ def _spell_out(emit: Emitter, equation: str, ranks: Sequence[int]) -> tuple[list
         missing = rank - len(terms[index].replace("...", ""))
         if missing < 0 or (missing > 0 and "..." not in terms[index]):
             raise emit.refuse(f"its term '{terms[index]}' does not fit a tensor of rank {rank}", "Check the model")
-        terms[index] = terms[index].replace("...", rest[len(rest) - missing :])
-    return terms, result.replace("...", rest)
+        terms[index] = terms[index].replace("...", ellipsis[len(ellipsis) - missing :])
+    return terms, result.replace("...", ellipsis)
 
 
 def multiply_matrices(emit: Emitter, a: Value, b: Value) -> Value:
-    """As numpy.matmul, of float32 or float64."""
+    """numpy.matmul(a, b); both are float32, or both float64."""
     shape_a, shape_b = emit.require_shape(a), emit.require_shape(b)
     if 1 in (len(shape_a), len(shape_b)):
         return _multiply_vectors(emit, a, b)
@@ -125,21 +135,25 @@ def multiply_matrices(emit: Emitter, a: Value, b: Value) -> Value:
 
 
 def multiply_along(emit: Emitter, x: Value, axis: int, matrix: Array) -> Value:
-    """x, every vector along one axis multiplied by a constant matrix (new size, size)."""
+    """x with each vector v along one axis replaced by `matrix` v.
+
+    Args:
+        matrix: (new size of the axis, size of the axis).
+    """
     rank = emit.require_rank(x)
-    last = [i for i in range(rank) if i != axis] + [axis]
-    moved = x if axis == rank - 1 else permute(emit, x, last)
+    order = [i for i in range(rank) if i != axis] + [axis]
+    moved = x if axis == rank - 1 else permute(emit, x, order)
     y = emit("dot", moved, emit.constant("matrix", np.ascontiguousarray(matrix.T.astype(x.dtype))))
     assert moved.shape is not None
     y = replace(y, shape=(*moved.shape[:-1], matrix.shape[0]))
-    return y if axis == rank - 1 else permute(emit, y, [last.index(i) for i in range(rank)])
+    return y if axis == rank - 1 else permute(emit, y, [order.index(i) for i in range(rank)])
 
 
 def _multiply_vectors(emit: Emitter, a: Value, b: Value) -> Value:
+    """numpy.matmul(a, b) where a or b has rank 1."""
     shape_a, shape_b = emit.require_shape(a), emit.require_shape(b)
     if len(shape_b) == 1:
-        y = emit("dot", a, b)
-        return replace(y, shape=shape_a[:-1])
+        return replace(emit("dot", a, b), shape=shape_a[:-1])
     row = write_reshape(emit, a, (1, shape_a[0]))
     y = multiply_matrices(emit, row, b)
     assert y.shape is not None
@@ -147,6 +161,7 @@ def _multiply_vectors(emit: Emitter, a: Value, b: Value) -> Value:
 
 
 def _merge_batch(emit: Emitter, x: Value, axes: int) -> Value:
+    """The first `axes` axes of x merged into one; in MXNet's Reshape, -3 merges two axes and -2 keeps the rest."""
     for _ in range(axes - 1):
         x = emit.reshape(x, (-3, -2), suffix="batch")
     return x

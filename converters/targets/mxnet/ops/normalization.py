@@ -1,7 +1,7 @@
-"""Norms and softmaxes, by steps whose rounding is known.
+"""Normalizations and softmaxes, written in steps whose rounding error is known.
 
-MXNet's own InstanceNorm adds up a whole plane in one float32 sum and loses two to three digits on large flat holes;
-here it is two-pass statistics, one axis after another.
+MXNet's own InstanceNorm adds up a whole plane in one float32 sum and loses two to three digits on large flat holes.
+Here the mean is subtracted before the variance is computed, and sums run over one axis after another.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def batch_normalization(
     momentum: float = 0.9,
     spatial: int = 1,
 ) -> Value:
-    """scale (x - mean) / sqrt(var + epsilon) + b, with the given statistics; `momentum` is for training."""
+    """scale (x - mean) / sqrt(var + epsilon) + b; `momentum` only matters in training."""
     if not spatial:
         raise emit.refuse("its spatial is 0", "Export without it")
     return _batch_norm(emit, x, scale, b, mean, var, epsilon)
@@ -50,69 +50,49 @@ def batch_normalization_or_training(
     momentum: float = 0.9,
     training_mode: int = 0,
 ) -> Value:
-    """The same, outside training."""
+    """As at opset 7; training mode is refused."""
     if training_mode:
         raise emit.refuse("it is in training mode", "Export the model for inference")
     return _batch_norm(emit, x, scale, b, mean, var, epsilon)
 
 
 def _batch_norm(emit: Emitter, x: Value, scale: Value, b: Value, mean: Value, var: Value, epsilon: float) -> Value:
-    # Not MXNet's BatchNorm: it takes the scale for 1 unless told, and does not take every epsilon.
-    shape = (1, -1, *[1] * (emit.require_rank(x) - 2))
+    """One product and one sum if the statistics are constants, else the formula step by step."""
+    # Not MXNet's BatchNorm: by default it replaces the scale with 1, and it does not accept every epsilon.
+    shape = _channel_shape(emit.require_rank(x))
     statistics = (scale, b, mean, var)
     if all(value.array is not None for value in statistics):
-        gamma, beta, middle, variance = (
+        gammas, betas, means, variances = (
             emit.require_array(value, "statistics").astype(np.float64).reshape(shape) for value in statistics
         )
-        factor = gamma / np.sqrt(variance + epsilon)
-        factors = emit.constant("factor", factor.astype(x.dtype))
-        offsets = emit.constant("offset", (beta - middle * factor).astype(x.dtype))
-        y = emit("broadcast_mul", x, factors)
-        return replace(emit("broadcast_add", y, offsets), shape=x.shape)
-    gamma_, beta_, middle_, variance_ = (emit.reshape(emit.cast(value, x.dtype), shape) for value in statistics)
-    deviation = emit("sqrt", emit("_plus_scalar", variance_, scalar=epsilon))
-    y = emit("broadcast_mul", emit("broadcast_sub", x, middle_), emit("broadcast_div", gamma_, deviation))
-    return replace(emit("broadcast_add", y, beta_), shape=x.shape)
+        scales = gammas / np.sqrt(variances + epsilon)
+        factor = emit.constant("factor", scales.astype(x.dtype))
+        offset = emit.constant("offset", (betas - means * scales).astype(x.dtype))
+        return replace(emit("broadcast_add", emit("broadcast_mul", x, factor), offset), shape=x.shape)
+    scale, b, mean, var = (emit.reshape(emit.cast(value, x.dtype), shape) for value in statistics)
+    deviation = emit("sqrt", emit("_plus_scalar", var, scalar=epsilon))
+    y = emit("broadcast_mul", emit("broadcast_sub", x, mean), emit("broadcast_div", scale, deviation))
+    return replace(emit("broadcast_add", y, b), shape=x.shape)
 
 
-@OPS.op("Softmax", since=1)
-def softmax_of_rows(emit: Emitter, x: Value, *, axis: int = 1) -> Value:
-    """exp(x) over its sum, x being (product of the axes before `axis`, product of the others)."""
-    return _softmax_of_rows(emit, x, axis, "softmax")
+def _register_softmax(name: str, op: str) -> None:
+    """Register both versions; `axis` began to name one axis at opset 13."""
+
+    @OPS.op(name, since=1)
+    def of_rows(emit: Emitter, x: Value, *, axis: int = 1) -> Value:
+        return _softmax_of_rows(emit, x, axis, op)
+
+    @OPS.op(name, since=13)
+    def along_axis(emit: Emitter, x: Value, *, axis: int = -1) -> Value:
+        return _softmax(emit, x, axis, op)
 
 
-@OPS.op("Softmax", since=13)
-def softmax(emit: Emitter, x: Value, *, axis: int = -1) -> Value:
-    """exp(x) over its sum along one axis."""
-    return _softmax(emit, x, axis, "softmax")
-
-
-@OPS.op("LogSoftmax", since=1)
-def log_softmax_of_rows(emit: Emitter, x: Value, *, axis: int = 1) -> Value:
-    """The logarithm of Softmax."""
-    return _softmax_of_rows(emit, x, axis, "log_softmax")
-
-
-@OPS.op("LogSoftmax", since=13)
-def log_softmax(emit: Emitter, x: Value, *, axis: int = -1) -> Value:
-    """The logarithm of Softmax."""
-    return _softmax(emit, x, axis, "log_softmax")
-
-
-def _softmax(emit: Emitter, x: Value, axis: int, op: str) -> Value:
-    if x.dtype != "float16" and op == "softmax":
-        return replace(emit(op, x, axis=axis), shape=x.shape)
-    # MXNet's own adds up in float16; here every step is rounded once, as numpy does. Its logarithm loses a digit.
-    over = [axis % emit.require_rank(x)]
-    shifted = emit("broadcast_sub", x, write_reduction(emit, x, over, "max"))
-    powers = replace(emit("exp", shifted), shape=x.shape)
-    if op == "log_softmax":
-        logarithm = emit("log", write_reduction(emit, powers, over, "sum"))
-        return replace(emit("broadcast_sub", shifted, logarithm), shape=x.shape)
-    return replace(emit("broadcast_div", powers, write_reduction(emit, powers, over, "sum")), shape=x.shape)
+_register_softmax("Softmax", "softmax")
+_register_softmax("LogSoftmax", "log_softmax")
 
 
 def _softmax_of_rows(emit: Emitter, x: Value, axis: int, op: str) -> Value:
+    """`op` over all the axes from `axis` on at once, as before opset 13."""
     shape = emit.require_shape(x)
     axis %= len(shape)
     if axis == len(shape) - 1:
@@ -122,11 +102,25 @@ def _softmax_of_rows(emit: Emitter, x: Value, axis: int, op: str) -> Value:
     return replace(emit("reshape_like", y, x), shape=shape)
 
 
+def _softmax(emit: Emitter, x: Value, axis: int, op: str) -> Value:
+    """exp(x) / sum(exp(x)) along one axis, or its logarithm if `op` is "log_softmax"."""
+    if x.dtype != "float16" and op == "softmax":
+        return replace(emit(op, x, axis=axis), shape=x.shape)
+    # MXNet's softmax sums float16 in float16; its log_softmax loses a digit. Here each step rounds once, as in numpy.
+    over = [axis % emit.require_rank(x)]
+    shifted = emit("broadcast_sub", x, write_reduction(emit, x, over, "max"))
+    powers = replace(emit("exp", shifted), shape=x.shape)
+    total = write_reduction(emit, powers, over, "sum")
+    if op == "log_softmax":
+        return replace(emit("broadcast_sub", shifted, emit("log", total)), shape=x.shape)
+    return replace(emit("broadcast_div", powers, total), shape=x.shape)
+
+
 @OPS.op("LRN", since=1)
 def local_response_normalization(
     emit: Emitter, x: Value, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
 ) -> Value:
-    """x over (bias + alpha / size times the sum of squares over `size` channels around) to the power of beta."""
+    """x / (bias + alpha / size * s) ^ beta, where s is the sum of squares over the `size` nearest channels."""
     if emit.require_rank(x) != 4:
         raise emit.refuse(f"its input has rank {x.rank}", "Reshape it to four axes")
     if size % 2 == 0:
@@ -136,62 +130,72 @@ def local_response_normalization(
 
 @OPS.op("LpNormalization", since=1)
 def norm_normalization(emit: Emitter, x: Value, *, axis: int = -1, p: int = 2) -> Value:
-    """x over its p-norm along one axis; 0 where that is 0."""
+    """x divided by its p-norm along one axis; 0 where the norm is 0."""
     axis %= emit.require_rank(x)
     if p == 1:
         norm = write_reduction(emit, replace(emit("abs", x), shape=x.shape), [axis], "sum")
     else:
         squares = replace(emit("broadcast_mul", x, x), shape=x.shape)
         norm = emit("sqrt", write_reduction(emit, squares, [axis], "sum"))
-    # Where the norm is 0, x is too.
-    safe = emit("elemwise_add", norm, emit("_equal_scalar", norm, scalar=0.0))
-    return replace(emit("broadcast_div", x, safe), shape=x.shape)
+    # A norm of 0 becomes 1. All x are 0 there, so the quotient is 0.
+    divisor = emit("elemwise_add", norm, emit("_equal_scalar", norm, scalar=0.0))
+    return replace(emit("broadcast_div", x, divisor), shape=x.shape)
 
 
 @OPS.op("InstanceNormalization", since=6)
 def instance_normalization(emit: Emitter, x: Value, scale: Value, b: Value, *, epsilon: float = 1e-5) -> Value:
-    """scale (x - m) / sqrt(v + epsilon) + b; m and the biased variance v per item and channel, axis by axis."""
+    """scale (x - mean) / sqrt(variance + epsilon) + b.
+
+    The mean and the biased variance are those of each item and channel.
+    """
     rank = emit.require_rank(x)
     if x.dtype == "float16" or scale.array is None or b.array is None:
-        return _instance_norm_of_any(emit, x, scale, b, epsilon)
-    factors, offsets = scale.array, b.array
-    per_channel = (1, -1, *[1] * (rank - 2))
-    means = ChannelsFirstMeans(emit, x, rank)
-    return write_norm(emit, x, means, factors.reshape(per_channel), offsets.reshape(per_channel), epsilon)
+        return _instance_norm_in_steps(emit, x, scale, b, epsilon)
+    factors, offsets = (array.reshape(_channel_shape(rank)) for array in (scale.array, b.array))
+    return write_norm(emit, x, ChannelsFirstMeans(emit, x, rank), factors, offsets, epsilon)
 
 
-def _instance_norm_of_any(emit: Emitter, x: Value, scale: Value, b: Value, epsilon: float) -> Value:
-    """The norm of x, in float32 if x is float16, with a scale and a bias that the graph may compute."""
+def _instance_norm_in_steps(emit: Emitter, x: Value, scale: Value, b: Value, epsilon: float) -> Value:
+    """InstanceNormalization with a scale and a bias that the graph may compute; float16 is computed in float32."""
     dtype = "float32" if x.dtype == "float16" else x.dtype
     rank = emit.require_rank(x)
     wide = emit.cast(x, dtype)
-    means = ChannelsFirstMeans(emit, wide, rank)
-    ones, zeros = np.ones(1, dtype), np.zeros(1, dtype)
-    y = write_norm(emit, wide, means, ones, zeros, epsilon)
-    shape = (1, -1, *[1] * (rank - 2))
-    y = emit("broadcast_mul", y, emit.reshape(emit.cast(scale, dtype), shape))
-    y = emit("broadcast_add", y, emit.reshape(emit.cast(b, dtype), shape))
+    y = write_norm(emit, wide, ChannelsFirstMeans(emit, wide, rank), np.ones(1, dtype), np.zeros(1, dtype), epsilon)
+    y = emit("broadcast_mul", y, emit.reshape(emit.cast(scale, dtype), _channel_shape(rank)))
+    y = emit("broadcast_add", y, emit.reshape(emit.cast(b, dtype), _channel_shape(rank)))
     return emit.cast(replace(y, shape=x.shape), x.dtype)
 
 
-class Means(Protocol):
-    """Means of tensors of one shape over all axes but batch and channels, one after another.
+def _channel_shape(rank: int) -> tuple[int, ...]:
+    """The shape in which one number per channel broadcasts with (N, C, D...): (1, C, 1...), with -1 for C."""
+    return (1, -1, *[1] * (rank - 2))
 
-    They are products with a vector of equal numbers, which take a tenth of the time of MXNet's `mean`, but add up in
-    plain order: good to some 1e-6 of the largest number.
+
+class Means(Protocol):
+    """Computes means over all axes but batch and channels, one axis after another.
+
+    Each step is a product with a vector of equal weights. It takes a tenth of the time of MXNet's `mean`, but sums in
+    plain order: its error is about 1e-6 of the largest number.
     """
 
-    def mean(self, x: Value, suffix: str) -> Value: ...
+    def mean(self, x: Value, suffix: str) -> Value:
+        """The means of x, with size 1 on the averaged axes.
+
+        Args:
+            x: Of the shape that the weights were made for.
+            suffix: Part of the new nodes' names.
+        """
+        ...
 
 
 def write_norm(emit: Emitter, x: Value, means: Means, factors: Array, offsets: Array, epsilon: float) -> Value:
-    """The norm of x.
+    """factors (x - mean) / sqrt(variance + epsilon) + offsets.
 
     Args:
-        factors: Of a shape that fits x, left out if all are 1.
-        offsets: The same, left out if all are 0.
+        factors: Broadcasts with x. The product is left out if all are 1.
+        offsets: Broadcasts with x. The sum is left out if all are 0.
     """
-    # What the first mean is off by is the mean of the remainder, whose own error is as much smaller again.
+    # The mean of the remainder is the error of the first mean. The remainder is small, and so is its own mean's error.
     remainder = emit("broadcast_sub", x, means.mean(x, "mean"), suffix="remainder")
     centred = emit("broadcast_sub", remainder, means.mean(remainder, "correction"), suffix="centred")
     variance = means.mean(emit("square", centred, suffix="squared"), "variance")
@@ -201,7 +205,7 @@ def write_norm(emit: Emitter, x: Value, means: Means, factors: Array, offsets: A
         operations.append(("broadcast_mul", emit.constant("scale", factors), "scaled"))
     if np.any(offsets != 0):
         operations.append(("broadcast_add", emit.constant("bias", offsets), "biased"))
-    *earlier, (last, operand, _) = operations
+    *earlier, (last, operand, _) = operations  # the last node gets the output's name, so no suffix
     y = centred
     for op, value, suffix in earlier:
         y = emit(op, y, value, suffix=suffix)
@@ -209,7 +213,11 @@ def write_norm(emit: Emitter, x: Value, means: Means, factors: Array, offsets: A
 
 
 class ChannelsFirstMeans:
-    """For x: (N, C, D1, D2, ...)."""
+    """Means of tensors (N, C, D1, D2, ...) of the shape of x: a `dot` for each axis.
+
+    Args:
+        x: Gives the lengths of the axes.
+    """
 
     def __init__(self, emit: Emitter, x: Value, rank: int) -> None:
         self._emit = emit
@@ -222,15 +230,14 @@ class ChannelsFirstMeans:
         numbers = self._emit("_contrib_arange_like", x, suffix=f"axis_{axis}", axis=axis)
         ones = self._emit("ones_like", numbers, suffix=f"axis_{axis}")
         column = self._emit("Reshape", ones, suffix=f"axis_{axis}", shape=(-1, 1))
-        return self._emit(
-            "broadcast_div", column, self._emit("sum", column, suffix=f"axis_{axis}"), suffix=f"axis_{axis}"
-        )
+        total = self._emit("sum", column, suffix=f"axis_{axis}")
+        return self._emit("broadcast_div", column, total, suffix=f"axis_{axis}")
 
     def mean(self, x: Value, suffix: str) -> Value:
-        """(N, C, 1, 1, ...)."""
+        """(N, C, D1, D2, ...) -> (N, C, 1, 1, ...)."""
         last = self._rank - 1
         for axis in range(last, 1, -1):
-            if axis < last:  # (N, ..., length, 1, ...): the length moves to the end
+            if axis < last:  # (N, ..., length, 1, ...) -> (N, ..., 1, ..., length): `dot` sums over the last axis
                 shape = (*[0] * axis, *[1] * (last - axis), -1)
                 x = self._emit("Reshape", x, suffix=f"{suffix}_{axis}", shape=shape)
             x = self._emit("dot", x, self._weights[axis], suffix=f"{suffix}_{axis}")
@@ -238,24 +245,27 @@ class ChannelsFirstMeans:
 
 
 class ChannelsLastMeans:
-    """For x: (N, H, W, C)."""
+    """Means of tensors (N, H, W, C) of the shape of x: a `batch_dot` over W, then one over H.
+
+    Args:
+        x: Gives the lengths of the axes.
+    """
 
     def __init__(self, emit: Emitter, x: Value) -> None:
         self._emit = emit
-        column = emit(
-            "ones_like", emit("slice_axis", x, suffix="w", axis=3, begin=0, end=1), suffix="w"
-        )  # (N, H, W, 1)
-        self._over_w = self._weights(emit("Reshape", column, suffix="w", shape=(-3, 1, -1)), "w")
-        row = emit("slice_axis", column, suffix="h", axis=2, begin=0, end=1)  # (N, H, 1, 1)
-        self._over_h = self._weights(emit("Reshape", row, suffix="h", shape=(0, 1, -1)), "h")
+        channel = emit("slice_axis", x, suffix="w", axis=3, begin=0, end=1)
+        plane = emit("ones_like", channel, suffix="w")  # (N, H, W, 1)
+        self._over_w = self._make_weights(emit("Reshape", plane, suffix="w", shape=(-3, 1, -1)), "w")
+        column = emit("slice_axis", plane, suffix="h", axis=2, begin=0, end=1)  # (N, H, 1, 1)
+        self._over_h = self._make_weights(emit("Reshape", column, suffix="h", shape=(0, 1, -1)), "h")
 
-    def _weights(self, ones: Value, suffix: str) -> Value:
-        """(B, 1, length), each 1 / length."""
+    def _make_weights(self, ones: Value, suffix: str) -> Value:
+        """(B, 1, length), each 1 / length; B is N H for the mean over W, and N for that over H."""
         total = self._emit("sum", ones, suffix=suffix, axis=2, keepdims=True)
         return self._emit("broadcast_div", ones, total, suffix=suffix)
 
     def mean(self, x: Value, suffix: str) -> Value:
-        """(N, 1, 1, C)."""
+        """(N, H, W, C) -> (N, 1, 1, C)."""
         rows = self._emit("Reshape", x, suffix=f"{suffix}_w", shape=(-3, 0, 0))  # (N H, W, C)
         rows = self._emit("batch_dot", self._over_w, rows, suffix=f"{suffix}_w")  # (N H, 1, C)
         rows = self._emit("reshape_like", rows, x, suffix=f"{suffix}_h", lhs_begin=0, lhs_end=2, rhs_begin=0, rhs_end=2)

@@ -1,4 +1,8 @@
-"""Pad, of tensors of up to five axes: MXNet enlarges the last ones of a plane (NCHW) or a volume (NCDHW)."""
+"""Pad, for tensors of up to five axes.
+
+MXNet pads planes (NCHW) and volumes (NCDHW) only, and never their batch and channels. Tensors of fewer axes get axes
+of size 1 in front; to pad the first two axes, the tensor is transposed.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,18 @@ from dataclasses import replace
 import numpy as np
 
 from converters.targets.mxnet.ops.free_sizes import write_reshape
+from converters.targets.mxnet.ops.indexing import TO_THE_END, take_entries
 from converters.targets.mxnet.ops.registry import FLOATS, OPS, Emitter, Value
 from converters.targets.mxnet.ops.shaping import permute
 from converters.targets.mxnet.ops.slicing import slice_axis
 from converters.targets.mxnet.sizes import Dim
 from converters.tensors import Array
 
+# Modes of MXNet's Pad. ONNX's "wrap" is written with `take`.
 MODES = ("constant", "reflect", "edge")
-# Axes before those that MXNet enlarges, by rank of what it is given.
-LEADING = 2
-NUMPY_MODES = {"wrap": "wrap", "reflect": "reflect", "edge": "edge"}
-# Each beginning and end; axes in order.
+# MXNet's Pad leaves the first two axes alone: batch and channels.
+UNPADDED_AXES = 2
+# (elements before, elements after) for each axis in order.
 Amounts = Sequence[tuple[int, int]]
 
 
@@ -26,7 +31,7 @@ Amounts = Sequence[tuple[int, int]]
 def pad_by_attributes(
     emit: Emitter, data: Value, *, pads: Sequence[int], mode: str = "constant", value: float = 0.0
 ) -> Value:
-    """Data, enlarged; pads: (2 rank,) all beginnings, then all ends."""
+    """Data with elements added; pads: (2 rank,) the amounts before each axis, then those after each axis."""
     return _pad(emit, data, list(pads), None, mode, value)
 
 
@@ -40,7 +45,7 @@ def pad(
     *,
     mode: str = "constant",
 ) -> Value:
-    """Pad(data, pads: (2 len(axes),) all beginnings, then all ends) -> data, enlarged."""
+    """As at opset 2, with inputs for attributes; with `axes`, pads: (2 len(axes),) is for these axes only."""
     value = 0.0
     if constant_value is not None:
         value = float(emit.require_array(constant_value, "constant").reshape(()))
@@ -49,6 +54,7 @@ def pad(
 
 
 def _pad(emit: Emitter, x: Value, pads: Sequence[int], axes: Sequence[int] | None, mode: str, value: float) -> Value:
+    """x cropped where pads are negative, then padded where they are positive."""
     shape = emit.require_shape(x)
     rank = len(shape)
     if mode not in (*MODES, "wrap"):
@@ -62,60 +68,62 @@ def _pad(emit: Emitter, x: Value, pads: Sequence[int], axes: Sequence[int] | Non
             size, cut = shape[axis], max(-begin, 0) + max(-end, 0)
             if isinstance(size, int) and cut >= size:
                 raise emit.refuse(f"it cuts {cut} of axis {axis}, which has {size}", "Check the model")
-            x = slice_axis(emit, x, axis, max(-begin, 0), end if end < 0 else 2**63 - 1)
+            x = slice_axis(emit, x, axis, max(-begin, 0), end if end < 0 else TO_THE_END)
     return write_pad(emit, x, [(max(begin, 0), max(end, 0)) for begin, end in amounts], mode, value)
 
 
 def write_pad(emit: Emitter, x: Value, amounts: Amounts, mode: str = "constant", value: float = 0.0) -> Value:
-    """x, each axis enlarged at its beginning and end."""
+    """x with elements added before and after each axis; no amount is negative."""
     shape = emit.require_shape(x)
     padded = [axis for axis, pair in enumerate(amounts) if any(pair)]
     if not padded:
         return x
-    if mode == "wrap" or (mode != "constant" and _is_too_wide(shape, amounts)):
-        return _pad_by_numbers(emit, x, amounts, NUMPY_MODES[mode])
+    if mode == "wrap" or (mode != "constant" and _exceeds_one_reflection(shape, amounts)):
+        return _pad_by_take(emit, x, amounts, mode)
     if x.dtype not in FLOATS:
         return emit.cast(write_pad(emit, emit.cast(x, "float64"), amounts, mode, value), x.dtype)
     rank = len(shape)
-    result = tuple(size + begin + end for size, (begin, end) in zip(shape, amounts, strict=True))
     if rank <= 3:
-        ones = [1] * max(LEADING, 4 - rank)
+        ones = [1] * max(UNPADDED_AXES, 4 - rank)
         longer = write_reshape(emit, x, (*ones, *shape))
-        y = _enlarge(emit, longer, [(0, 0)] * len(ones) + list(amounts), mode, value)
-        return write_reshape(emit, y, result)
+        y = _pad_natively(emit, longer, [(0, 0)] * len(ones) + list(amounts), mode, value)
+        return write_reshape(emit, y, _pad_shape(shape, amounts))
     if rank > 5:
         raise emit.refuse(f"its input has rank {rank}", "MXNet pads tensors of up to 5 axes")
-    if padded[0] >= LEADING:
-        return _enlarge(emit, x, amounts, mode, value)
-    # A plane's or a volume's axes first, then those before them, which change places with them.
-    tail = [(0, 0)] * LEADING + list(amounts[LEADING:])
-    y = _enlarge(emit, x, tail, mode, value) if any(map(any, tail)) else x
-    turned = [*range(LEADING, rank), *range(LEADING)]
-    head = [(0, 0)] * (rank - LEADING) + list(amounts[:LEADING])
-    y = _enlarge(emit, permute(emit, y, turned), head, mode, value)
-    return permute(emit, y, [turned.index(axis) for axis in range(rank)])
+    if padded[0] >= UNPADDED_AXES:
+        return _pad_natively(emit, x, amounts, mode, value)
+    # First the axes that MXNet pads. Then the transposed tensor has batch and channels among these.
+    tail = [(0, 0)] * UNPADDED_AXES + list(amounts[UNPADDED_AXES:])
+    y = _pad_natively(emit, x, tail, mode, value) if any(map(any, tail)) else x
+    order = [*range(UNPADDED_AXES, rank), *range(UNPADDED_AXES)]
+    head = [(0, 0)] * (rank - UNPADDED_AXES) + list(amounts[:UNPADDED_AXES])
+    y = _pad_natively(emit, permute(emit, y, order), head, mode, value)
+    return permute(emit, y, [order.index(axis) for axis in range(rank)])
 
 
-def _enlarge(emit: Emitter, x: Value, amounts: Amounts, mode: str, value: float) -> Value:
+def _pad_natively(emit: Emitter, x: Value, amounts: Amounts, mode: str, value: float) -> Value:
+    """MXNet's Pad; x has rank 4 or 5, and the first two amounts are zeros."""
     shape = emit.require_shape(x)
     width = [amount for pair in amounts for amount in pair]
     y = emit("Pad", x, mode=mode, pad_width=width, constant_value=value)
-    return replace(y, shape=tuple(size + begin + end for size, (begin, end) in zip(shape, amounts, strict=True)))
+    return replace(y, shape=_pad_shape(shape, amounts))
 
 
-def _is_too_wide(shape: Sequence[Dim], amounts: Amounts) -> bool:
-    """Whether a mirror image would not do, which MXNet does not go on from."""
+def _pad_shape(shape: Sequence[Dim], amounts: Amounts) -> tuple[Dim, ...]:
+    return tuple(size + begin + end for size, (begin, end) in zip(shape, amounts, strict=True))
+
+
+def _exceeds_one_reflection(shape: Sequence[Dim], amounts: Amounts) -> bool:
+    """Whether an axis is padded by its own size or more: MXNet reflects an axis once, ONNX again and again."""
     sides = zip(shape, amounts, strict=True)
     return any(isinstance(size, int) and max(pair) >= size for size, pair in sides)
 
 
-def _pad_by_numbers(emit: Emitter, x: Value, amounts: Amounts, mode: str) -> Value:
+def _pad_by_take(emit: Emitter, x: Value, amounts: Amounts, mode: str) -> Value:
+    """x padded by a `take` along each axis, at indices that numpy pads in the same mode."""
     for axis, pair in enumerate(amounts):
         if any(pair):
             size = emit.require_fixed_size(x, axis)
-            numbers: Array = np.pad(np.arange(size), pair, mode=mode)  # type: ignore[call-overload]
-            index = emit.constant("places", numbers.astype(np.int64))
-            taken = emit("take", x, index, axis=axis, mode="clip", dtype=x.dtype)
-            assert x.shape is not None
-            x = replace(taken, shape=(*x.shape[:axis], len(numbers), *x.shape[axis + 1 :]))
+            indices: Array = np.pad(np.arange(size), pair, mode=mode)  # type: ignore[call-overload]
+            x = take_entries(emit, x, axis, indices)
     return x

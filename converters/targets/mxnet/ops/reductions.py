@@ -1,4 +1,4 @@
-"""Sums, means, extremes along axes."""
+"""Reductions along axes (sum, mean, maximum and so on), ArgMax, ArgMin and CumSum."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from converters.targets.mxnet.ops.elementwise import like
 from converters.targets.mxnet.ops.registry import FLOATS, OPS, Emitter, Value
 from converters.targets.mxnet.ops.slicing import slice_axis
 
-# A function of x and the axes to reduce, which stay with size 1.
+# Reduces x along axes, which keep size 1.
 Reduce = Callable[[Emitter, Value, Sequence[int]], Value]
-# MXNet adds up in plain order: one axis after another keeps the error that of one axis. Float16 sums pass 65504.
+# Reduced one axis at a time: MXNet adds elements one after another, so that the rounding error grows with the number of
+# elements in one call. float16 is summed in float32, because sums can exceed its largest number, 65504.
 STEPWISE = ("sum", "mean")
 
 
 def write_reduction(emit: Emitter, x: Value, axes: Sequence[int], op: str) -> Value:
-    """`op` along axes, which stay with size 1."""
+    """MXNet's reduction `op` of x along axes, which keep size 1. A mean of integers is computed in float64."""
     if op in STEPWISE and x.dtype in FLOATS:
         dtype = x.dtype
         if dtype == "float16":
             x = emit.cast(x, "float32")
         for axis in sorted(axes, reverse=True):
-            x = _shrunk(x, emit(op, x, axis=(axis,), keepdims=1), [axis])
+            x = _with_reduced_shape(x, emit(op, x, axis=(axis,), keepdims=1), [axis])
         return emit.cast(x, dtype)
     if op == "mean":
         return emit.cast(write_reduction(emit, emit.cast(x, "float64"), axes, op), x.dtype)
-    return _shrunk(x, emit(op, x, axis=tuple(axes), keepdims=1), axes)
+    return _with_reduced_shape(x, emit(op, x, axis=tuple(axes), keepdims=1), axes)
 
 
-def _shrunk(x: Value, reduced: Value, axes: Sequence[int]) -> Value:
+def _with_reduced_shape(x: Value, reduced: Value, axes: Sequence[int]) -> Value:
+    """`reduced`, with its shape set to that of x with size 1 for `axes`."""
     if x.shape is None:
         return reduced
     return replace(reduced, shape=tuple(1 if axis in axes else size for axis, size in enumerate(x.shape)))
@@ -63,7 +65,7 @@ def _log_sum(emit: Emitter, x: Value, axes: Sequence[int]) -> Value:
 def _log_sum_exp(emit: Emitter, x: Value, axes: Sequence[int]) -> Value:
     _require_floats(emit, x)
     largest = write_reduction(emit, x, axes, "max")
-    # Two infinities have no difference: 0 in the place of what is not finite.
+    # Subtracting an infinite maximum from an infinite element gives NaN: subtract 0 where the maximum is not finite.
     finite = emit("_equal_scalar", emit("elemwise_sub", largest, largest), scalar=0.0)
     shift = like(largest, emit("where", finite, largest, emit("zeros_like", largest)))
     powers = like(x, emit("exp", emit("broadcast_sub", x, shift)))
@@ -87,7 +89,7 @@ REDUCTIONS: dict[str, Reduce] = {
     "ReduceSum": _simple("sum"),
     "ReduceSumSquare": _sum_square,
 }
-# When the axes became an input.
+# The opset at which `axes` became an input.
 AXES_AS_INPUT = {name: 13 if name == "ReduceSum" else 18 for name in REDUCTIONS}
 
 
@@ -113,26 +115,25 @@ for _name, _function in REDUCTIONS.items():
 
 
 def _reduce(emit: Emitter, x: Value, axes: Sequence[int] | None, keep: bool, function: Reduce) -> Value:
-    """Without axes over all of them; over none, each element by itself."""
+    """Apply a reduction as ONNX does.
+
+    Args:
+        axes: Axes to reduce; None for all, an empty list for none: each element is then reduced by itself.
+        keep: Whether the reduced axes stay with size 1.
+    """
     rank = emit.require_rank(x)
     if rank == 0:
         return replace(function(emit, replace(x, shape=(1,)), [0]), shape=())
     over = sorted({axis % rank for axis in (range(rank) if axes is None else axes)})
-    if not over:  # the sum, and so on, of one element
-        return _each(emit, x, function)
+    if not over:
+        x = replace(emit("expand_dims", x, axis=rank), shape=(*emit.require_shape(x), 1))
+        over, keep = [rank], False
     reduced = function(emit, x, over)
     return reduced if keep else drop_axes(emit, reduced, x, over)
 
 
-def _each(emit: Emitter, x: Value, function: Reduce) -> Value:
-    rank = emit.require_rank(x)
-    longer = emit("expand_dims", x, axis=rank)
-    shape = None if x.shape is None else (*x.shape, 1)
-    return drop_axes(emit, function(emit, replace(longer, shape=shape), [rank]), replace(longer, shape=shape), [rank])
-
-
 def drop_axes(emit: Emitter, reduced: Value, x: Value, axes: Sequence[int]) -> Value:
-    """`reduced`, whose `axes` are of size 1 and the others as in x, without them."""
+    """`reduced` without `axes`, which have size 1 in it; its other axes have the sizes of x."""
     assert x.shape is not None
     shape = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
     if not shape:
@@ -140,49 +141,43 @@ def drop_axes(emit: Emitter, reduced: Value, x: Value, axes: Sequence[int]) -> V
     return replace(emit("squeeze", reduced, axis=tuple(axes)), shape=shape)
 
 
-@OPS.op("ArgMax", since=1)
-def arg_max(emit: Emitter, data: Value, *, axis: int = 0, keepdims: int = 1) -> Value:
-    """Where the largest is, the first if there are several."""
-    return _arg(emit, data, axis, bool(keepdims), "argmax", last=False)
+def _register_arg(name: str, mxnet_op: str) -> None:
+    @OPS.op(name, since=1)
+    def first(emit: Emitter, data: Value, *, axis: int = 0, keepdims: int = 1) -> Value:
+        return _arg(emit, data, axis, bool(keepdims), mxnet_op, last=False)
+
+    @OPS.op(name, since=12)
+    def first_or_last(
+        emit: Emitter, data: Value, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
+    ) -> Value:
+        return _arg(emit, data, axis, bool(keepdims), mxnet_op, last=bool(select_last_index))
 
 
-@OPS.op("ArgMax", since=12)
-def arg_max_or_last(
-    emit: Emitter, data: Value, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
-) -> Value:
-    """Where the largest is, the first or the last if there are several."""
-    return _arg(emit, data, axis, bool(keepdims), "argmax", last=bool(select_last_index))
-
-
-@OPS.op("ArgMin", since=1)
-def arg_min(emit: Emitter, data: Value, *, axis: int = 0, keepdims: int = 1) -> Value:
-    """Where the smallest is, the first if there are several."""
-    return _arg(emit, data, axis, bool(keepdims), "argmin", last=False)
-
-
-@OPS.op("ArgMin", since=12)
-def arg_min_or_last(
-    emit: Emitter, data: Value, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
-) -> Value:
-    """Where the smallest is, the first or the last if there are several."""
-    return _arg(emit, data, axis, bool(keepdims), "argmin", last=bool(select_last_index))
+_register_arg("ArgMax", "argmax")
+_register_arg("ArgMin", "argmin")
 
 
 def _arg(emit: Emitter, x: Value, axis: int, keep: bool, op: str, *, last: bool) -> Value:
+    """Index of the extreme element along an axis: the first if several are equal, or the last."""
     shape = emit.require_shape(x)
     axis %= len(shape)
-    turned = like(x, emit("reverse", x, axis=(axis,))) if last else x
-    # MXNet answers in the type of x; float64 holds every place.
-    place = emit(op, emit.cast(turned, "float64"), axis=axis, keepdims=1)
+    searched = like(x, emit("reverse", x, axis=(axis,))) if last else x
+    # MXNet returns the index in the element type of its input; float64 holds every index.
+    index = emit(op, emit.cast(searched, "float64"), axis=axis, keepdims=1)
     if last:
-        place = emit("_rminus_scalar", place, scalar=float(emit.require_fixed_size(x, axis) - 1))
-    place = _shrunk(x, emit.cast(place, "int64"), [axis])
-    return place if keep else drop_axes(emit, place, x, [axis])
+        index = emit("_rminus_scalar", index, scalar=float(emit.require_fixed_size(x, axis) - 1))
+    index = _with_reduced_shape(x, emit.cast(index, "int64"), [axis])
+    return index if keep else drop_axes(emit, index, x, [axis])
 
 
 @OPS.op("CumSum", since=11)
 def cumulative_sum(emit: Emitter, x: Value, axis: Value, *, exclusive: int = 0, reverse: int = 0) -> Value:
-    """Sums of all elements up to each, itself included or not, from either end."""
+    """Cumulative sums along an axis: each element plus those before it.
+
+    Args:
+        exclusive: Whether an element is left out of its own sum.
+        reverse: Whether to sum from the end of the axis.
+    """
     shape = emit.require_shape(x)
     (number,) = emit.require_ints(axis, "axis")
     over = number % len(shape)

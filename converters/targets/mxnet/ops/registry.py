@@ -1,4 +1,19 @@
-"""How one ONNX node becomes MXNet nodes: the registry of MXNet's functions, and what they are given."""
+"""How one ONNX node becomes MXNet nodes: the registries of converter functions, and what a converter receives.
+
+A converter is a function that translates one ONNX operator. `write` calls it with an `Emitter` and the node's inputs
+as `Value`s; each call of the emitter adds one MXNet node to the symbol and returns its output as a `Value`. The
+converter returns a `Value` for the node's output, or a list with one for each output.
+
+To add an operator:
+
+1. Write a converter in the module of `ops` that holds the operator's family and decorate it with
+   `@OPS.op("Name", since=OPSET)`. A new module must also be imported in `ops/__init__.py`.
+2. Its signature is the operator's schema (`onnx_graph.op_registry`): after `emit`, the positional parameters are the
+   node's inputs and the keyword-only ones its attributes, with ONNX's names and defaults.
+3. Return values with the shape set (`dataclasses.replace`) if it is known. ONNX's shape inference fills in the rest.
+4. Raise `emit.refuse(...)` for every case that MXNet would compute otherwise than ONNX Runtime.
+5. Add rows to `parity_tests/support/mxnet_*_cases.py`: a test fails while a registered operator has none.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +28,7 @@ from converters.targets.mxnet.sizes import Dim, SymbolicDim
 from converters.targets.mxnet.symbol import SymbolGraph
 from converters.tensors import Array
 
-# ONNX's element types that MXNet's operators take, by numpy's names, and what they are there.
+# Element types of ONNX that can be translated, by numpy's names, and the MXNet type that holds each.
 MXNET_DTYPES = {
     "float32": "float32",
     "float64": "float64",
@@ -22,26 +37,29 @@ MXNET_DTYPES = {
     "int8": "int8",
     "int32": "int32",
     "int64": "int64",
-    "bool": "uint8",  # 0 or 1: few operators know MXNet's own bool
+    "bool": "uint8",  # 0 or 1: few MXNet operators take MXNet's own bool
 }
 FLOATS = ("float32", "float64", "float16")
+# Remedies in error messages.
 COMPUTES_WITH = f"MXNet computes with {', '.join(MXNET_DTYPES)} only"
 WITH_SIZE = "Convert with --size HxW"
 
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of the ONNX graph, or one in between.
+    """A tensor of the ONNX graph, or an intermediate tensor of a converter.
 
     Attributes:
-        name: Its name in the ONNX graph.
-        shape: In ONNX; None if its rank is not known. In MXNet a tensor of rank 0 is of shape (1,).
-        array: Its value if it is a constant.
-        node: Index of the MXNet node that gives it; None for a constant that no node has taken yet.
-        output: Which output of that node.
-        dtype: numpy's name of ONNX's element type; that of MXNet is in MXNET_DTYPES.
-        sizes: Its value as far as it follows from shapes (`size_vectors`).
-        refusal: Why it cannot be computed: raised only where it is used.
+        name: Its name in the ONNX graph, or that of the MXNet node.
+        shape: Its shape in ONNX; None if the rank is unknown. MXNet holds a tensor of rank 0 with shape (1,).
+        array: The elements of a constant; None for a tensor that the graph computes.
+        node: Index of the MXNet node that computes the tensor; None for a constant.
+        output: Which of that node's outputs the tensor is.
+        dtype: Its element type in ONNX, by numpy's name; MXNET_DTYPES gives the one in MXNet.
+        sizes: The elements, if they follow from the shapes of other tensors: an array of ints and `SymbolicDim`s
+            (`size_vectors`). Else None.
+        refusal: The error for a tensor that MXNet cannot compute, raised as soon as a node needs its elements. A node
+            that needs only its shape can be translated all the same.
     """
 
     name: str
@@ -58,29 +76,30 @@ class Value:
         return None if self.shape is None else len(self.shape)
 
     @property
-    def known(self) -> Array | None:
-        """Its value: a constant, or sizes."""
+    def known_elements(self) -> Array | None:
+        """The elements as far as the conversion knows them: a constant's numbers, or `sizes`."""
         return self.sizes if self.array is None else self.array
 
 
 def constant_value(name: str, array: Array) -> Value:
-    """A constant of the ONNX graph."""
+    """A `Value` for a constant; it becomes an MXNet variable when a node first reads it."""
     return Value(name, array.shape, array, dtype=array.dtype.name)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What the nodes of one symbol share.
+    """State that all nodes of one symbol share.
 
     Attributes:
         graph: The symbol under construction.
-        planes: Tensors with channels last to the first that has their height and width.
-        params: Arrays by name, filled as constants are used.
-        constants: Nodes of constants that are variables already.
-        shared: Values that several nodes need.
-        axes: Where each free size is found: a tensor and its axis.
-        outputs: Names of the graph's outputs, which no constant may take.
-        checks: For each ONNX node, those of MXNet at any of which it stops where a recorded size is wrong.
+        planes: For each (N, H, W, C) tensor, the first tensor of the same height and width (`read_planes`).
+        params: Arrays of the constants that nodes read, by variable name.
+        constants: Index of the variable of each constant in `params`, by the constant's name.
+        shared: Results of `Emitter.memoize`, by key.
+        axes: For each free size, a tensor and the axis of it that has this size.
+        outputs: Names of the graph's outputs, which no constant's variable may take.
+        assumptions: For each ONNX node that assumes a size, MXNet nodes that fail at run time if it is wrong. At least
+            one of them must be part of the finished symbol.
     """
 
     graph: SymbolGraph
@@ -90,7 +109,7 @@ class Context:
     shared: dict[tuple[object, ...], Value] = field(default_factory=dict)
     axes: dict[SymbolicDim, tuple[Value, int]] = field(default_factory=dict)
     outputs: frozenset[str] = frozenset()
-    checks: dict[str, list[int]] = field(default_factory=dict)
+    assumptions: dict[str, list[int]] = field(default_factory=dict)
 
 
 class Emitter(Translation):
@@ -98,8 +117,8 @@ class Emitter(Translation):
 
     Args:
         where: The ONNX node, for messages.
-        outputs: The ONNX node's; the MXNet nodes are named after the first.
-        context: What the nodes of one symbol share.
+        outputs: Names of the ONNX node's outputs, "" for one left out; MXNet nodes are named after the first.
+        context: State that all nodes of one symbol share.
     """
 
     def __init__(self, where: str, outputs: Sequence[str], context: Context) -> None:
@@ -109,35 +128,42 @@ class Emitter(Translation):
         self._context = context
 
     def __call__(self, op: str, *inputs: Value, suffix: str = "", dtype: str | None = None, **attrs: object) -> Value:
-        """Add the MXNet operator `op`.
+        """Add one MXNet node and return its output, whose shape is not set.
 
         Args:
-            suffix: Of the node's name, which is its operator if left out. The node that gives the ONNX node's output
-                gets the output's name in the end.
-            dtype: Of its output, that of the first input if left out; MXNet's attribute of this name for
-                those operators that have it.
+            op: MXNet's operator.
+            inputs: The node's inputs.
+            suffix: The node's name is the ONNX output's name, "_" and this suffix; the operator's name if left out.
+                `write` later renames the node that computes the ONNX output to that output's name.
+            dtype: Element type of the output; the first input's if left out. Operators in TAKES_DTYPE also get it as
+                their attribute `dtype`.
+            attrs: The node's attributes.
         """
         return self.emit_many(op, 1, *inputs, suffix=suffix, dtype=dtype, **attrs)[0]
 
     def emit_many(
         self, op: str, outputs: int, *inputs: Value, suffix: str = "", dtype: str | None = None, **attrs: object
     ) -> list[Value]:
-        """The same for an operator of several outputs."""
-        places = [self._place_of(value) for value in inputs]
+        """Add one MXNet node and return its outputs, `outputs` in number; other arguments as of `__call__`."""
+        entries = [self._entry_of(value) for value in inputs]
         name = self._context.graph.make_name(f"{self.output}_{suffix or op.strip('_').lower()}")
         if dtype is not None and op in TAKES_DTYPE:
             attrs["dtype"] = self.require_dtype(dtype)
         text = {key: _format(value) for key, value in attrs.items()}
-        node = self._context.graph.add(op, name, text, places, outputs)
+        node = self._context.graph.add(op, name, text, entries, outputs)
         kind = dtype or (inputs[0].dtype if inputs else "float32")
         return [Value(name, node=node, output=output, dtype=kind) for output in range(outputs)]
 
     def constant(self, suffix: str, array: Array) -> Value:
-        """A constant that the ONNX graph does not hold in this form."""
+        """A new constant, named after the ONNX output."""
         return constant_value(self._context.graph.make_name(f"{self.output}_{suffix}"), array)
 
     def cast(self, x: Value, dtype: str, suffix: str = "cast") -> Value:
-        """x as `dtype` if it is not; for bool, it must be 0 or 1 already."""
+        """x with element type `dtype`. No node is added if MXNet holds both types alike.
+
+        Args:
+            dtype: Element type of ONNX. For bool, the elements of x must be 0 or 1.
+        """
         if x.array is not None:
             return x if x.dtype == dtype else self.constant(suffix, x.array.astype(dtype))
         if MXNET_DTYPES.get(x.dtype) == self.require_dtype(dtype):
@@ -145,30 +171,39 @@ class Emitter(Translation):
         return replace(self("Cast", x, suffix=suffix, dtype=dtype), shape=x.shape)
 
     def reshape(self, x: Value, shape: Sequence[int], suffix: str = "reshaped") -> Value:
-        """MXNet's Reshape, with its special numbers (0, -1, -2, -3, -4)."""
+        """Add MXNet's Reshape.
+
+        Args:
+            shape: Sizes, or MXNet's special numbers: 0 copies an axis, -1 is inferred, -2 copies all remaining axes, -3
+                merges two axes, -4 splits one into the two sizes after it.
+        """
         return self("Reshape", x, suffix=suffix, shape=tuple(shape))
 
     def plane_of(self, x: Value) -> str:
-        """A name that tensors with channels last have in common if their planes are of one size."""
+        """A name that stands for the height and width of x: (N, H, W, C). Tensors of one name have equal ones."""
         return self._context.planes[x.name]
 
     def memoize(self, key: tuple[object, ...], make: Callable[[], Value]) -> Value:
-        """What `make` gives the first time that this key is asked for."""
+        """The result of `make()`, which is called only the first time that the symbol needs `key`."""
         if key not in self._context.shared:
             self._context.shared[key] = make()
         return self._context.shared[key]
 
     def assume_shape(self, value: Value) -> None:
-        """Note that the shape of a value is right only where MXNet does not refuse to compute it."""
+        """Note that `value.shape` is assumed, and that MXNet fails to compute the value if the assumption is wrong."""
         if value.node is not None:
-            self._context.checks.setdefault(self.where, []).append(value.node)
+            self._context.assumptions.setdefault(self.where, []).append(value.node)
 
     def axis_of(self, size: SymbolicDim) -> tuple[Value, int] | None:
-        """A tensor, and the axis of it that is of this size."""
+        """A tensor and the axis of it that has this free size; None if no tensor has one."""
         return self._context.axes.get(size)
 
     def multiple_of(self, size: SymbolicDim) -> tuple[SymbolicDim, int] | None:
-        """A size that some axis has and that is so many times as long."""
+        """Another free size that some axis has and that is a multiple of `size`, and how many times as large it is.
+
+        Args:
+            size: One product of named sizes, not a sum.
+        """
         ((symbols, factor),) = size.terms
         for other in self._context.axes:
             if len(other.terms) == 1 and other.terms[0][0] == symbols:
@@ -178,20 +213,20 @@ class Emitter(Translation):
         return None
 
     def require_shape(self, value: Value) -> tuple[Dim, ...]:
-        """The shape of an input, sizes free or not.
+        """The shape of an input; its sizes may be free.
 
         Raises:
-            UnsupportedOpError: its rank is not known.
+            UnsupportedOpError: the rank is unknown.
         """
         self.require_rank(value)
         assert value.shape is not None
         return value.shape
 
     def require_fixed_shape(self, value: Value) -> tuple[int, ...]:
-        """The shape of an input.
+        """The shape of an input, in plain numbers.
 
         Raises:
-            UnsupportedOpError: a size is free.
+            UnsupportedOpError: the rank is unknown, or a size is free.
         """
         shape = self.require_shape(value)
         fixed = tuple(size for size in shape if isinstance(size, int))
@@ -200,10 +235,10 @@ class Emitter(Translation):
         return fixed
 
     def require_fixed_size(self, value: Value, axis: int) -> int:
-        """The size of one axis of an input.
+        """The size of one axis of an input, as a plain number.
 
         Raises:
-            UnsupportedOpError: it is free.
+            UnsupportedOpError: the rank is unknown, or the size is free.
         """
         size = self.require_shape(value)[axis]
         if isinstance(size, SymbolicDim):
@@ -211,35 +246,68 @@ class Emitter(Translation):
         return size
 
     def require_fixed(self, size: Dim) -> int:
-        """A size that is to be told.
+        """`size` as a plain number, for an attribute of an MXNet node.
 
         Raises:
-            UnsupportedOpError: it is free.
+            UnsupportedOpError: the size is free.
         """
         if isinstance(size, SymbolicDim):
             raise self.refuse_sizes("size", [size])
         return size
 
     def require_ints(self, value: Value, role: str) -> list[int]:
-        """The numbers of a constant input, flat."""
+        """The elements of a constant input as a flat list.
+
+        Raises:
+            UnsupportedOpError: the input is computed in the graph.
+        """
         return [int(number) for number in self.require_array(value, role).flat]
 
     def require_sizes(self, value: Value, role: str) -> list[Dim]:
-        """The numbers of an input that is a constant or follows from shapes, flat.
+        """The elements of an input that is constant or follows from shapes, as a flat list.
 
         Raises:
-            UnsupportedOpError: it is computed in the graph.
+            UnsupportedOpError: the input is computed from elements of other tensors.
         """
         if value.array is None and value.sizes is not None:
             return list(value.sizes.flat)
         return list(self.require_ints(value, role))
 
     def refuse_sizes(self, role: str, sizes: Sequence[Dim]) -> UnsupportedOpError:
-        """The error for sizes that MXNet cannot be told while they are free."""
+        """The error for free sizes that an MXNet node would need as plain numbers."""
         return self.refuse(f"MXNet cannot be told its {role} ({_show(sizes)})", WITH_SIZE)
 
-    def _place_of(self, value: Value) -> tuple[int, int]:
-        """Index of the node that gives a value, and which of its outputs it is."""
+    def require_dtype(self, dtype: str) -> str:
+        """The MXNet element type that holds ONNX's `dtype`.
+
+        Raises:
+            UnsupportedOpError: there is none.
+        """
+        if dtype not in MXNET_DTYPES:
+            raise self.refuse(f"it makes {dtype}", COMPUTES_WITH)
+        return MXNET_DTYPES[dtype]
+
+    def require_tensor(self, value: Value) -> None:
+        """Check that an MXNet node can read a value.
+
+        Raises:
+            UnsupportedOpError: MXNet lacks its element type, it is empty, or it cannot be computed (`Value.refusal`).
+        """
+        if value.refusal is not None:
+            raise value.refusal
+        what = "tensor" if value.array is None else "constant"
+        if value.dtype not in MXNET_DTYPES:
+            raise self.refuse(f"its {what} '{value.name}' is {value.dtype}", COMPUTES_WITH)
+        if value.shape is not None and 0 in value.shape:
+            raise self.refuse(
+                f"the shape of its {what} '{value.name}' is ({_show(value.shape)})", "MXNet has no empty tensors"
+            )
+
+    def _entry_of(self, value: Value) -> tuple[int, int]:
+        """The value as a node's input: index of the node that computes it, and which of that node's outputs it is.
+
+        The first call for a constant adds a variable and puts the array into the params.
+        """
         self.require_tensor(value)
         if value.node is not None:
             return value.node, value.output
@@ -253,39 +321,13 @@ class Emitter(Translation):
             self._context.constants[value.name] = self._context.graph.variable(name)
         return self._context.constants[value.name], 0
 
-    def require_dtype(self, dtype: str) -> str:
-        """What an element type is in MXNet.
 
-        Raises:
-            UnsupportedOpError: MXNet does not have it.
-        """
-        if dtype not in MXNET_DTYPES:
-            raise self.refuse(f"it makes {dtype}", COMPUTES_WITH)
-        return MXNET_DTYPES[dtype]
-
-    def require_tensor(self, value: Value) -> None:
-        """Check that MXNet can hold a value.
-
-        Raises:
-            UnsupportedOpError: it is of another type, or empty, or refused itself.
-        """
-        if value.refusal is not None:
-            raise value.refusal
-        what = "tensor" if value.array is None else "constant"
-        if value.dtype not in MXNET_DTYPES:
-            raise self.refuse(f"its {what} '{value.name}' is {value.dtype}", COMPUTES_WITH)
-        if value.shape is not None and 0 in value.shape:
-            raise self.refuse(
-                f"the shape of its {what} '{value.name}' is ({_show(value.shape)})", "MXNet has no empty tensors"
-            )
-
-
-# Operators whose attribute "dtype" is the element type of what they give.
+# MXNet operators whose attribute "dtype" is the element type of their output.
 TAKES_DTYPE = {"Cast", "one_hot", "topk", "argsort", "_arange", "_zeros", "_ones", "_full"}
 
 
 def _format(value: object) -> str:
-    """A value as MXNet's parameter parser reads it."""
+    """An attribute as text for MXNet's parameter parser."""
     if isinstance(value, tuple | list):
         return f"({', '.join(_format_item(item) for item in value)}{',' if len(value) == 1 else ''})"
     return repr(value) if isinstance(value, float) else str(value)
@@ -299,6 +341,7 @@ def _show(sizes: Sequence[Dim]) -> str:
     return ", ".join(map(str, sizes))
 
 
+# Converters of ONNX's operators.
 OPS: Registry[Value] = Registry("MXNet")
-# Operators of ours, in graphs tuned for a CPU.
+# Converters of the internal operators (`rewrites.internal_ops`), which occur in graphs tuned for a CPU.
 INTERNAL_OPS: Registry[Value] = Registry("MXNet")

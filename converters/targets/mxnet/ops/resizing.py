@@ -1,4 +1,8 @@
-"""Resize and Upsample. Doubling and the like at any size; every other one by a constant matrix for each axis."""
+"""Resize and Upsample.
+
+In some modes MXNet's `repeat` can scale an axis by a whole number; the axis may then have a free size. Every other axis
+is resampled with a constant index vector or matrix, for which its size must be fixed.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +26,17 @@ NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 @OPS.op("Upsample", since=9)
 def upsample(emit: Emitter, x: Value, scales: Value, *, mode: str = "nearest") -> Value:
-    """x, each axis as many times as long."""
+    """x with axis i scaled by scales[i]."""
     factors = [float(scale) for scale in emit.require_array(scales, "scales").flat]
     return _resize(emit, x, factors, None, Sampling(mode, "asymmetric", "floor"))
 
 
 @OPS.op("Resize", since=10)
 def resize_asymmetric(emit: Emitter, x: Value, scales: Value, *, mode: str = "nearest") -> Value:
-    """x, each axis as many times as long."""
-    factors = [float(scale) for scale in emit.require_array(scales, "scales").flat]
-    if mode == "nearest" and min(factors) < 1:
+    """The same; an axis may also shrink."""
+    if mode == "nearest" and emit.require_array(scales, "scales").min() < 1:
         raise emit.refuse("opset 10 does not say how it rounds where it shrinks", "Convert it to opset 11 or later")
-    return _resize(emit, x, factors, None, Sampling(mode, "asymmetric", "floor"))
+    return upsample(emit, x, scales, mode=mode)
 
 
 @OPS.op("Resize", since=11)
@@ -51,16 +54,20 @@ def resize(
     exclude_outside: int = 0,
     extrapolation_value: float = 0.0,
 ) -> Value:
-    """x, resampled along each axis by a factor, or to a size."""
-    sampling = Sampling(
-        mode,
-        coordinate_transformation_mode,
-        nearest_mode,
-        cubic_coeff_a,
-        bool(exclude_outside),
-        extrapolation_value,
+    """x resampled along each axis, scaled by `scales` or to the size in `sizes`."""
+    return resize_some_axes(
+        emit,
+        x,
+        roi,
+        scales,
+        sizes,
+        mode=mode,
+        coordinate_transformation_mode=coordinate_transformation_mode,
+        nearest_mode=nearest_mode,
+        cubic_coeff_a=cubic_coeff_a,
+        exclude_outside=exclude_outside,
+        extrapolation_value=extrapolation_value,
     )
-    return _resize_axes(emit, x, roi, scales, sizes, None, sampling)
 
 
 @OPS.op("Resize", since=18)
@@ -81,7 +88,16 @@ def resize_some_axes(
     axes: Sequence[int] | None = None,
     keep_aspect_ratio_policy: str = "stretch",
 ) -> Value:
-    """The same, along `axes` only, to sizes of one aspect ratio, or with wider filters for smaller results."""
+    """The same, for `axes` only.
+
+    Args:
+        antialias: Whether to widen the filter of an axis that shrinks.
+        keep_aspect_ratio_policy: "stretch" uses `sizes` as they are. Else all axes get one scale, so that no size
+            exceeds its entry in `sizes` ("not_larger") or falls below it ("not_smaller").
+    """
+    shape = emit.require_shape(x)
+    rank = len(shape)
+    over = list(range(rank)) if axes is None else [axis % rank for axis in axes]
     sampling = Sampling(
         mode,
         coordinate_transformation_mode,
@@ -90,30 +106,9 @@ def resize_some_axes(
         bool(exclude_outside),
         extrapolation_value,
         bool(antialias),
-        keep_aspect_ratio_policy,
     )
-    return _resize_axes(emit, x, roi, scales, sizes, axes, sampling)
-
-
-def _resize_axes(
-    emit: Emitter,
-    x: Value,
-    roi: Value | None,
-    scales: Value | None,
-    sizes: Value | None,
-    axes: Sequence[int] | None,
-    sampling: Sampling,
-) -> Value:
-    shape = emit.require_shape(x)
-    rank = len(shape)
-    over = list(range(rank)) if axes is None else [axis % rank for axis in axes]
     if sampling.crops:
-        if roi is None:
-            raise emit.refuse("its roi is left out", "Check the model")
-        corners = [float(corner) for corner in emit.require_array(roi, "roi").flat]
-        starts, ends = corners[: len(over)], corners[len(over) :]
-        crop = {axis: (starts[i], ends[i]) for i, axis in enumerate(over)}
-        sampling = replace(sampling, crop=crop)
+        sampling = replace(sampling, crop=_read_crop(emit, roi, over))
     if scales is not None and (scales.array is None or scales.array.size):
         factors = [1.0] * rank
         for axis, scale in zip(over, emit.require_array(scales, "scales").flat, strict=True):
@@ -124,33 +119,46 @@ def _resize_axes(
     wanted: list[Dim] = list(shape)
     for axis, size in zip(over, emit.require_sizes(sizes, "sizes"), strict=True):
         wanted[axis] = size
-    if sampling.policy != "stretch":
-        fixed = emit.require_fixed_shape(x)
-        limits = [emit.require_fixed(wanted[axis]) for axis in over]
-        ratios = [limit / fixed[axis] for axis, limit in zip(over, limits, strict=True)]
-        ratio = min(ratios) if sampling.policy == "not_larger" else max(ratios)
-        factors = [ratio if axis in over else 1.0 for axis in range(rank)]
-        rounded = [int(np.floor(fixed[axis] * ratio + 0.5)) if axis in over else fixed[axis] for axis in range(rank)]
-        return _resize(emit, x, factors, rounded, sampling)
-    return _resize(emit, x, None, wanted, sampling)
+    if keep_aspect_ratio_policy == "stretch":
+        return _resize(emit, x, None, wanted, sampling)
+    fixed = emit.require_fixed_shape(x)
+    ratios = [emit.require_fixed(wanted[axis]) / fixed[axis] for axis in over]
+    ratio = min(ratios) if keep_aspect_ratio_policy == "not_larger" else max(ratios)
+    factors = [ratio if axis in over else 1.0 for axis in range(rank)]
+    rounded = [int(np.floor(fixed[axis] * ratio + 0.5)) if axis in over else fixed[axis] for axis in range(rank)]
+    return _resize(emit, x, factors, rounded, sampling)
 
 
-def _scaled(size: float, factor: float) -> int:
-    """In float32, in which the factor is given: 0.7 times 10 is 7."""
+def _read_crop(emit: Emitter, roi: Value | None, axes: Sequence[int]) -> dict[int, tuple[float, float]]:
+    """Start and end of the crop by axis, as fractions; `roi` lists the starts of all `axes`, then the ends."""
+    if roi is None:
+        raise emit.refuse("its roi is left out", "Check the model")
+    corners = [float(corner) for corner in emit.require_array(roi, "roi").flat]
+    return {axis: (corners[i], corners[len(axes) + i]) for i, axis in enumerate(axes)}
+
+
+def _scale_length(size: float, factor: float) -> int:
+    """floor(size * factor), computed in float32 as the factor is given: in float64, 10 * float32(0.7) is below 7."""
     return int(np.floor(np.float32(size) * np.float32(factor)))
 
 
 def _resize(
     emit: Emitter, x: Value, factors: Sequence[float] | None, sizes: Sequence[Dim] | None, sampling: Sampling
 ) -> Value:
-    """By factors, to sizes, or to sizes that follow from factors in a way of their own (`keep_aspect_ratio_policy`)."""
-    for what, given, known in (
+    """x resampled along each axis.
+
+    Args:
+        factors: Scale of each axis; None to derive them from `sizes`.
+        sizes: Output size of each axis; None to derive them from `factors`. Both are given where the sizes are rounded
+            in another way (`keep_aspect_ratio_policy`).
+    """
+    for what, value, allowed in (
         ("mode", sampling.mode, MODES),
         ("coordinate transformation", sampling.coordinates, COORDINATES),
         ("nearest mode", sampling.nearest_mode, NEAREST_MODES),
     ):
-        if given not in known:
-            raise emit.refuse(f"its {what} is '{given}'", f"Use one of {', '.join(known)}")
+        if value not in allowed:
+            raise emit.refuse(f"its {what} is '{value}'", f"Use one of {', '.join(allowed)}")
     shape = emit.require_shape(x)
     if sampling.crops and factors is not None and sizes is None:
         raise emit.refuse("ONNX and ONNX Runtime differ in what a factor times a crop is", "Export it with sizes")
@@ -172,6 +180,7 @@ def _resize(
 def _resize_axis(
     emit: Emitter, x: Value, axis: int, factor: float | None, target: Dim | None, sampling: Sampling
 ) -> Value:
+    """x resampled along one axis; factor and target as of `_resize`."""
     shape = emit.require_shape(x)
     size = shape[axis]
     times = _whole_factor(size, factor, target)
@@ -181,7 +190,7 @@ def _resize_axis(
     if isinstance(size, SymbolicDim) or isinstance(target, SymbolicDim):
         wanted = f"{factor} times" if target is None else f"{target} for"
         raise emit.refuse(f"it resamples axis {axis} by {sampling.mode} to {wanted} the free size {size}", WITH_SIZE)
-    length = _scaled(size, factor) if target is None and factor is not None else target
+    length = _scale_length(size, factor) if target is None and factor is not None else target
     assert length is not None
     if sampling.coordinates == "align_corners" and factor is not None and length not in (1, size * factor):
         met = f"of align_corners, {factor} times {size} is no whole number: onnx's tests and ONNX Runtime differ"
@@ -207,7 +216,7 @@ def _resize_axis(
 
 
 def _whole_factor(size: Dim, factor: float | None, target: Dim | None) -> int | None:
-    """How many times as long an axis gets, if it is a whole number."""
+    """How many times as long the axis gets; None if that is not a whole number, or unknown."""
     if target is None:
         return int(factor) if factor is not None and factor == int(factor) and factor >= 1 else None
     if isinstance(size, int):

@@ -1,4 +1,7 @@
-"""Where Resize reads: coordinates and weights of each output along one axis, by ONNX's definition."""
+"""Which input elements a Resize reads for each output along one axis, and their weights, as ONNX defines them.
+
+A coordinate is a position along the input axis: 0 is the first element, 0.5 the middle between the first two.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,26 @@ import numpy as np
 
 from converters.tensors import Array
 
-# The crop that takes all of an axis.
+# The crop that keeps all of an axis.
 WHOLE = (0.0, 1.0)
-# As near to the middle of two elements, a coordinate is in the middle: what ONNX Runtime 1.32 was seen to do.
-BETWEEN = 1e-6
+# A coordinate this close to the middle between two elements is rounded as the middle is, as ONNX Runtime 1.32 was seen
+# to do.
+MIDDLE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Resize's attributes.
+    """Attributes of a Resize, and its crop.
 
     Attributes:
-        mode: nearest, linear or cubic.
+        mode: "nearest", "linear" or "cubic".
         coordinates: coordinate_transformation_mode.
-        nearest_mode: How a coordinate is rounded.
-        cubic_coeff_a: Of the cubic filter.
-        exclude_outside: Whether weights outside the axis count as 0.
-        extrapolation_value: Outside the crop of tf_crop_and_resize.
-        antialias: Whether the filter is as much wider as the result is smaller.
-        policy: keep_aspect_ratio_policy.
-        crop: Start and end of each axis, as parts of it.
+        nearest_mode: How mode "nearest" rounds a coordinate.
+        cubic_coeff_a: Coefficient a of the cubic filter.
+        exclude_outside: Whether elements beyond the ends of the axis have weight 0, not those of the end element.
+        extrapolation_value: Value of outputs outside the crop.
+        antialias: Whether a filter that shrinks an axis is widened by the inverse of the scale.
+        crop: Start and end of the crop by axis, as fractions of the axis; axes left out are not cropped.
     """
 
     mode: str
@@ -39,33 +42,40 @@ class Sampling:
     exclude_outside: bool = False
     extrapolation_value: float = 0.0
     antialias: bool = False
-    policy: str = "stretch"
     crop: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def crops(self) -> bool:
-        """Whether it reads a part of the tensor."""
+        """Whether the Resize reads `crop`."""
         return self.coordinates == "tf_crop_and_resize"
 
     @property
     def repeats(self) -> bool:
-        """Whether a whole factor repeats each element as often."""
+        """Whether a scale that is a whole number n repeats each element n times."""
         if self.mode != "nearest":
             return False
         if self.coordinates == "asymmetric":
             return self.nearest_mode == "floor"
-        # A coordinate is at most half an element from its own, and half of one only where it is between two.
+        # The n coordinates of an element are less than 0.5 away from it, so that rounding leads to the element.
         return self.coordinates in ("half_pixel", "half_pixel_symmetric") and self.nearest_mode.startswith("round")
 
 
 def nearest_places(
     size: int, length: int, scale: float, sampling: Sampling, axis: int, dtype: type[np.floating[Any]] = np.float32
 ) -> Array:
-    """(length,) int64: which element each output is; in float32 as ONNX Runtime, where rounding may decide."""
+    """For mode "nearest", the index of the element that each output copies: (length,) int64.
+
+    Args:
+        size: Length of the input axis.
+        length: Length of the output axis.
+        scale: Output length per input length, as given or computed.
+        axis: Selects the crop.
+        dtype: Type of the coordinates; ONNX Runtime computes float32, whose rounding can decide which element it is.
+    """
     at = _coordinates(np.arange(length, dtype=dtype), size, length, scale, sampling, axis)
     if sampling.nearest_mode.startswith("round"):
         below = np.floor(at)
-        between = np.abs(at - below - 0.5) <= BETWEEN
+        between = np.abs(at - below - 0.5) <= MIDDLE_TOLERANCE
         places = below + np.where(between, sampling.nearest_mode == "round_prefer_ceil", at - below > 0.5)
     else:
         places = np.floor(at) if sampling.nearest_mode == "floor" else np.ceil(at)
@@ -74,7 +84,10 @@ def nearest_places(
 
 
 def make_matrix(size: int, length: int, scale: float, sampling: Sampling, axis: int) -> tuple[Array, Array]:
-    """(length, size) weights, and which outputs are outside the crop."""
+    """Weights (length, size) float64 of each element in each output, and a mask (length,) of outputs outside the crop.
+
+    Arguments as of `nearest_places`.
+    """
     at = _coordinates(np.arange(length, dtype=np.float64), size, length, scale, sampling, axis)
     outside = (at < 0) | (at > size - 1) if sampling.crops else np.zeros(length, bool)
     matrix = np.zeros((length, size))
@@ -83,9 +96,9 @@ def make_matrix(size: int, length: int, scale: float, sampling: Sampling, axis: 
         return matrix, outside
     stretch = min(scale, 1.0) if sampling.antialias else 1.0
     radius = (1 if sampling.mode == "linear" else 2) / stretch
-    for row, middle in enumerate(at):
-        places = np.arange(int(np.floor(middle - radius)) - 1, int(np.ceil(middle + radius)) + 2)
-        weights = _filter((places - middle) * stretch, sampling)
+    for row, center in enumerate(at):
+        places = np.arange(int(np.floor(center - radius)) - 1, int(np.ceil(center + radius)) + 2)
+        weights = _filter((places - center) * stretch, sampling)
         if sampling.exclude_outside:
             weights = np.where((places < 0) | (places >= size), 0, weights)
         if sampling.exclude_outside or sampling.antialias:
@@ -95,7 +108,11 @@ def make_matrix(size: int, length: int, scale: float, sampling: Sampling, axis: 
 
 
 def _coordinates(out: Array, size: int, length: int, scale: float, sampling: Sampling, axis: int) -> Array:
-    """(length,) of the type of `out`, the outputs' numbers: each one's place between the elements."""
+    """The coordinate of each output.
+
+    Args:
+        out: (length,) 0, 1, 2, ...; its type is that of the result.
+    """
     match sampling.coordinates:
         case "asymmetric":
             return out / scale
@@ -119,10 +136,11 @@ def _coordinates(out: Array, size: int, length: int, scale: float, sampling: Sam
 
 
 def _filter(distance: Array, sampling: Sampling) -> Array:
-    """Weight of an element at that distance."""
+    """Weights of elements at these distances from the coordinate, by the linear or cubic filter."""
     x = np.abs(distance)
     if sampling.mode == "linear":
         return np.maximum(1 - x, 0)
+    # Keys, "Cubic convolution interpolation for digital image processing", 1981.
     a = sampling.cubic_coeff_a
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = (((x - 5) * x + 8) * x - 4) * a

@@ -1,7 +1,11 @@
-"""Our internal operators: tiled convolutions as `take`, `dot` and `batch_dot`, for planes of any size.
+"""Converters of the internal operators (`rewrites.internal_ops`).
 
-As in `rewrites.tiled_conv`; MXNet has no Shape, so that ranges are made along tensors whose axes have the wanted
-lengths: a vector as long as the plane, and what a convolution of the same geometry makes of it.
+A tiled convolution becomes `take`, `dot` and `batch_dot`, as in `rewrites.tiled_conv`, for planes of any size. Here
+"plane" is the height and width of a tensor, and axes 1 and 2 are its rows and columns: tensors are (N, H, W, C).
+
+MXNet 1.9.1 gives no shape as numbers to compute with at free sizes. Instead, index vectors are counted along axes of
+tensors that have the wanted length: a vector as long as the plane's side, and the output of a convolution of the same
+geometry on that vector, which is as long as the output's side.
 """
 
 from __future__ import annotations
@@ -16,15 +20,14 @@ from converters.rewrites.internal_ops import BLOCKS, NORM, TILED, restore_convol
 from converters.rewrites.tiling import Convolution, Tiling, make_tiling, reads_zeros, transform_weights
 from converters.targets.mxnet.ops.normalization import ChannelsLastMeans, write_norm
 from converters.targets.mxnet.ops.registry import INTERNAL_OPS, Emitter, Value
-from converters.tensors import Array
 
-# A column and a row of a plane.
+# Shapes for Reshape: a column and a row, (1, 1, H, 1) and (1, 1, 1, W).
 SIDES = ((1, 1, -1, 1), (1, 1, 1, -1))
 
 
 @INTERNAL_OPS.op(NORM, since=1)
 def channels_last_norm(emit: Emitter, x: Value, scale: Value, b: Value, *, epsilon: float) -> Value:
-    """InstanceNormalization of x: (N, H, W, C)."""
+    """InstanceNormalization with channels last: x: (N, H, W, C), scale: (C,), b: (C,) -> (N, H, W, C)."""
     factors, offsets = emit.require_array(scale, "scale"), emit.require_array(b, "bias")
     return write_norm(emit, x, ChannelsLastMeans(emit, x), factors, offsets, epsilon)
 
@@ -33,14 +36,14 @@ def channels_last_norm(emit: Emitter, x: Value, scale: Value, b: Value, *, epsil
 def block_convolution(
     emit: Emitter, x: Value, w: Value, b: Value | None = None, *, padding: int, rows: int, columns: int
 ) -> Value:
-    """Convolution of stride 1 by blocks of rows x columns output pixels: (N, C, H, W) -> (N, K, H', W')."""
+    """A convolution of stride 1, in blocks of rows x columns output pixels: (N, C, H, W) -> (N, K, H', W')."""
     weight = emit.require_array(w, "weight")
     out, _, r, _ = weight.shape
     blocks = make_block_weight(weight, rows, columns)
     inputs = [emit.constant("weight", blocks)]
     if b is not None:
         inputs.append(emit.constant("bias", emit.require_array(b, "bias").repeat(rows * columns)))
-    # The zeros at the end make room for a last block that is not whole; what it has too much is cut off below.
+    # More zeros at the end make the last block whole. `slice_like` cuts its surplus pixels off.
     width = [0, 0, 0, 0, padding, padding + rows - 1, padding, padding + columns - 1]
     padded = emit("Pad", x, suffix="padded", mode="constant", pad_width=width)
     y = emit(
@@ -79,7 +82,7 @@ def tiled_convolution(
     transposed: int,
     output_padding: int,
 ) -> Value:
-    """A convolution in tiles: (N, H, W, C) -> (N, H', W', K)."""
+    """A convolution computed in tiles (`rewrites.tiling`): (N, H, W, C) -> (N, H', W', K)."""
     attributes = {"stride": stride, "dilation": dilation, "padding": padding, "reflect": reflect}
     attributes |= {"transposed": transposed, "output_padding": output_padding}
     bias = None if b is None else emit.require_array(b, "bias")
@@ -111,7 +114,10 @@ def tiled_convolution(
 
 
 class _Index:
-    """Where tiles read and where outputs are found; tensors of planes of one size share what depends on it alone."""
+    """Index tensors for the two `take`s of a tiled convolution.
+
+    Convolutions of equal geometry on planes of equal size share them.
+    """
 
     def __init__(self, emit: Emitter, x: Value, conv: Convolution, tiling: Tiling) -> None:
         self._emit = emit
@@ -121,14 +127,18 @@ class _Index:
         self._plane = emit.plane_of(x)
 
     def read(self) -> Value:
-        """Pixel numbers in the order (reads_h, reads_w, N, tiles_h, tiles_w, lanes_h, lanes_w), of all but reads flat.
+        """Index of every pixel that the tiles read: (reads_h reads_w, N, tiles_h tiles_w lanes_h lanes_w) int32.
 
-        One more than the pixel's number in (N, H, W), and 0 for a zero, if the convolution reads zeros.
+        The index counts pixels in (N, H, W). If the convolution pads with zeros, index 0 is a zero and pixels count
+        from 1.
         """
         return self._memoize("read", self._make_read)
 
     def write(self) -> Value:
-        """For every output (n, o_h, o_w), its number in the order (phases^2, outputs^2, N, tiles_h, tiles_w)."""
+        """Index of every output pixel among the tiles' outputs: (N, H', W') int32.
+
+        The tiles' outputs are ordered as (phases^2, outputs^2, N, tiles_h, tiles_w).
+        """
         return self._memoize("write", self._make_write)
 
     def _make_read(self) -> Value:
@@ -139,7 +149,7 @@ class _Index:
         if inside_h is not None and inside_w is not None:
             inside = self._outer("broadcast_mul", inside_h, inside_w)
             pixel = self._do("broadcast_mul", self._do("_plus_scalar", pixel, scalar=1), inside)
-        # (reads_h, tiles_h lanes_h, reads_w, tiles_w lanes_w), then each pair apart, then in order
+        # From (reads_h tiles_h lanes_h, reads_w tiles_w lanes_w): split all axes, then bring them into order.
         pixel = self._do("Reshape", pixel, shape=(-4, t.reads, -1, -4, t.reads, -1))
         pixel = self._do("Reshape", pixel, shape=(0, -4, -1, t.lanes, 0, -4, -1, t.lanes))
         pixel = self._do("transpose", pixel, axes=(0, 3, 1, 4, 2, 5))
@@ -147,7 +157,7 @@ class _Index:
         size = self._do("broadcast_mul", self._integer(self._length(1)), width)
         item = self._do("broadcast_mul", self._integer(self._range_of_batch()), size)
         item = self._do("Reshape", item, shape=(1, -1, 1))
-        if zeros:  # a zero's number is 0 in every item
+        if zeros:  # index 0 stays 0 in every item of the batch
             shifts = self._do("broadcast_mul", item, self._do("_greater_scalar", pixel, scalar=0))
             return self._do("broadcast_add", pixel, shifts)
         return self._do("broadcast_add", pixel, item)
@@ -159,22 +169,26 @@ class _Index:
         items = self._integer(self._do("_plus_scalar", self._last(self._range_of_batch()), scalar=1))
         all_tiles = self._do("broadcast_mul", tiles, items)
 
-        def place(axis: int, weights: tuple[int, int], row: Value | None) -> Value:
+        def index_along(axis: int, weights: tuple[int, int], tiles_per_row: Value | None) -> Value:
             slot, tile = self._split(axis, weights)
             tile = self._integer(tile)
-            if row is not None:
-                tile = self._do("broadcast_mul", tile, row)
+            if tiles_per_row is not None:
+                tile = self._do("broadcast_mul", tile, tiles_per_row)
             return self._do("broadcast_add", self._do("broadcast_mul", self._integer(slot), all_tiles), tile)
 
-        high = place(1, (t.phases * t.outputs**2, t.outputs), tiles_w)
-        wide = place(2, (t.outputs**2, 1), None)
+        high = index_along(1, (t.phases * t.outputs**2, t.outputs), tiles_w)
+        wide = index_along(2, (t.outputs**2, 1), None)
         plane = self._outer("broadcast_add", high, wide)
         item = self._do("broadcast_mul", self._integer(self._range_of_batch()), tiles)
         item = self._do("Reshape", item, shape=(-1, 1, 1))
         return self._do("broadcast_add", self._do("expand_dims", plane, axis=0), item)
 
     def _coordinates(self, axis: int) -> tuple[Value, Value | None]:
-        """(reads tiles lanes,) int32 along an axis, and 1 where it is inside the plane, if others are zero."""
+        """The coordinate along an axis of every pixel that the tiles read: (reads * tiles * lanes,) int32.
+
+        With zero padding also a tensor of the same shape that is 1 inside the plane and 0 in the padding. With
+        reflect padding the coordinates are those of the mirrored pixels.
+        """
         t = self._tiling
         tile = self._range(self._tile_vector(axis))
         if t.dilation > 1:
@@ -186,11 +200,11 @@ class _Index:
         reads, lanes = np.arange(t.reads)[:, None, None], np.arange(t.lanes)
         offsets = (t.start + t.increment * reads + lanes).astype(np.float32)
         first = self._do("Reshape", first, shape=(1, -1, 1))
-        at = self._do("broadcast_add", first, self._constant(offsets))
+        at = self._do("broadcast_add", first, self._emit.constant("offsets", offsets))
         at = self._do("Reshape", at, shape=(-1,))
         last = self._do("_minus_scalar", self._length(axis), scalar=1)
         if not reads_zeros(self._conv):
-            # Tiles that reach over the end may read past one mirror image; what they give there is never taken.
+            # Tiles beyond the end of the plane may read past one mirror image. No output pixel comes from there.
             mirrored = self._do("broadcast_sub", last, self._do("abs", at))
             at = self._do("broadcast_sub", last, self._do("abs", mirrored))
             return self._integer(self._do("_maximum_scalar", at, scalar=0)), None
@@ -202,7 +216,10 @@ class _Index:
         return self._integer(at), self._integer(inside)
 
     def _split(self, axis: int, weights: tuple[int, int]) -> tuple[Value, Value]:
-        """Of every output along an axis: weights[0] * phase + weights[1] * place in the tile, and its tile."""
+        """For every output pixel along an axis: its slot in the tile, and the number of its tile.
+
+        The slot is weights[0] * phase + weights[1] * place, where place counts the tile's outputs.
+        """
         t = self._tiling
         number, phase = self._divmod(self._range(self._output_vector(axis)), t.phases)
         number, residue = self._divmod(number, t.dilation)
@@ -216,13 +233,14 @@ class _Index:
         return slot, tile
 
     def _divmod(self, value: Value, divisor: int) -> tuple[Value, Value | None]:
+        """Quotient and remainder; no remainder for divisor 1."""
         if divisor == 1:
             return value, None
         quotient = self._do("floor", self._do("_div_scalar", value, scalar=divisor))
         return quotient, self._do("elemwise_sub", value, self._do("_mul_scalar", quotient, scalar=divisor))
 
     def _plane_vector(self, axis: int) -> Value:
-        """(1, 1, length, 1)."""
+        """A vector as long as the plane along an axis: (1, 1, length, 1)."""
 
         def make() -> Value:
             return self._do("Reshape", self._do("_contrib_arange_like", self._x, axis=axis), shape=(1, 1, -1, 1))
@@ -230,7 +248,10 @@ class _Index:
         return self._emit.memoize(("plane vector", self._plane, axis), make)
 
     def _output_vector(self, axis: int) -> Value:
-        """(1, 1, output length, 1): what a convolution of the same geometry makes of the plane's vector."""
+        """A vector as long as the output along an axis: (1, 1, output length, 1).
+
+        It is the output of a convolution of the same geometry on the plane's vector.
+        """
         c = self._conv
         if c.stride == 1 and not c.transposed and c.dilation * (c.kernel - 1) == 2 * c.padding:
             return self._plane_vector(axis)
@@ -250,7 +271,10 @@ class _Index:
         return self._memoize(f"output vector {axis}", make)
 
     def _tile_vector(self, axis: int) -> Value:
-        """(1, 1, tiles, 1): every so manieth of the outputs, each as often as there are dilation classes."""
+        """A vector as long as there are tiles along an axis: (1, 1, tiles, 1).
+
+        `dilation` tiles cover `phases * dilation * outputs` output pixels.
+        """
 
         def make() -> Value:
             t = self._tiling
@@ -267,6 +291,7 @@ class _Index:
         return self._memoize(f"tile vector {axis}", make)
 
     def _range(self, vector: Value) -> Value:
+        """0, 1, 2, ... along axis 2 of the vector."""
         return self._do("_contrib_arange_like", vector, axis=2)
 
     def _range_of_batch(self) -> Value:
@@ -274,6 +299,7 @@ class _Index:
         return self._emit.memoize(("batch",), lambda: self._do("_contrib_arange_like", self._x, axis=0))
 
     def _count(self, vector: Value) -> Value:
+        """(1,), the length of axis 2 of the vector."""
         return self._do("_plus_scalar", self._last(self._range(vector)), scalar=1)
 
     def _length(self, axis: int) -> Value:
@@ -284,19 +310,18 @@ class _Index:
         return self._do("slice_axis", vector, axis=0, begin=-1, end="None")
 
     def _integer(self, value: Value) -> Value:
-        """int32: products of sizes pass 2^24, up to which float32 is exact."""
+        """The value as int32: products of sizes can exceed 2^24, beyond which float32 skips integers."""
         return self._do("Cast", value, dtype="int32")
 
     def _outer(self, op: str, high: Value, wide: Value) -> Value:
+        """`op` on every pair of elements: (H,), (W,) -> (H, W)."""
         return self._do(op, self._do("Reshape", high, shape=(-1, 1)), self._do("Reshape", wide, shape=(1, -1)))
-
-    def _constant(self, array: Array) -> Value:
-        return self._emit.constant("offsets", array)
 
     def _do(self, op: str, *inputs: Value, **attributes: Any) -> Value:
         return self._emit(op, *inputs, suffix="index", **attributes)
 
     def _memoize(self, what: str, make: Callable[[], Value]) -> Value:
+        """`Emitter.memoize` with a key for this plane size and geometry."""
         t, c = self._tiling, self._conv
         geometry = (c.kernel, c.stride, c.dilation, c.padding, c.reflect, c.transposed, c.output_padding, t.outputs)
         return self._emit.memoize((what, self._plane, geometry), make)
@@ -313,7 +338,11 @@ def _convolve_ones(
     dilation: int = 1,
     output_padding: int | None = None,
 ) -> Value:
-    """x: (N, 1, H, W) convolved by ones, transposed if `output_padding` is given: only its shape is of interest."""
+    """x: (N, 1, H, W) convolved with ones, to get a tensor of the output's height and width.
+
+    Args:
+        output_padding: Of a transposed convolution; None for a plain one.
+    """
     flat = [1 if size > 1 else 0 for size in kernel]
     attributes: dict[str, Any] = {
         "kernel": kernel,

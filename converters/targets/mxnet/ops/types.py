@@ -1,4 +1,4 @@
-"""Operators that change the element type, or nothing at all."""
+"""Operators that change only the element type, or nothing: Cast, Identity, Dropout."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from converters.targets.mxnet.ops.registry import OPS, Emitter, Value
 
 @OPS.op("Cast", since=6)
 def cast(emit: Emitter, x: Value, *, to: int, saturate: int = 1, round_mode: str = "up") -> Value:
-    """x in another type; `saturate` and `round_mode` are for 8-bit floats only."""
+    """x with element type `to`. `saturate` and `round_mode` concern 8-bit floats only, which are refused."""
     return _cast(emit, x, name_dtype(to))
 
 
 @OPS.op("CastLike", since=15)
 def cast_like(emit: Emitter, x: Value, target: Value, *, saturate: int = 1, round_mode: str = "up") -> Value:
-    """x in the type of `target`."""
+    """x with the element type of `target`; other attributes as of Cast."""
     return _cast(emit, x, target.dtype)
 
 
@@ -27,7 +27,7 @@ def identity(emit: Emitter, x: Value) -> Value:
 
 @OPS.op("Dropout", since=7)
 def dropout(emit: Emitter, data: Value, *, ratio: float = 0.5) -> list[Value]:
-    """Data as it is, and a mask of ones."""
+    """Inference: `data` unchanged, and a mask of ones."""
     return _keep_all(emit, data)
 
 
@@ -35,7 +35,7 @@ def dropout(emit: Emitter, data: Value, *, ratio: float = 0.5) -> list[Value]:
 def dropout_or_training(
     emit: Emitter, data: Value, ratio: Value | None = None, training_mode: Value | None = None, *, seed: int = 0
 ) -> list[Value]:
-    """Data as it is, and a mask of ones, outside training."""
+    """Inference: `data` unchanged, and a mask of ones. Training mode is refused."""
     if training_mode is not None and bool(emit.require_array(training_mode, "training_mode").any()):
         drops = ratio is None or bool(emit.require_array(ratio, "ratio").any())
         if drops:
