@@ -5,6 +5,7 @@ Heavy packages are imported inside the commands, so that `ganport --help` answer
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 from collections.abc import Callable
@@ -146,7 +147,7 @@ def convert(
     from converters.convert import Settings
     from converters.convert import convert as convert_all
     from converters.freed_memory import keep_freed_memory
-    from converters.targets.tensorrt.build import Profile
+    from converters.targets.profile import Profile
     from converters.terminal.tables import print_conversions
 
     sources = sources or reference.registry.shipped_checkpoints()
@@ -171,7 +172,9 @@ def convert(
 
 
 def _describe(conversion: Conversion) -> dict[str, Any]:
-    manifest = conversion.bundle.manifest
+    import msgspec
+
+    manifest = msgspec.to_builtins(conversion.bundle.manifest)
     keys = ("name", "architecture", "hyperparameters", "artifacts", "not_verified")
     return {"folder": str(conversion.bundle.folder), **{key: manifest[key] for key in keys}}
 
@@ -187,14 +190,12 @@ def verify(bundle: Path, as_json: bool) -> None:
         report_progress(f"verifying {bundle}")
         replays = verify_bundle(bundle)
     if as_json:
-        rows = [{"target": r.target, "max_abs": r.metrics and r.metrics.max_abs, "skipped": r.skipped} for r in replays]
+        rows = [dataclasses.asdict(replay) for replay in replays]
         click.echo(json.dumps({"bundle": str(bundle), "hashes": "verified", "replays": rows}, indent=2))
         return
     click.echo("hashes verified")
     for replay in replays:
-        said = replay.skipped or (
-            replay.metrics and f"golden case reproduced, max abs error {replay.metrics.max_abs:.1e}"
-        )
+        said = replay.skipped or f"golden case reproduced, max abs error {replay.max_abs:.1e}"
         click.echo(f"{replay.target}: {said}")
 
 
@@ -361,17 +362,18 @@ def bench(sources: tuple[Path, ...], size: Size, batch: int, threads: int, runs:
     from converters.terminal.tables import print_measurements
 
     with show_progress() as report_progress:
-        groups, skipped = read_sources(sources, size, batch)
-        measurements = [row for group in groups for row in measure_group(group, threads, runs, report_progress)]
+        results = [measure_group(group, threads, runs, report_progress) for group in read_sources(sources, size, batch)]
+    measurements = [row for measured, _ in results for row in measured]
+    skipped = [row for _, left_out in results for row in left_out]
     if as_json:
         run = {"size": list(size), "batch": batch, "runs": runs, "environment": read_environment(threads)}
-        not_run = [{"file": file, "target": target, "why": why} for (file, target), why in skipped.items()]
+        not_run = [{"file": row.contestant.file, "target": row.contestant.target, "why": row.why} for row in skipped]
         rows = [row.to_json() for row in measurements]
         click.echo(json.dumps({**run, "measurements": rows, "not_run": not_run}, indent=2))
         return
     print_measurements(measurements)
-    for (file, target), why in skipped.items():
-        click.echo(f"{file}, {target}: not run ({why})")
+    for row in skipped:
+        click.echo(f"{row.contestant.file}, {row.contestant.target}: not run ({row.why})")
 
 
 @main.command()

@@ -33,8 +33,8 @@ def main(bundle: Path) -> None:
     with Image.open(PHOTOS / "coffee.png") as image:
         photo = np.array(image.convert("RGB"))
     opened = read_bundle(bundle)
-    if [spec.name for spec in opened.inputs] == ["image"]:
-        name, panels = f"{opened.manifest['architecture']}_strip", [photo, redrawn(opened, photo)]
+    if [spec.name for spec in opened.signature.inputs] == ["image"]:
+        name, panels = f"{opened.manifest.architecture}_strip", [photo, redrawn(opened, photo)]
     else:
         name, panels = "picture_strip", inpainted(opened, photo)
     gap = np.full((photo.shape[0], GAP, 3), 255, np.uint8)

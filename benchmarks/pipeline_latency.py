@@ -24,11 +24,11 @@ from skimage.feature import canny
 import reference.registry
 from cli import read_size
 from converters.bench.measure import read_environment
-from converters.convert import Settings, convert, order_stages
+from converters.convert import Settings, convert
 from converters.parity.inputs import make_input
 from converters.runners import OnnxRunner
 from reference.checkpoint import read_checkpoint
-from reference.registry import identify
+from reference.registry import identify_model
 
 RESULTS = Path(__file__).parent / "results" / "pipeline_latency.json"
 THREADS = 2
@@ -40,8 +40,8 @@ PAUSE_S = 0.1
 def open_torch_eager(checkpoints: list[Path]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """What upstream's inference does: Canny outside the nets, two nets, compositing."""
     read = [read_checkpoint(path) for path in checkpoints]
-    _, stages = order_stages([(identify(checkpoint), checkpoint) for checkpoint in read])
-    edge_net, inpaint_net = (architecture.build(checkpoint, raw=True).module for architecture, checkpoint in stages)
+    stages = identify_model(read).checkpoints
+    edge_net, inpaint_net = (identify_model([stage]).build(raw=True).module for stage in stages)
 
     def run(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
         hole = mask > 0
@@ -91,14 +91,14 @@ def main(checkpoints: tuple[Path, ...], runs: int, size: tuple[int, int]) -> Non
     ours, theirs = results.values()
     record = {
         "environment": read_environment(THREADS),
-        "hyperparameters": conversion.bundle.manifest["hyperparameters"],
+        "hyperparameters": conversion.bundle.manifest.hyperparameters,
         "size": list(size),
         "latencies_ms": latencies_ms,
         "median_ms": medians,
         "ratio": medians["one ONNX file"] / medians["scikit-image and torch eager"],
         "largest_difference_in_levels": int(np.abs(ours.astype(int) - theirs).max()),
     }
-    width = conversion.bundle.manifest["hyperparameters"]["edge_base_channels"]
+    width = conversion.bundle.manifest.hyperparameters["edge_base_channels"]
     key = f"{width} base channels, {size[0]}x{size[1]}"
     records = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     RESULTS.parent.mkdir(exist_ok=True)

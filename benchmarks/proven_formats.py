@@ -13,7 +13,8 @@ from pathlib import Path
 from converters.bench.measure import read_environment
 from converters.convert import Conversion, Settings, convert
 from converters.targets.proven import Support, format_support, write_support
-from converters.targets.registry import TARGETS, Artifact
+from converters.targets.registry import TARGETS
+from converters.targets.target import Artifact
 from parity_tests.support.architecture_cases import CASES
 
 README = Path(__file__).parent.parent / "README.md"
@@ -29,19 +30,19 @@ def measure_support(architecture: str, checkpoint: Path, folder: Path) -> list[S
 
 
 def _read_support(architecture: str, target: str, conversion: Conversion) -> Support:
-    artifact = next((artifact for artifact in conversion.artifacts if artifact.target == target), None)
+    artifact = next((artifact for artifact in conversion.bundle.manifest.artifacts if artifact.target == target), None)
     if artifact is None:
-        return Support(architecture, target, "", conversion.unverified[target], None)
+        return Support(architecture, target, "", conversion.bundle.manifest.not_verified[target], None)
     report = next((report for report in conversion.reports if report.rung == target), None)
     if report is None:
-        return Support(architecture, target, artifact.precision, conversion.unverified[target], None)
+        return Support(architecture, target, artifact.precision, conversion.bundle.manifest.not_verified[target], None)
     runtime, number = (RUNTIMES[target], version(RUNTIMES[target])) if target in RUNTIMES else _builder(artifact)
     return Support(
         architecture,
         target,
         artifact.precision,
         f"against PyTorch, run in {runtime} {number}",
-        report.summary()["max_abs"],
+        report.summarize().max_abs,
     )
 
 

@@ -3,55 +3,58 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.bundle.folder import Bundle, read_bundle, require_writable, write_bundle, write_golden
-from converters.bundle.readme import Record, SourceFile, write_manifest
-from converters.errors import BundleError, ConversionError, MissingPackageError, ParityError, UnrunnableError
-from converters.parity.compare import ParityReport, require_passed
-from converters.parity.expected import Model
+from converters.bundle.open_artifact import NotRun, run_artifact
+from converters.bundle.record import SourceFile, make_manifest, write_record
+from converters.errors import BundleError, ConversionError, MissingPackageError, ParityError
+from converters.parity.compare import ParityReport, Verdict, require_passed
 from converters.parity.report import clear_failed, write_parity
 from converters.rewrites.tune_cpu import tune_for_cpu
 from converters.runners import Runner
 from converters.sources.onnx_file import SUFFIX as ONNX_SUFFIX
 from converters.sources.onnx_file import OnnxFile, read_onnx
-from converters.sources.onnx_source import (
-    ONNX_ARCHITECTURE,
-    OnnxSource,
-    Prove,
-    Standard,
-    TorchSource,
-    open_torch,
-    open_waist,
-)
-from converters.targets.registry import TARGETS, Artifact, Source, Target, with_companions
-from converters.targets.tensorrt.build import DEFAULT_PROFILE, Profile
+from converters.sources.onnx_source import ONNX_ARCHITECTURE, OnnxSource
+from converters.sources.source import Prove, Source, Waist, open_accurate
+from converters.sources.torch_source import open_torch
+from converters.targets.profile import DEFAULT_PROFILE, Profile
+from converters.targets.registry import TARGETS, with_companions
+from converters.targets.target import Artifact, TargetInput
+from converters.tensors import Signature
 from reference.checkpoint import Checkpoint, read_checkpoint
-from reference.model import Architecture, Pipeline, ReferenceModel
-from reference.registry import identify, identify_pipeline
+from reference.registry import IdentifiedModel, identify_model
 
-Progress = Callable[[str], None]
-Stage = tuple[Architecture, Checkpoint]
+ReportProgress = Callable[[str], None]
 ONNX_LICENSE_NOTE = "The source file's licence covers these files too; ganport does not know it."
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What one conversion showed: the bundle, what was proven of each target, and what was not."""
+    """What one conversion made, and a report on every rung of its ladder."""
 
     bundle: Bundle
-    artifacts: tuple[Artifact, ...]
     reports: tuple[ParityReport, ...]
-    unverified: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The user's wishes, the same for every source of a run; targets bring with them those beside them.
+    """The user's wishes, the same for every source of a run.
 
-    `skip_refused` leaves out a target that cannot express the net, and says why, unless none is left.
+    Attributes:
+        targets: Names in TARGETS; their companions are written too.
+        out: The folder that gets the bundles.
+        name: The bundle's name, instead of its architecture's or its ONNX file's.
+        raw: Whether to convert the bare generator, without masking and compositing.
+        size: (H, W) for static shapes, None for free ones.
+        overwrite: Whether to replace a bundle that is there.
+        pipeline: Whether all checkpoints together make one bundle.
+        tune: Whether to rewrite the graph for a CPU.
+        profile: The sizes that a TensorRT engine takes.
+        inputs: An .npz file of arrays to judge an ONNX file on.
+        skip_refused: Whether to leave out a target that cannot express the net, unless none is left.
     """
 
     targets: tuple[str, ...]
@@ -69,16 +72,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Job:
-    """One bundle to make: of what, and how the standard that its files are held to is opened."""
+    """One bundle to make: where, and from what; `open` builds the source, which may take much memory."""
 
+    folder: Path
     architecture: str
     license_note: str
-    sources: tuple[SourceFile, ...]
-    open: Callable[[], Standard]
-    folder: Path
+    files: tuple[SourceFile, ...]
+    open: Callable[[], Source]
 
 
-def convert(sources: Sequence[Path], settings: Settings, progress: Progress) -> Iterator[Conversion]:
+def convert(sources: Sequence[Path], settings: Settings, report_progress: ReportProgress) -> Iterator[Conversion]:
     """Convert each checkpoint or ONNX file to a bundle, or all checkpoints to a pipeline's.
 
     Every source is read and identified, and every target's builder looked for, before anything is written.
@@ -91,21 +94,12 @@ def convert(sources: Sequence[Path], settings: Settings, progress: Progress) -> 
         BundleError: a bundle cannot be written where it should go.
         ParityError: the numbers differ; the report is left beside the place of the bundle.
     """
-    for target in (TARGETS[name] for name in settings.targets):
-        if settings.pipeline and target.no_pipeline is not None:
-            raise ConversionError(
-                f"--pipeline --to {target.name}", target.no_pipeline, "Convert the two nets: leave out --pipeline"
-            )
-    settings = replace(settings, targets=with_companions(settings.targets))
-    for target in (TARGETS[name] for name in settings.targets):
-        missing = target.missing_builder()
-        if missing is not None:
-            raise MissingPackageError(f"--to {target.name}", missing, f"It needs {target.needs}")
+    settings = replace(settings, targets=_require_targets(settings))
     read = []
     for path in sources:
-        progress(f"reading {path.name}")
+        report_progress(f"reading {path.name}")
         read.append(_read(path, settings))
-    jobs = [_plan_pipeline(read, settings)] if settings.pipeline else [_plan(source, settings) for source in read]
+    jobs = _plan(read, settings)
     folders = [job.folder for job in jobs]
     for folder in folders:
         if folders.count(folder) > 1:
@@ -114,151 +108,190 @@ def convert(sources: Sequence[Path], settings: Settings, progress: Progress) -> 
             )
         require_writable(folder, settings.overwrite)
     for job in jobs:
-        yield _convert_one(job, settings, progress)
+        yield _Conversion(job, settings, report_progress).run()
 
 
-def _read(path: Path, settings: Settings) -> Stage | OnnxFile:
-    """
+def _require_targets(settings: Settings) -> tuple[str, ...]:
+    """The targets to write, companions included; each can be written on this machine."""
+    for target in (TARGETS[name] for name in settings.targets):
+        if settings.pipeline and target.no_pipeline is not None:
+            raise ConversionError(
+                f"--pipeline --to {target.name}", target.no_pipeline, "Convert the two nets: leave out --pipeline"
+            )
+    names = with_companions(settings.targets)
+    for target in (TARGETS[name] for name in names):
+        missing = target.missing_builder()
+        if missing is not None:
+            raise MissingPackageError(f"--to {target.name}", missing, f"It needs {target.needs}")
+    return names
+
+
+def _read(path: Path, settings: Settings) -> Checkpoint | IdentifiedModel | OnnxFile:
+    """A source's file; a checkpoint on its own is identified at once.
+
     Raises:
         ConversionError: what was asked for needs a checkpoint.
     """
     if path.suffix != ONNX_SUFFIX:
         checkpoint = read_checkpoint(path)
-        return identify(checkpoint), checkpoint
+        return checkpoint if settings.pipeline else identify_model([checkpoint])
     for option, given in (("--pipeline", settings.pipeline), ("--raw", settings.raw)):
         if given:
             raise ConversionError(path, f"{option} is for checkpoints, and this is an ONNX file", f"Leave out {option}")
     return read_onnx(path)
 
 
-def _plan(source: Stage | OnnxFile, settings: Settings) -> _Job:
-    if isinstance(source, OnnxFile):
-        standard = OnnxSource(source, settings.size, settings.inputs)
-        folder = settings.out / (settings.name or source.name)
-        return _Job(ONNX_ARCHITECTURE, ONNX_LICENSE_NOTE, (source,), lambda: standard, folder)
-    architecture, checkpoint = source
+def _plan(read: Sequence[Checkpoint | IdentifiedModel | OnnxFile], settings: Settings) -> list[_Job]:
+    if settings.pipeline:
+        checkpoints = [source for source in read if isinstance(source, Checkpoint)]
+        return [_plan_model(identify_model(checkpoints, as_pipeline=True), settings)]
+    return [
+        _plan_onnx(source, settings) if isinstance(source, OnnxFile) else _plan_model(source, settings)
+        for source in read
+        if not isinstance(source, Checkpoint)
+    ]
+
+
+def _plan_onnx(file: OnnxFile, settings: Settings) -> _Job:
+    source = OnnxSource(file, settings.size, settings.inputs)
+    folder = settings.out / (settings.name or file.name)
+    return _Job(folder, ONNX_ARCHITECTURE, ONNX_LICENSE_NOTE, (file,), lambda: source)
+
+
+def _plan_model(model: IdentifiedModel, settings: Settings) -> _Job:
     return _Job(
-        architecture.name,
-        architecture.license_note,
-        (checkpoint,),
-        lambda: open_torch(architecture.build(checkpoint, raw=settings.raw), settings.size),
-        settings.out / (settings.name or architecture.name),
+        settings.out / (settings.name or model.name),
+        model.name,
+        model.license_note,
+        model.checkpoints,
+        lambda: open_torch(model.build(settings.raw), settings.size),
     )
 
 
-def _plan_pipeline(read: Sequence[Stage | OnnxFile], settings: Settings) -> _Job:
-    pipeline, stages = order_stages([stage for stage in read if not isinstance(stage, OnnxFile)])
-    return _Job(
-        pipeline.name,
-        pipeline.license_note,
-        tuple(checkpoint for _, checkpoint in stages),
-        lambda: TorchSource(build_stages(pipeline, stages)),
-        settings.out / (settings.name or pipeline.name),
-    )
+@dataclass(frozen=True)
+class _PartialBundle:
+    """A bundle's folder while it is being filled."""
+
+    folder: Path
+    signature: Signature
 
 
-def _convert_one(job: _Job, settings: Settings, progress: Progress) -> Conversion:
-    folder = job.folder
+class _Conversion:
+    """One job on its way: what was proven so far, and what was not."""
 
-    def report_progress(step: str) -> None:
-        progress(f"{folder.name}: {step}")
+    def __init__(self, job: _Job, settings: Settings, report_progress: ReportProgress) -> None:
+        self._job = job
+        self._settings = settings
+        self._progress = report_progress
+        self._reports: list[ParityReport] = []
+        self._unverified: dict[str, str] = {}
 
-    report_progress("running what its files are held to")
-    standard = job.open()
-    model, expected = standard.model, standard.expect()
-    reports: list[ParityReport] = []
+    def run(self) -> Conversion:
+        """Make the bundle.
 
-    def prove(rung: str, gate: str, runner: Runner) -> None:
-        for report in expected.compare(rung, gate, runner):
-            reports.append(report)
-            require_passed(report, folder.name, standard.remedy)
+        Raises:
+            ParityError: see convert.
+        """
+        folder = self._job.folder
+        self._report_progress("running what its files are held to")
+        source = self._job.open()
+        expected = source.run_inputs()
 
-    failed = folder.parent / f"{folder.name}.failed"
-    clear_failed(failed)
-    try:
-        with write_bundle(folder) as partial:
-            waist = standard.build_waist(prove, report_progress)
+        def prove(rung: str, gate: str, runner: Runner) -> None:
+            for report in expected.compare(rung, gate, runner):
+                self._reports.append(report)
+                require_passed(report, folder.name, source.remedy)
 
-            tuned = None
-            for tuned in tune_for_cpu(waist.graph) if settings.tune else ():
-                report_progress(f"rewriting for a CPU: {tuned.rung}")
-                prove(tuned.rung, tuned.gate, open_waist(tuned.graph, model))
+        failed = folder.parent / f"{folder.name}.failed"
+        clear_failed(failed)
+        try:
+            with write_bundle(folder) as partial:
+                waist = source.build_waist(prove, self._report_progress)
+                artifacts = self._write_artifacts(source, waist, partial, prove)
 
-            hashes = " ".join(source.sha256 for source in job.sources)
-            facts = {"architecture": job.architecture, "source_sha256": hashes}
-            profile = settings.profile.fit(model.inputs)
-            source = Source(folder.name, waist.graph, model.inputs, model.outputs, facts, profile, waist.pieces, tuned)
-            artifacts, unverified, refusal = [], {}, None
-            for target in (TARGETS[name] for name in settings.targets):
-                report_progress(f"writing {target.name}")
-                try:
-                    artifact = target.write(source, partial)
-                except ConversionError as error:
-                    if not settings.skip_refused:
-                        where = f"{folder.name}, --to {target.name}, {error.where}"
-                        remedy = f"{error.remedy}, or leave {target.name} out of --to"
-                        raise type(error)(where, error.met, remedy) from error
-                    refusal = error
-                    unverified[target.name] = f"refused: {error.where}: {error.met}"
-                    continue
-                artifacts.append(artifact)
-                report_progress(f"proving {target.name}")
-                reason = _prove_artifact(target, artifact, partial, model, prove)
-                if reason is not None:
-                    unverified[target.name] = reason
+                self._report_progress("packing")
+                doubtful = {
+                    tensor.case
+                    for report in self._reports
+                    for tensor in report.tensors
+                    if tensor.verdict is Verdict.PASSED_BY_EXCESS
+                }
+                golden = source.run_golden(doubtful)
+                write_golden(partial, golden.feeds[0], golden.float32[0])
+                write_parity(partial, self._reports, expected.inputs, self._unverified)
+                manifest = make_manifest(
+                    folder.name,
+                    self._job.files,
+                    self._job.architecture,
+                    self._job.license_note,
+                    source.model,
+                    artifacts,
+                    self._unverified,
+                    raw=self._settings.raw,
+                    size=self._settings.size,
+                )
+                write_record(partial, manifest, self._reports)
+        except ParityError:
+            with contextlib.suppress(OSError):  # the miss is what the user must hear of
+                failed.mkdir(parents=True, exist_ok=True)
+                write_parity(failed, self._reports, expected.inputs, {})
+            raise
+        return Conversion(read_bundle(folder), tuple(self._reports))
 
-            if refusal is not None and not artifacts:
-                raise refusal
+    def _report_progress(self, step: str) -> None:
+        self._progress(f"{self._job.folder.name}: {step}")
 
-            report_progress("packing")
-            doubtful = {tensor.case for report in reports for tensor in report.tensors if tensor.by_excess}
-            golden = standard.expect_golden(doubtful)
-            write_golden(partial, golden.feeds[0], golden.float32[0])
-            write_parity(partial, reports, expected.inputs, unverified)
-            record = Record(
-                folder.name,
-                job.sources,
-                job.architecture,
-                job.license_note,
-                model,
-                settings.raw,
-                settings.size,
-                artifacts,
-                reports,
-                unverified,
-            )
-            write_manifest(partial, record)
-    except ParityError:
-        with contextlib.suppress(OSError):  # the miss is what the user must hear of
-            failed.mkdir(parents=True, exist_ok=True)
-            write_parity(failed, reports, expected.inputs, {})
-        raise
-    return Conversion(read_bundle(folder), tuple(artifacts), tuple(reports), unverified)
+    def _write_artifacts(self, source: Source, waist: Waist, folder: Path, prove: Prove) -> list[Artifact]:
+        """Write and prove every target's files.
 
+        Raises:
+            ConversionError: a target cannot express the net; with `skip_refused`, only if none can.
+        """
+        target_input = self._make_input(source, waist, prove)
+        bundle = _PartialBundle(folder, target_input.signature)
+        artifacts: list[Artifact] = []
+        refusal = None
+        for target in (TARGETS[name] for name in self._settings.targets):
+            self._report_progress(f"writing {target.name}")
+            try:
+                artifact = target.write(target_input, folder)
+            except ConversionError as error:
+                if not self._settings.skip_refused:
+                    where = f"{self._job.folder.name}, --to {target.name}, {error.where}"
+                    remedy = f"{error.remedy}, or leave {target.name} out of --to"
+                    raise type(error)(where, error.met, remedy) from error
+                refusal = error
+                self._unverified[target.name] = f"refused: {error.where}: {error.met}"
+                continue
+            self._report_progress(f"proving {target.name}")
+            artifacts.append(self._prove_artifact(bundle, artifact, prove))
+        if refusal is not None and not artifacts:
+            raise refusal
+        return artifacts
 
-def _prove_artifact(target: Target, artifact: Artifact, folder: Path, model: Model, prove: Prove) -> str | None:
-    """Run the ladder's rung of an artifact; why it could not be run, or None."""
-    missing = target.missing_verifier()
-    if missing is not None:
-        return missing
-    try:
-        with target.open([folder / file for file in artifact.files], model.inputs, model.outputs) as runner:
-            prove(target.name, artifact.gate, runner)
-    except UnrunnableError as error:
-        return f"built, numbers not checked: {error.met}"
-    return None
+    def _make_input(self, source: Source, waist: Waist, prove: Prove) -> TargetInput:
+        """What the targets write from; each rewrite for a CPU is proven."""
+        tuned = None
+        for tuned in tune_for_cpu(waist.graph) if self._settings.tune else ():
+            self._report_progress(f"rewriting for a CPU: {tuned.rung}")
+            prove(tuned.rung, tuned.gate, open_accurate(tuned.graph, source.model))
+        hashes = " ".join(file.sha256 for file in self._job.files)
+        return TargetInput(
+            self._job.folder.name,
+            waist.graph,
+            Signature(source.model.inputs, source.model.outputs),
+            {"architecture": self._job.architecture, "source_sha256": hashes},
+            self._settings.profile.fit(source.model.inputs),
+            waist.pieces,
+            tuned,
+        )
 
-
-def order_stages(read: Sequence[Stage]) -> tuple[Pipeline, Sequence[Stage]]:
-    """The pipeline that the checkpoints make, and they in its order.
-
-    Raises:
-        ArchitectureError: they make none.
-    """
-    pipeline = identify_pipeline([architecture.name for architecture, _ in read])
-    return pipeline, sorted(read, key=lambda stage: pipeline.stages.index(stage[0].name))
-
-
-def build_stages(pipeline: Pipeline, stages: Sequence[Stage]) -> ReferenceModel:
-    """The pipeline's model."""
-    return pipeline.build(*(architecture.build(checkpoint) for architecture, checkpoint in stages))
+    def _prove_artifact(self, bundle: _PartialBundle, artifact: Artifact, prove: Prove) -> Artifact:
+        """The artifact with what was proven of it; why nothing was is noted."""
+        target = artifact.target
+        result = run_artifact(bundle, artifact, lambda runner: prove(target, artifact.gate, runner))
+        if isinstance(result, NotRun):
+            self._unverified[target] = result.why
+        report = next((report for report in self._reports if report.rung == target), None)
+        parity = None if report is None else report.summarize()
+        return replace(artifact, parity=parity, verified=not isinstance(result, NotRun))

@@ -1,34 +1,24 @@
-"""Every exception that ganport raises on purpose.
+"""Every exception that ganport raises on purpose; GanportError is the base of all.
 
-    GanportError                 exit code 1
-    ├── CheckpointError          the file cannot be read, or holds what no checkpoint may hold
-    ├── ArchitectureError        no architecture, or more than one, fits the checkpoint
-    ├── ExportError              the torch module cannot be written as ONNX
-    ├── ConversionError          a target cannot be written from the ONNX graph
-    │   └── UnsupportedOpError   an operator, or one of its attributes, has no translation
-    ├── FeedError                an array handed to a runner does not fit the model's contract
-    │   └── ProfileError         its size lies outside an engine's profile
-    ├── UnrunnableError          a file is sound, but this machine does not run it
-    ├── PhotoError               an image file cannot be read, does not fit, or cannot be written
-    ├── ConsumerError            a consumer's sources cannot be written
-    ├── BundleError              a bundle cannot be written, read, or is not what its hashes say
-    ├── ParityError              exit code 3: the numbers differ by more than the gate allows
-    └── MissingPackageError      exit code 4: this machine lacks what the target needs
-
-Each message says where, what was met, and what to do. The command line prints it and leaves
-with `exit_code`; a traceback means a defect of ganport's own.
+Each message names the place, what was found there, and what to do. The command line prints the message and exits with
+the exception's `exit_code`. A traceback means a defect in ganport.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class GanportError(Exception):
-    """A failure the user can act on.
+    """A failure that the user can act on.
 
     Args:
-        where: The file, option, node or rung at fault.
+        where: The file, option, node or parity rung at fault.
         met: What was found there, without a full stop.
         remedy: What to do about it, without a full stop.
+
+    Attributes:
+        exit_code: Exit code of the command line: 1 unless the class sets another.
     """
 
     exit_code = 1
@@ -40,12 +30,12 @@ class GanportError(Exception):
         self.remedy = remedy
 
     def __reduce__(self) -> tuple[type[GanportError], tuple[str, str, str]]:
-        """So that it passes from one process to another."""
+        """Pickle the three arguments, so that the exception can pass from one process to another."""
         return type(self), (self.where, self.met, self.remedy)
 
 
 class CheckpointError(GanportError):
-    """The file cannot be read, or holds what no checkpoint may hold."""
+    """A checkpoint file cannot be read, or holds objects that a checkpoint must not hold."""
 
 
 class ArchitectureError(GanportError):
@@ -57,23 +47,23 @@ class ExportError(GanportError):
 
 
 class ConversionError(GanportError):
-    """A target cannot be written from the ONNX graph."""
+    """A target's files cannot be written from the ONNX graph."""
 
 
 class UnsupportedOpError(ConversionError):
-    """An operator, or one of its attributes, has no translation."""
+    """An ONNX operator, or one of its inputs or attributes, has no translation into the target."""
 
 
 class FeedError(GanportError):
-    """An array handed to a runner does not fit the model's contract."""
+    """An array given to a runner does not fit the model's contract."""
 
 
 class ProfileError(FeedError):
-    """An input's size lies outside an engine's profile."""
+    """An input's size lies outside a TensorRT engine's profile."""
 
 
 class UnrunnableError(GanportError):
-    """A file is sound, but this machine does not run it."""
+    """A file is valid, but this machine cannot run it."""
 
 
 class PhotoError(GanportError):
@@ -81,20 +71,36 @@ class PhotoError(GanportError):
 
 
 class ConsumerError(GanportError):
-    """A consumer's sources cannot be written."""
+    """The sources of a program that uses bundles without Python (consumers/) cannot be written."""
 
 
 class BundleError(GanportError):
-    """A bundle cannot be written, read, or is not what its hashes say."""
+    """A bundle, or a file of it, cannot be written or read, or does not match its hashes."""
 
 
 class ParityError(GanportError):
-    """The numbers differ by more than the gate allows."""
+    """Outputs differ by more than the gate allows."""
 
     exit_code = 3
 
 
 class MissingPackageError(GanportError):
-    """This machine lacks what the target needs."""
+    """This machine lacks a package or a device that the target needs."""
 
     exit_code = 4
+
+
+def why_missing(load: Callable[[], object]) -> str | None:
+    """Why an optional package is missing.
+
+    Args:
+        load: Imports the package.
+
+    Returns:
+        What the MissingPackageError says that `load` raises; None if it raises none.
+    """
+    try:
+        load()
+    except MissingPackageError as error:
+        return error.met
+    return None

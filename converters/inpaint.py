@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 
-import reference.registry
-from converters.bundle.folder import MANIFEST, Bundle, read_bundle
+from converters.bundle.folder import Bundle, read_bundle
+from converters.bundle.manifest import MANIFEST
+from converters.bundle.open_artifact import NotRun, open_artifact
 from converters.errors import BundleError, GanportError, PhotoError, ProfileError, UnrunnableError
 from converters.photos import Photo, match_names, read_marks, read_photo, require_output, write_photo, write_plane
 from converters.runners import Runner
-from converters.targets.registry import TARGETS
 from converters.tensors import Array
+from reference.registry import PIPELINES, shipped_checkpoints
 
 INPUTS = ("photo", "mask", "edge_edits")
 SMALLEST = 12
@@ -140,44 +141,43 @@ def open_pipeline(bundle: Bundle) -> Runner:
     Raises:
         BundleError: the bundle is of one net, not of a pipeline, or holds no file that runs here.
     """
-    if tuple(spec.name for spec in bundle.inputs) != INPUTS:
+    if tuple(spec.name for spec in bundle.signature.inputs) != INPUTS:
         raise BundleError(
             bundle.folder,
-            f"it is of {bundle.manifest['architecture']}, which takes no photo",
+            f"it is of {bundle.manifest.architecture}, which takes no photo",
             "Make a pipeline bundle: ganport convert EDGE INPAINT --pipeline --to onnx",
         )
-    artifacts = {artifact["target"]: artifact for artifact in bundle.manifest["artifacts"]}
-    for name in PREFERRED:
-        if name in artifacts and TARGETS[name].missing_verifier() is None:
-            paths = [bundle.folder / file for file in artifacts[name]["files"]]
-            return TARGETS[name].open(paths, bundle.inputs, bundle.outputs)
-    raise BundleError(
-        bundle.folder, f"it holds {', '.join(artifacts)}, nothing that runs here", "Convert again with --to onnx"
-    )
+    found = {artifact.target: "it takes no photo" for artifact in bundle.manifest.artifacts}
+    for artifact in filter(None, map(bundle.manifest.find_artifact, PREFERRED)):
+        runner = open_artifact(bundle, artifact)
+        if not isinstance(runner, NotRun):
+            return runner
+        found[artifact.target] = runner.why
+    reasons = "; ".join(f"{target}: {why}" for target, why in found.items())
+    raise BundleError(bundle.folder, f"it holds nothing that runs here ({reasons})", "Convert again with --to onnx")
 
 
 def _cache_folder() -> Path:
     """One folder for each version of ganport and of the pair."""
     digest = hashlib.sha256(version("ganport").encode())
-    for path in reference.registry.shipped_checkpoints():
+    for path in shipped_checkpoints():
         digest.update(path.read_bytes())
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return caches / "ganport" / digest.hexdigest()[:16]
+    return platformdirs.user_cache_path("ganport") / digest.hexdigest()[:16]
 
 
 def shipped_pipeline(progress: Callable[[str], None]) -> Bundle:
     """The bundle of the pair that ships, from the cache folder; converted there on first use.
 
-    The cache is $XDG_CACHE_HOME/ganport, or ~/.cache/ganport.
+    The cache is the user's: on Linux $XDG_CACHE_HOME/ganport, or ~/.cache/ganport.
 
     Raises:
         GanportError: the conversion fails, or the cache cannot be written.
     """
     cache = _cache_folder()
-    folder = cache / next(iter(reference.registry.PIPELINES))
+    folder = cache / next(iter(PIPELINES))
     if not (folder / MANIFEST).is_file():
         from converters.convert import Settings, convert
 
         progress("first use: converting the pair that ships")
-        list(convert(reference.registry.shipped_checkpoints(), Settings(("onnx",), cache, pipeline=True), progress))
+        list(convert(shipped_checkpoints(), Settings(("onnx",), cache, pipeline=True), progress))
     return read_bundle(folder)

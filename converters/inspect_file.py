@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from converters.bundle.folder import MANIFEST, read_bundle
+import msgspec
+
+from converters.bundle.folder import read_bundle
+from converters.bundle.manifest import MANIFEST
 from converters.errors import BundleError, CheckpointError
-from converters.targets.registry import TUNING_FACT
 from reference.checkpoint import SUFFIXES, read_checkpoint
 
 ONNX_SUFFIX = ".onnx"
@@ -29,7 +31,8 @@ def inspect_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(path, f"it cannot be read ({error.strerror})", "Check path and permissions") from error
     if is_bundle:
-        return {"kind": "bundle", **read_bundle(path).manifest}
+        read_bundle(path)
+        return {"kind": "bundle", **json.loads((path / MANIFEST).read_bytes())}
     if is_folder:
         raise CheckpointError(path, f"it is a folder without a {MANIFEST}", TAKEN)
     if is_there and path.suffix not in (*SUFFIXES, ONNX_SUFFIX):
@@ -41,6 +44,7 @@ def inspect_file(path: Path) -> dict[str, Any]:
 
 def _inspect_onnx(path: Path) -> dict[str, Any]:
     from converters.sources.onnx_file import parse_onnx
+    from converters.targets.onnx.write import TUNING_FACT
 
     model, data = parse_onnx(path)
 
@@ -76,10 +80,10 @@ def _read_tuning(path: Path, text: str | None) -> dict[str, Any]:
 
 
 def _inspect_checkpoint(path: Path) -> dict[str, Any]:
-    from reference.registry import identify
+    from reference.registry import identify_model
 
     checkpoint = read_checkpoint(path)
-    model = identify(checkpoint).build(checkpoint)
+    model = identify_model([checkpoint]).build()
     return {
         "kind": "checkpoint",
         "format": checkpoint.format,
@@ -87,8 +91,8 @@ def _inspect_checkpoint(path: Path) -> dict[str, Any]:
         "settings": {key: str(value) for key, value in checkpoint.settings.items()},
         "architecture": model.architecture,
         "hyperparameters": dict(model.hyperparameters),
-        "inputs": [spec.to_json() for spec in model.inputs],
-        "outputs": [spec.to_json() for spec in model.outputs],
+        "inputs": list(msgspec.to_builtins(model.inputs)),
+        "outputs": list(msgspec.to_builtins(model.outputs)),
         "tensors": len(checkpoint.tensors),
         "parameters": sum(parameter.numel() for parameter in model.module.parameters()),
     }

@@ -1,4 +1,4 @@
-"""Photos and masks from image files, and back: what a pipeline takes and gives, as 8-bit arrays."""
+"""Read photos and masks from image files as 8-bit arrays, and write the results."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from converters.tensors import Array
 if TYPE_CHECKING:
     from PIL import Image
 
+# Formats that are read, by Pillow's names.
 FORMATS = ("PNG", "JPEG", "WEBP")
-# Lossless ones: a JPEG would change the known pixels.
+# Suffix of a written file to Pillow's options. All are lossless: a JPEG would change the pixels outside the hole.
 OUTPUT_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
     ".webp": {"format": "WEBP", "lossless": True, "exact": True},
@@ -27,13 +28,13 @@ OUTPUT_OPTIONS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Photo:
-    """An upright photo.
+    """A photo, with its EXIF rotation applied.
 
     Attributes:
         path: The file.
         rgb: (H, W, 3) uint8.
-        alpha: (H, W) uint8, or None where the file has no transparency.
-        icc_profile: The file's colour profile, to be handed on; None if it has none.
+        alpha: (H, W) uint8, 0 where transparent; None if the file has no transparency.
+        icc_profile: The file's colour profile, which the result gets too; None if it has none.
     """
 
     path: Path
@@ -43,10 +44,12 @@ class Photo:
 
 
 def read_photo(path: Path) -> Photo:
-    """Read a PNG, JPEG or WebP file: EXIF rotation applied, grey and palettes made RGB, 16 bits cut to the upper 8.
+    """Read a PNG, JPEG or WebP file.
+
+    The EXIF rotation is applied, grey and palette images become RGB, and 16-bit values keep their upper 8 bits.
 
     Raises:
-        PhotoError: there is no such file, it is no image, is damaged, or is too large to be one in earnest.
+        PhotoError: the file is missing, not an image or damaged, or its header claims more pixels than Pillow's limit.
     """
     image = _read_image(path)
     has_alpha = "A" in image.getbands() or "transparency" in image.info
@@ -56,24 +59,25 @@ def read_photo(path: Path) -> Photo:
 
 
 def read_marks(path: Path, size: tuple[int, int], resize: bool = False) -> Array:
-    """Where an image is not black: (H, W) bool; fully transparent pixels count as black.
+    """Read which pixels of an image are marked: those neither black nor fully transparent.
 
     Args:
-        path: A mask or a drawing.
-        size: (H, W) that it must have.
-        resize: Scale it to `size`, to the nearest pixel, instead of refusing it.
+        path: A mask or a line drawing.
+        size: The (H, W) that the image must have.
+        resize: Scale another size to `size` by nearest neighbour instead of refusing it.
+
+    Returns:
+        (H, W) bool, True where marked.
 
     Raises:
-        PhotoError: it cannot be read, or has another size.
+        PhotoError: the file cannot be read, or has another size.
     """
     from PIL import Image
 
-    image = _read_image(path)
-    has_alpha = "A" in image.getbands() or "transparency" in image.info
-    pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
-    marks: Array = pixels[..., :3].any(axis=2)
-    if has_alpha:
-        marks &= pixels[..., 3] > 0
+    image = read_photo(path)
+    marks: Array = image.rgb.any(axis=2)
+    if image.alpha is not None:
+        marks &= image.alpha > 0
     if marks.shape == size:
         return marks
     if not resize:
@@ -87,10 +91,19 @@ def read_marks(path: Path, size: tuple[int, int], resize: bool = False) -> Array
 
 
 def match_names(photos: Path, masks: Path) -> list[tuple[Path, Path]]:
-    """Every file of a folder and the mask of the same name, whatever the suffixes.
+    """Pair every photo of a folder with the mask of the same name; the suffixes may differ.
+
+    Hidden files are left out.
+
+    Args:
+        photos: Folder of photos.
+        masks: Folder of masks.
+
+    Returns:
+        (photo, mask) paths, sorted by photo.
 
     Raises:
-        PhotoError: a folder is missing or empty, a photo has no mask or several, or two photos share a name.
+        PhotoError: a folder is missing, there is no photo, a photo has no mask or several, or two photos share a name.
     """
     for folder in (photos, masks):
         if not folder.is_dir():
@@ -112,10 +125,11 @@ def match_names(photos: Path, masks: Path) -> list[tuple[Path, Path]]:
 
 
 def require_output(path: Path) -> None:
-    """Refuse a place where no picture can be written, before any work is done.
+    """Refuse a path to which no picture can be written, so that the command fails before it does any work.
 
     Raises:
-        PhotoError: the suffix is not that of a lossless format, or the folder is missing or not writable.
+        PhotoError: the suffix is not that of a lossless format, the path is a folder, or its folder is missing or not
+            writable.
     """
     if path.suffix.lower() not in OUTPUT_OPTIONS:
         raise PhotoError(
@@ -130,10 +144,10 @@ def require_output(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for results, if it is not there.
+    """Create the folder for results unless it exists.
 
     Raises:
-        PhotoError: it cannot be made.
+        PhotoError: the folder cannot be created.
     """
     try:
         path.mkdir(exist_ok=True)
@@ -142,12 +156,18 @@ def make_folder(path: Path) -> None:
 
 
 def write_photo(path: Path, photo: Photo, rgb: Array, hole: Array) -> None:
-    """Write `rgb` in the photo's colour profile; the photo's transparency stays, but for the hole, which is opaque.
+    """Write a filled photo, with the original's colour profile.
 
-    The file appears whole or not at all.
+    The file appears complete or not at all.
+
+    Args:
+        path: The file to write.
+        photo: The original. Its transparency is kept outside the hole; the hole becomes opaque.
+        rgb: (H, W, 3) uint8, the filled photo.
+        hole: (H, W) bool, True where it was filled.
 
     Raises:
-        PhotoError: the disk refuses it.
+        PhotoError: the file cannot be written.
     """
     from PIL import Image
 
@@ -157,10 +177,14 @@ def write_photo(path: Path, photo: Photo, rgb: Array, hole: Array) -> None:
 
 
 def write_plane(path: Path, plane: Array) -> None:
-    """Write (H, W) float32 in [0, 1] as a grey picture, 255 x rounded.
+    """Write one channel as an 8-bit grey picture.
+
+    Args:
+        path: The file to write.
+        plane: (H, W) float32 in [0, 1]; 1 becomes 255.
 
     Raises:
-        PhotoError: the disk refuses it.
+        PhotoError: the file cannot be written.
     """
     from PIL import Image
 
@@ -168,6 +192,7 @@ def write_plane(path: Path, plane: Array) -> None:
 
 
 def _write(path: Path, image: Image.Image, icc_profile: bytes | None) -> None:
+    """Write to a hidden file beside `path`, then rename it."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         image.save(partial, icc_profile=icc_profile, **OUTPUT_OPTIONS[path.suffix.lower()])
@@ -180,7 +205,7 @@ def _write(path: Path, image: Image.Image, icc_profile: bytes | None) -> None:
 
 
 def _read_image(path: Path) -> Image.Image:
-    """The file's first picture, upright, of at most 8 bits a channel."""
+    """The file's first picture, with its EXIF rotation applied, at 8 bits per channel."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not path.exists():
@@ -204,7 +229,7 @@ def _read_image(path: Path) -> Image.Image:
         raise PhotoError(path, "it may not be read", "Check its permissions") from error
     except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
         raise PhotoError(path, "it is damaged or cut short", "Download or copy it again") from error
-    if upright.mode.startswith("I"):  # 16 bits of grey; Pillow itself cuts 16 bits of colour
+    if upright.mode.startswith("I"):  # 16-bit grey; Pillow itself reduces 16-bit colour to 8 bits
         levels = np.asarray(upright).astype(np.int64).clip(0, 65535) >> 8
         return Image.fromarray(levels.astype(np.uint8))
     return upright

@@ -3,108 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from converters.bundle.folder import read_bundle
-from converters.convert import build_stages, order_stages
-from converters.errors import BundleError, UnrunnableError
+from converters.bundle.folder import Bundle, read_bundle
+from converters.bundle.open_artifact import NotRun, run_artifact
+from converters.errors import BundleError
 from converters.parity.compare import ParityReport
-from converters.parity.expected import NamedInput, ReferenceOutputs, run_reference
+from converters.parity.expected import NamedInput, ReferenceOutputs
+from converters.parity.gates import require_gate
 from converters.parity.inputs import MakeInputs, short_inputs
+from converters.runners import Runner
 from converters.sources.onnx_file import SUFFIX as ONNX_SUFFIX
 from converters.sources.onnx_file import read_onnx
 from converters.sources.onnx_source import OnnxSource
-from converters.verify import read_target, require_gate
+from converters.sources.torch_source import run_reference
+from converters.targets.target import Artifact
 from reference.checkpoint import read_checkpoint
-from reference.registry import identify
+from reference.registry import identify_model
 
 
 def prove(
     folder: Path,
     sources: Sequence[Path],
     make_inputs: MakeInputs,
-    progress: Callable[[str], None],
+    report_progress: Callable[[str], None],
     npz: Path | None = None,
 ) -> tuple[list[ParityReport], Sequence[NamedInput], dict[str, str]]:
-    """Reports per target of the bundle that runs here, what they were judged on, and why the others do not run.
+    """Compare every artifact of a bundle with the bundle's source; the bundle's hashes are not looked at.
 
     Args:
         folder: The bundle.
-        sources: What it was made from: a checkpoint, a pipeline's, or an ONNX file.
-        make_inputs: Makes what a checkpoint's bundle is judged on.
+        sources: What it was made from: a checkpoint, a pipeline's checkpoints, or an ONNX file.
+        make_inputs: Makes the parity inputs of a checkpoint's bundle. A bundle of static shapes is also judged on the
+            short set at its own size.
+        report_progress: Told of each step as it begins.
         npz: Arrays to judge an ONNX file's bundle on, instead of seeded numbers.
 
-    A bundle of static shapes is also judged on the short set at its own size.
-    The bundle's hashes are not looked at: that is `verify`. A report that misses its gate is returned, not raised.
+    Returns:
+        Reports, those that miss their gate included; the parity inputs; and why targets were not run, by name.
 
     Raises:
         BundleError: the bundle was made from other files.
     """
     bundle = read_bundle(folder)
-    progress("running what the bundle was made from")
+    report_progress("running what the bundle was made from")
     if any(path.suffix == ONNX_SUFFIX for path in sources):
-        expected = _expect_onnx(folder, bundle.manifest, sources, npz)
+        expected = _run_onnx(bundle, sources, npz)
     else:
-        expected = _expect_torch(folder, bundle.manifest, sources, make_inputs)
+        expected = _run_torch(bundle, sources, make_inputs)
+    manifest = bundle.manifest
     reports = []
-    built = {artifact["target"] for artifact in bundle.manifest["artifacts"]}
-    unverified = {name: why for name, why in bundle.manifest["not_verified"].items() if name not in built}
-    for artifact in bundle.manifest["artifacts"]:
-        target = read_target(folder, artifact)
-        missing = target.missing_verifier()
-        if missing is not None:
-            unverified[target.name] = missing
-            continue
-        progress(f"proving {target.name}")
-        require_gate(folder, artifact["gate"])
-        paths = [folder / file for file in artifact["files"]]
-        try:
-            with target.open(paths, bundle.inputs, bundle.outputs) as runner:
-                reports += expected.compare(target.name, artifact["gate"], runner)
-        except UnrunnableError as error:
-            unverified[target.name] = f"numbers not checked: {error.met}"
+    unverified = {name: why for name, why in manifest.not_verified.items() if manifest.find_artifact(name) is None}
+    for artifact in manifest.artifacts:
+        report_progress(f"proving {artifact.target}")
+        require_gate(folder, artifact.gate)
+        found = run_artifact(bundle, artifact, partial(_compare, expected, artifact))
+        if isinstance(found, NotRun):
+            unverified[artifact.target] = found.why
+        else:
+            reports += found
     return reports, expected.inputs, unverified
 
 
-def _expect_torch(
-    folder: Path, manifest: Mapping[str, Any], sources: Sequence[Path], make_inputs: MakeInputs
-) -> ReferenceOutputs:
+def _compare(expected: ReferenceOutputs, artifact: Artifact, runner: Runner) -> list[ParityReport]:
+    return expected.compare(artifact.target, artifact.gate, runner)
+
+
+def _run_torch(bundle: Bundle, sources: Sequence[Path], make_inputs: MakeInputs) -> ReferenceOutputs:
     read = [read_checkpoint(path) for path in sources]
-    _require_sources(folder, manifest, {checkpoint.path: checkpoint.sha256 for checkpoint in read})
-    stages = [(identify(checkpoint), checkpoint) for checkpoint in read]
-    if len(stages) == 1:
-        model = stages[0][0].build(stages[0][1], raw=manifest["raw"])
-    else:
-        model = build_stages(*order_stages(stages))
+    _require_sources(bundle, {checkpoint.path: checkpoint.sha256 for checkpoint in read})
+    model = identify_model(read).build(bundle.manifest.raw)
     inputs = make_inputs(model.inputs)
-    static_size = manifest["contract"]["static_size"]
-    if static_size is not None:  # inputs of another size cannot be run
-        inputs = (*short_inputs(model.inputs, tuple(static_size)), *inputs)
+    size = bundle.manifest.contract.static_size
+    if size is not None:  # inputs of another size cannot be run
+        inputs = (*short_inputs(model.inputs, size), *inputs)
     return run_reference(model, inputs)
 
 
-def _expect_onnx(
-    folder: Path, manifest: Mapping[str, Any], sources: Sequence[Path], npz: Path | None
-) -> ReferenceOutputs:
+def _run_onnx(bundle: Bundle, sources: Sequence[Path], npz: Path | None) -> ReferenceOutputs:
     files = [read_onnx(path) for path in sources]
-    _require_sources(folder, manifest, {file.path: file.sha256 for file in files})
-    size = manifest["contract"]["static_size"]
-    return OnnxSource(files[0], None if size is None else tuple(size), npz).expect()
+    _require_sources(bundle, {file.path: file.sha256 for file in files})
+    return OnnxSource(files[0], bundle.manifest.contract.static_size, npz).run_inputs()
 
 
-def _require_sources(folder: Path, manifest: Mapping[str, Any], given: Mapping[Path, str]) -> None:
-    known = {source["sha256"]: source["file"] for source in manifest["sources"]}
+def _require_sources(bundle: Bundle, given: Mapping[Path, str]) -> None:
+    known = {source.sha256: source.file for source in bundle.manifest.sources}
     for path, sha256 in given.items():
         if sha256 not in known:
             raise BundleError(
-                folder,
+                bundle.folder,
                 f"it was made from another file than {path.name} (sha256 differs)",
                 "Name the file it was made from",
             )
     if len(given) != len(known):
         raise BundleError(
-            folder,
+            bundle.folder,
             f"it was made from {' and '.join(known.values())}, of which {len(given)} were given",
             "Name each with --checkpoint",
         )

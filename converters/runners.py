@@ -1,28 +1,33 @@
-"""Runners: one way to run a file or a module, whatever the runtime.
+"""The Runner interface, which every runtime implements, and its implementations for torch and ONNX Runtime.
 
-A Runner has `inputs`, `outputs` and `run(feeds) -> Tensors`, and is a context manager. MXNet's and
-TensorRT's live beside the one import of their package: mxnet_runtime.py, tensorrt_runtime.py.
+Those for MXNet and TensorRT are in targets/mxnet/runtime.py and targets/tensorrt/runtime.py, the only modules that
+import these packages.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+import msgspec
 import numpy as np
 
 from converters.errors import BundleError, FeedError, UnrunnableError
-from converters.tensors import CONTRACT_KEY, Array, Tensors, TensorSpec, check_feeds
+from converters.tensors import CONTRACT_KEY, Array, Signature, Tensors, TensorSpec, check_feeds
 
 if TYPE_CHECKING:
     import torch
 
 
 class Runner(Protocol):
-    """Something that computes a model's outputs from its inputs."""
+    """A model, loaded into a runtime; a context manager that releases the runtime's resources at exit.
+
+    Attributes:
+        inputs: The model's inputs.
+        outputs: The model's outputs.
+    """
 
     @property
     def inputs(self) -> Sequence[TensorSpec]: ...
@@ -31,11 +36,15 @@ class Runner(Protocol):
     def outputs(self) -> Sequence[TensorSpec]: ...
 
     def run(self, feeds: Tensors) -> Tensors:
-        """Outputs by name.
+        """Compute the model's outputs, by name.
+
+        Args:
+            feeds: Array per input, by name.
 
         Raises:
-            FeedError: `feeds` does not fit `inputs`, or the file itself.
-            UnrunnableError: the machine is too small for it.
+            FeedError: `feeds` does not fit `inputs`, or the runtime rejects these arrays.
+            UnrunnableError: the machine lacks the memory, or the runtime fails.
+            BundleError: MXNet fails on the files.
         """
         ...
 
@@ -45,7 +54,7 @@ class Runner(Protocol):
 
 
 class TorchRunner:
-    """Runs a torch module on the CPU in its own precision; gives float32 or, for a float64 module, float64."""
+    """Runs a torch module on the CPU in the precision of its parameters, to which it casts floating-point inputs."""
 
     def __init__(self, module: torch.nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
         self.inputs = inputs
@@ -72,16 +81,17 @@ class TorchRunner:
 
 
 class OnnxRunner:
-    """Runs an ONNX file, or a model's bytes, in ONNX Runtime on the CPU.
+    """Runs an ONNX model in ONNX Runtime on the CPU.
 
     Args:
-        source: Path of the file, or its bytes.
-        inputs: Contract; None reads it from the file: as ganport wrote it, else bare names, shapes and types.
-        outputs: Likewise.
+        source: Path of the file, or the model's bytes.
+        inputs: The model's inputs. If this or `outputs` is None, both are read from the model: from the metadata that
+            ganport wrote, or else from the graph, which gives names, shapes and dtypes only.
+        outputs: The model's outputs, or None.
         threads: Size of the thread pool; None leaves the choice to ONNX Runtime.
 
     Raises:
-        BundleError: the file is not a model that ONNX Runtime can load.
+        BundleError: ONNX Runtime cannot load the model, or the contract in its metadata is damaged.
     """
 
     def __init__(
@@ -102,33 +112,40 @@ class OnnxRunner:
             self._session = onnxruntime.InferenceSession(
                 str(source) if isinstance(source, Path) else source, options, providers=["CPUExecutionProvider"]
             )
-        except _refusals() as error:
+        except _rejection_types() as error:
             raise BundleError(
                 self._where, f"ONNX Runtime does not load it ({_reason(error)})", "Convert it again"
             ) from error
-        self.inputs, self.outputs = self._contract() if inputs is None or outputs is None else (inputs, outputs)
+        self.inputs, self.outputs = self._read_contract() if inputs is None or outputs is None else (inputs, outputs)
 
-    def _contract(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    def _read_contract(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        """The inputs and outputs by the model's metadata, or else by its graph.
+
+        Raises:
+            BundleError: the metadata is damaged, or names other tensors than the graph.
+        """
         properties = self._session.get_modelmeta().custom_metadata_map
-        ends = {"inputs": self._session.get_inputs(), "outputs": self._session.get_outputs()}
+        inputs, outputs = (
+            tuple(map(_read_spec, arguments)) for arguments in (self._session.get_inputs(), self._session.get_outputs())
+        )
         if CONTRACT_KEY not in properties:
-            return tuple(map(_read_spec, ends["inputs"])), tuple(map(_read_spec, ends["outputs"]))
+            return inputs, outputs
         met = "what it says of its inputs and outputs is damaged"
         damaged = BundleError(self._where, met, "Convert its source again")
         try:
-            contract = json.loads(properties[CONTRACT_KEY])
-            read = {side: tuple(TensorSpec.from_json(fields) for fields in contract[side]) for side in ends}
-        except (ValueError, LookupError, TypeError) as error:
+            contract = msgspec.json.decode(properties[CONTRACT_KEY], type=Signature)
+        except msgspec.DecodeError as error:
             raise damaged from error
-        if any([spec.name for spec in read[side]] != [value.name for value in values] for side, values in ends.items()):
-            raise damaged
-        return read["inputs"], read["outputs"]
+        for described, actual in ((contract.inputs, inputs), (contract.outputs, outputs)):
+            if [spec.name for spec in described] != [spec.name for spec in actual]:
+                raise damaged
+        return contract.inputs, contract.outputs
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
-        """Outputs by name.
+        """Compute the outputs, by name.
 
         Raises:
-            FeedError: `feeds` does not fit the contract, or the file itself.
+            FeedError: `feeds` does not fit the contract, or ONNX Runtime rejects the arrays.
             UnrunnableError: there is not enough memory.
         """
         check_feeds(self._where, self.inputs, feeds)
@@ -137,11 +154,11 @@ class OnnxRunner:
         names = [spec.name for spec in self.outputs]
         try:
             results = self._session.run(names, dict(feeds))
-        except RuntimeException as error:  # for want of memory
+        except RuntimeException as error:  # too little memory
             raise UnrunnableError(
                 self._where, f"ONNX Runtime fails ({_reason(error)})", "Give a smaller input"
             ) from error
-        except _refusals() as error:
+        except _rejection_types() as error:
             raise FeedError(
                 self._where, f"ONNX Runtime refuses these inputs ({_reason(error)})", "Give inputs that fit the file"
             ) from error
@@ -154,8 +171,8 @@ class OnnxRunner:
         del self._session
 
 
-def _refusals() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises for a model, or for inputs, that it does not take."""
+def _rejection_types() -> tuple[type[Exception], ...]:
+    """The exceptions that ONNX Runtime raises for a model or for input arrays that it does not accept."""
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
@@ -163,17 +180,21 @@ def _refusals() -> tuple[type[Exception], ...]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of its message, without the path that the caller names."""
+    """The first line of ONNX Runtime's message, without its error code and without the path, which the caller names."""
     line = str(error).strip().splitlines()[0].rstrip(".")
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?", "", line)
 
 
-# ONNX Runtime's names of element types where they are not numpy's.
+# ONNX Runtime's name of an element type to numpy's, where they differ.
 ORT_DTYPES = {"float": "float32", "double": "float64", "string": "object"}
 
 
 def _read_spec(value: Any) -> TensorSpec:
-    """What the file itself says of an input or output; an axis without a name or a size is free on its own."""
+    """The spec of an input or output by the graph alone.
+
+    Args:
+        value: ONNX Runtime's NodeArg. An axis that it gives neither a size nor a name gets a name of its own.
+    """
     kind = value.type.removeprefix("tensor(").removesuffix(")")
     shape = (
         axis if isinstance(axis, int | str) else f"{value.name}_axis_{index}" for index, axis in enumerate(value.shape)

@@ -1,4 +1,4 @@
-"""What a model takes and gives: TensorSpec, the one currency between runtimes (Tensors), and its check."""
+"""Inputs and outputs of a model: their specification (TensorSpec), arrays by name (Tensors), and a check of these."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from converters.errors import FeedError
 
 Array = NDArray[Any]
 Tensors = Mapping[str, Array]
+# What msgspec requires of these fields in a manifest, or in an ONNX file's metadata.
+Name = Annotated[str, Meta(min_length=1)]
+Length = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+DtypeName = Annotated[str, Meta(pattern="^(bool|u?int(8|16|32|64)|float(16|32|64))$")]
 # Where an ONNX file's metadata_props hold its contract, as JSON.
 CONTRACT_KEY = "ganport.contract"
-# What numpy raises for a file that holds no arrays, is damaged, or is packed in a way that it does not know.
+# What numpy raises when it reads a file that holds no arrays, is damaged, or uses an unknown compression.
 UNREADABLE = (
     *(OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError, UnicodeError, OverflowError, SyntaxError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError),
@@ -43,46 +49,40 @@ class TensorSpec:
         minimum: Each named size but "N" must be at least this.
     """
 
-    name: str
-    shape: tuple[int | str, ...]
-    dtype: str = "float32"
+    name: Name
+    shape: tuple[Length | Name, ...]
+    dtype: DtypeName = "float32"
     layout: str = "NCHW"
     value_range: tuple[float, float] | None = None
     meaning: str = ""
-    multiple_of: int = 1
-    minimum: int = 1
+    multiple_of: Count = 1
+    minimum: Count = 1
 
-    def to_json(self) -> dict[str, Any]:
-        """The spec as plain JSON types."""
-        return {
-            "name": self.name,
-            "shape": list(self.shape),
-            "dtype": self.dtype,
-            "layout": self.layout,
-            "value_range": None if self.value_range is None else list(self.value_range),
-            "meaning": self.meaning,
-            "multiple_of": self.multiple_of,
-            "minimum": self.minimum,
-        }
 
-    @staticmethod
-    def from_json(fields: Mapping[str, Any]) -> TensorSpec:
-        """The spec that `to_json` wrote."""
-        value_range = fields["value_range"]
-        return TensorSpec(
-            name=fields["name"],
-            shape=tuple(fields["shape"]),
-            dtype=fields["dtype"],
-            layout=fields["layout"],
-            value_range=None if value_range is None else (value_range[0], value_range[1]),
-            meaning=fields["meaning"],
-            multiple_of=fields["multiple_of"],
-            minimum=fields["minimum"],
-        )
+@dataclass(frozen=True)
+class Signature:
+    """What a model, or a file of it, takes and gives; at least one of each."""
+
+    inputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
+    outputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
+
+
+@dataclass(frozen=True)
+class GraphPiece(Signature):
+    """A named part of a model's graph, between the tensors that are its inputs and its outputs."""
+
+    name: Name
 
 
 def fit_size(inputs: Sequence[TensorSpec], size: tuple[int, int]) -> tuple[int, int]:
-    """The smallest (H, W) that a model with these inputs takes and that is no smaller; unequal sides stay unequal."""
+    """Round `size` up to the smallest (H, W) that a model with these inputs takes.
+
+    If the sides of `size` differ but would round to the same number, W grows by one more multiple.
+
+    Args:
+        inputs: The model's inputs.
+        size: (H, W) in pixels.
+    """
     multiple = math.lcm(*(spec.multiple_of for spec in inputs))
     minimum = max(spec.minimum for spec in inputs)
     height, width = (-(-max(side, minimum) // multiple) * multiple for side in size)
@@ -90,7 +90,12 @@ def fit_size(inputs: Sequence[TensorSpec], size: tuple[int, int]) -> tuple[int, 
 
 
 def check_feeds(where: object, inputs: Sequence[TensorSpec], feeds: Tensors) -> None:
-    """Refuse arrays that do not fit `inputs`.
+    """Refuse arrays that do not fit the contract.
+
+    Args:
+        where: What runs the model, for messages.
+        inputs: The model's inputs.
+        feeds: Arrays by input name.
 
     Raises:
         FeedError: A name is missing or unknown, or a dtype, rank or size breaks the contract.

@@ -1,26 +1,44 @@
-"""Check a bundle that somebody was given: its hashes, then its goldens on every runtime present."""
+"""Check a bundle that somebody was given: its hashes, then its golden case on every runtime present."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from converters.bundle.folder import Bundle, read_bundle, verify_hashes
-from converters.errors import BundleError, ParityError, ProfileError, UnrunnableError
-from converters.parity.gates import GATES
-from converters.parity.metrics import Metrics, error_unit, find_misses, measure
-from converters.targets.registry import TARGETS, Target
+from converters.bundle.open_artifact import NotRun, run_artifact
+from converters.errors import BundleError
+from converters.parity.compare import ParityReport, require_passed
+from converters.parity.expected import ReferenceOutputs
+from converters.parity.gates import require_gate
+from converters.targets.target import Artifact
+
+REMEDY = "Do not use it: convert its source again"
 
 
 @dataclass(frozen=True)
 class Replay:
-    """One artifact against the golden case: its metrics, or why it was not run."""
+    """One artifact's output on the golden case.
+
+    Attributes:
+        target: The artifact's target.
+        max_abs: Largest absolute error where the output is judged; None if nothing was measured.
+        skipped: Why nothing was measured.
+    """
 
     target: str
-    metrics: Metrics | None
+    max_abs: float | None
     skipped: str | None
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """The golden case, as a report names it."""
+
+    sha256: str
+    name: str = "golden"
 
 
 def verify(folder: Path) -> tuple[Replay, ...]:
@@ -34,67 +52,66 @@ def verify(folder: Path) -> tuple[Replay, ...]:
     return tuple(replay(read_bundle(folder)))
 
 
-def read_target(folder: Path, artifact: Mapping[str, Any]) -> Target:
-    """The target that an artifact of a manifest is of.
-
-    Raises:
-        BundleError: there is no such target.
-    """
-    if artifact["target"] not in TARGETS:
-        raise BundleError(folder, f"its target '{artifact['target']}' is not known", "Update ganport")
-    return TARGETS[artifact["target"]]
-
-
-def require_gate(folder: Path, gate: str) -> None:
-    """
-    Raises:
-        BundleError: there is no such gate.
-    """
-    if gate not in GATES:
-        raise BundleError(folder, f"its gate '{gate}' is not known", "Update ganport")
-
-
 def replay(bundle: Bundle) -> Iterator[Replay]:
-    """Run the golden case on each artifact in turn.
+    """Run the golden case on each artifact in turn, and judge it as a conversion does, but for the excess error.
 
     Raises:
         BundleError: a file of the bundle is damaged.
-        ParityError: an output differs by more than the gate of its target allows.
+        ParityError: an output misses its gate, or known pixels do not come back bit for bit; or the golden outputs
+            themselves are no such answer.
     """
-    feeds, expected = bundle.golden()
-    for artifact in bundle.manifest["artifacts"]:
-        target = read_target(bundle.folder, artifact)
-        require_gate(bundle.folder, artifact["gate"])
-        skipped = target.missing_verifier()
-        if skipped is not None:
-            yield Replay(target.name, None, skipped)
+    _require_judging(bundle)
+    feeds, outputs = bundle.golden()
+    digest = hashlib.sha256(b"".join(feeds[name].tobytes() for name in sorted(feeds)))
+    named = (GoldenCase(digest.hexdigest()),)
+    policies = bundle.manifest.judging
+    golden = ReferenceOutputs(bundle.signature.outputs, named, (feeds,), (outputs,), None, policies=policies)
+    for report in golden.compare_outputs("golden", "equal", {0: outputs}):
+        _require_passed(report, bundle.folder)
+    for artifact in bundle.manifest.artifacts:
+        require_gate(bundle.folder, artifact.gate)
+        yield from _replay_artifact(bundle, artifact, golden)
+
+
+def _require_judging(bundle: Bundle) -> None:
+    """
+    Raises:
+        BundleError: the manifest judges an output by a gate that is not known, or in a hole that no input tells of.
+    """
+    inputs = {spec.name for spec in bundle.signature.inputs}
+    for output, policy in bundle.manifest.judging.items():
+        if policy.gate is not None:
+            require_gate(bundle.folder, policy.gate)
+        if policy.known is not None and not {policy.known, "mask"} <= inputs:
+            met = (
+                f"the hole of its output '{output}' follows from '{policy.known}' and 'mask', which are no inputs both"
+            )
+            raise BundleError(bundle.folder, met, "Convert its source again")
+
+
+def _replay_artifact(bundle: Bundle, artifact: Artifact, golden: ReferenceOutputs) -> Iterator[Replay]:
+    target = artifact.target
+    reports = run_artifact(bundle, artifact, lambda runner: golden.compare(target, artifact.gate, runner))
+    if isinstance(reports, NotRun):
+        yield Replay(target, None, reports.why)
+        return
+    for report in reports:
+        if report.outside:
+            yield Replay(target, None, "golden case not run: its size lies outside the engine's profile")
             continue
-        paths = [bundle.folder / file for file in artifact["files"]]
-        try:
-            with target.open(paths, bundle.inputs, bundle.outputs) as runner:
-                actual = runner.run(feeds)
-        except (UnrunnableError, ProfileError) as error:
-            yield Replay(target.name, None, f"golden case not run: {error.met}")
-            continue
-        for name, array in expected.items():
-            if (actual[name].shape, actual[name].dtype) != (array.shape, array.dtype):
-                raise ParityError(
-                    f"{bundle.folder}, {target.name}, output '{name}'",
-                    f"it is {actual[name].shape} {actual[name].dtype}, golden {array.shape} {array.dtype}",
-                    "Do not use it: convert its source again",
-                )
-            if not array.size:
-                yield Replay(target.name, None, f"golden output '{name}' has no elements")
-                continue
-            judging = bundle.manifest["judging"].get(name, {})
-            metrics = measure(actual[name], array, unit=error_unit(array) if judging.get("relative") else 1)
-            gate = judging.get("gate") or artifact["gate"]
-            require_gate(bundle.folder, gate)
-            misses = find_misses(metrics, GATES[gate])
-            if metrics.non_finite or misses:
-                raise ParityError(
-                    f"{bundle.folder}, {target.name}, output '{name}'",
-                    f"the golden case gives {'; '.join(misses) or 'values that are not finite'}",
-                    "Do not use it: convert its source again",
-                )
-            yield Replay(target.name, metrics, None)
+        _require_passed(report, bundle.folder)
+        yield from _summarize(report, target)
+
+
+def _require_passed(report: ParityReport, folder: Path) -> None:
+    """Refuse a report that fails; one that had nothing to measure, as of an output without elements, passes."""
+    if any(tensor.metrics is not None or tensor.failures for tensor in report.tensors):
+        require_passed(report, folder, REMEDY)
+
+
+def _summarize(report: ParityReport, target: str) -> Iterator[Replay]:
+    """A row for each output."""
+    for name in dict.fromkeys(tensor.tensor for tensor in report.tensors):
+        errors = [tensor.metrics.max_abs for tensor in report.tensors if tensor.tensor == name and tensor.metrics]
+        why = None if errors else f"golden output '{name}' has no elements to judge"
+        yield Replay(target, max(errors, default=None), why)

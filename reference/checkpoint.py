@@ -1,4 +1,4 @@
-"""Read a checkpoint file: tensors by name, nothing in the file is run."""
+"""Read a checkpoint file into tensors by key, without running any code that the file may hold."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ DATA_PARALLEL_PREFIX = "module."
 # Where training scripts keep the generator's state dict: EdgeConnect, DeepFill v2, partial convolutions.
 GENERATOR_KEYS = ("generator", "G", "model")
 SAVE_ALONE = f"Save the generator's state dict alone, or as one of {', '.join(map(repr, GENERATOR_KEYS))}"
-# A tensor may repeat what it holds: beyond this many elements, memory is not risked on it. Nets have fewer altogether.
-MOST_REPEATED = 2**28
+# A stored tensor may be an expanded view, with more elements than its storage holds. Such a tensor is only copied out
+# up to this many elements, so that a small file cannot exhaust the memory. A whole net has fewer elements.
+MAX_EXPANDED_ELEMENTS = 2**28
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class Checkpoint:
     Attributes:
         path: The file.
         format: "torch zip", "torch legacy" or "safetensors".
-        tensors: By key, without DataParallel's prefix; floating tensors are float32 and finite.
-        settings: What stood beside the tensors, such as the iteration.
-        sha256: Of the file's bytes, in hex.
+        tensors: Tensor by key, without DataParallel's prefix; floating point tensors are float32 and finite.
+        settings: The numbers and strings that stood next to a wrapped state dict, such as the iteration.
+        sha256: SHA-256 of the file's bytes, in hex.
     """
 
     path: Path
@@ -49,11 +50,11 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read `path`, a .pth, .pt or .safetensors file.
 
-    Accepts a bare state dict or one wrapped as {"iteration": ..., "generator": ...}, "G" or "model" in its place, with
-    or without DataParallel's "module." prefix.
+    Accepts a bare state dict, or one wrapped in a dict such as {"iteration": ..., "generator": ...} under one of
+    GENERATOR_KEYS; with or without DataParallel's "module." prefix.
 
     Raises:
-        CheckpointError: the file is missing, damaged, unsafe, or holds something else.
+        CheckpointError: the file is missing, damaged, unsafe, or holds something other than one state dict.
     """
     try:
         if not path.exists():
@@ -91,6 +92,7 @@ def _read_safetensors(path: Path, data: bytes) -> object:
 
 
 def _read_torch(path: Path, data: bytes, kind: str) -> object:
+    """Unpickle `data` with torch's weights-only loader; `kind` is "torch zip" or "torch legacy"."""
     import torch
 
     damaged = "it is damaged or cut short" if kind == "torch zip" else "it is no PyTorch checkpoint, or a damaged one"
@@ -118,6 +120,12 @@ def _read_torch(path: Path, data: bytes, kind: str) -> object:
 
 
 def _unwrap(path: Path, content: object) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Find the generator's state dict in the file's content.
+
+    Returns:
+        tensors: The state dict without DataParallel's prefix; its values are not checked yet.
+        settings: The numbers and strings next to a wrapped state dict; empty for a bare one.
+    """
     if not isinstance(content, Mapping):
         raise CheckpointError(
             path, f"it holds a {type(content).__name__}, not a state dict", "Save the generator's state dict"
@@ -125,9 +133,9 @@ def _unwrap(path: Path, content: object) -> tuple[dict[str, Any], dict[str, Any]
     state: Mapping[Any, Any] = content
     settings: dict[str, Any] = {}
     wrapped = [key for key in GENERATOR_KEYS if isinstance(state.get(key), Mapping)]
-    several = wrapped or [str(key) for key, value in state.items() if _is_state_dict(value)]
-    if len(several) > 1:
-        raise CheckpointError(path, f"it holds several state dicts: {', '.join(several)}", "Save one generator's alone")
+    found = wrapped or [str(key) for key, value in state.items() if _is_state_dict(value)]
+    if len(found) > 1:
+        raise CheckpointError(path, f"it holds several state dicts: {', '.join(found)}", "Save one generator's alone")
     if ("discriminator" in content or "D" in content) and not wrapped:
         raise CheckpointError(path, "it holds a discriminator", "Give the generator's file, the one named ..._gen.pth")
     if wrapped:
@@ -146,6 +154,7 @@ def _is_state_dict(value: object) -> bool:
 
 
 def _clean(path: Path, tensors: dict[str, Any]) -> dict[str, Tensor]:
+    """Refuse anything but plain finite tensors, and convert floating point tensors to float32."""
     import torch
 
     if not tensors:
@@ -156,7 +165,7 @@ def _clean(path: Path, tensors: dict[str, Any]) -> dict[str, Tensor]:
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             raise CheckpointError(path, f"'{key}' is sparse, quantized or without values", "Save plain tensors")
         held = value.untyped_storage().nbytes() // value.element_size()
-        if value.numel() > max(held, MOST_REPEATED):
+        if value.numel() > max(held, MAX_EXPANDED_ELEMENTS):
             raise CheckpointError(
                 path, f"'{key}' claims {value.numel()} elements and holds {held}", "Save plain tensors"
             )

@@ -1,19 +1,21 @@
-"""EdgeConnect's two generators: an edge net that draws in the hole, an inpaint net that paints along the edges.
+"""EdgeConnect's two generators: the edge net completes edges in the hole, the inpaint net fills the hole along them.
 
 Paper: Nazeri, Ng, Joseph, Qureshi, Ebrahimi, "EdgeConnect: Generative Image Inpainting with Adversarial Edge
 Learning", arXiv 1901.00212. Layers and key names follow the published checkpoints of knazeri/edge-connect
 (licence CC BY-NC 4.0; that licence covers those weights too); the code is our own.
 
-Deviations: base channels and block count are free; the stages carry masking, concatenation and compositing,
-which upstream does outside the nets.
+Deviations: base channels and the number of blocks are read from the file; the stages do masking, concatenation and
+compositing, which upstream does outside the nets.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +27,10 @@ from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, loa
 from reference.model import Contract, OutputPolicy, ReferenceModel
 
 EPSILON = 1e-5
+# What a file is compared with where its own keys and shapes say nothing.
+USUAL_BASE, USUAL_BLOCKS = 64, 8
+# A file holds a convolution's weight with torch's old spectral norm (a hook), with the new one (a parametrization), or
+# plain. Each form lists the ends of the keys of the weight and, with a spectral norm, of the vectors u and v.
 SPECTRAL_SUFFIXES = {
     "hooks": ("weight_orig", "weight_u", "weight_v"),
     "parametrizations": (
@@ -37,12 +43,12 @@ SPECTRAL_SUFFIXES = {
 
 
 def instance_norm(channels: int) -> nn.InstanceNorm2d:
-    """(N, C, H, W) -> the same: mean 0, variance 1 per item and channel; nothing learned, nothing remembered."""
+    """(N, C, H, W) -> the same, with mean 0 and variance 1 per item and channel; no weights, no running statistics."""
     return nn.InstanceNorm2d(channels, eps=EPSILON, affine=False, track_running_stats=False)
 
 
 class ResidualBlock(nn.Module):
-    """(N, C, H, W) -> the same; a dilated and a plain 3x3 convolution added to the input, no ReLU after."""
+    """(N, C, H, W) -> the same: the input plus the output of two 3x3 convolutions, the first with dilation 2."""
 
     def __init__(self, channels: int, bias: bool) -> None:
         super().__init__()
@@ -62,14 +68,14 @@ class ResidualBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """(N, in, H, W) -> (N, out, H, W) in [0, 1]; H and W multiples of 4, 12 or more.
+    """(N, in, H, W) -> (N, out, H, W) in [0, 1]; H and W are multiples of 4 and at least 12.
 
     Args:
         base: Channels after the first convolution.
-        blocks: Residual blocks.
+        blocks: Number of residual blocks.
         in_channels: 3 (edge net) or 4 (inpaint net).
         out_channels: 1 (edge net, sigmoid) or 3 (inpaint net, (tanh + 1) / 2).
-        block_bias: Whether the blocks' convolutions have a bias.
+        block_bias: Whether the convolutions of the residual blocks have a bias.
     """
 
     def __init__(self, base: int, blocks: int, in_channels: int, out_channels: int, block_bias: bool) -> None:
@@ -105,7 +111,10 @@ class Generator(nn.Module):
 
 
 class EdgeStage(nn.Module):
-    """Completes an edge map: white in the hole of the photo, no edges in the hole, the mask as third channel."""
+    """gray, edges, mask (each (N, 1, H, W), the mask 1 in the hole) -> edges (N, 1, H, W) of the whole plane.
+
+    All values are in [0, 1]. The edge net sees gray with a white hole, edges with an empty hole, and the mask.
+    """
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -118,7 +127,11 @@ class EdgeStage(nn.Module):
 
 
 class InpaintStage(nn.Module):
-    """Fills the hole along the edges; known pixels come back bit for bit."""
+    """image (N, 3, H, W), edges and mask (each (N, 1, H, W), the mask 1 in the hole) -> the image with its hole filled.
+
+    All values are in [0, 1]. The inpaint net sees the image with a white hole and the edges. Known pixels come back bit
+    for bit.
+    """
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -130,17 +143,18 @@ class InpaintStage(nn.Module):
         return y * mask + known
 
 
-def tensor(name: str, channels: int, meaning: str) -> TensorSpec:
-    """(N, channels, H, W) float32 in [0, 1], H and W multiples of 4 and, for the reflect pads, 12 or more."""
+def plane_spec(name: str, channels: int, meaning: str) -> TensorSpec:
+    """(N, channels, H, W) float32 in [0, 1]; H and W multiples of 4 and, as the nets pad by reflection, at least 12."""
     return TensorSpec(name, ("N", channels, "H", "W"), "float32", "NCHW", (0.0, 1.0), meaning, 4, 12)
 
 
-MASK = tensor("mask", 1, "1 is the hole, 0 is known; no other value")
+MASK = plane_spec("mask", 1, "1 is the hole, 0 is known; no other value")
+# Weights of red, green and blue in scikit-image's rgb2gray.
 LUMA = np.array([0.2125, 0.7154, 0.0721], np.float32).reshape(1, 3, 1, 1)
 
 
 def gray_of(photo: Array) -> Array:
-    """(N, 3, H, W) -> (N, 1, H, W), scikit-image's rgb2gray weights."""
+    """RGB (N, 3, H, W) float32 in [0, 1] -> gray (N, 1, H, W) float32 in [0, 1]."""
     gray: Array = np.clip((photo * LUMA).sum(axis=1, keepdims=True), 0, 1).astype(np.float32)
     return gray
 
@@ -162,12 +176,33 @@ def raw_inpaint_feeds(photo: Array, edges: Array, mask: Array) -> Tensors:
     return {"x": np.concatenate([photo * (1 - mask) + mask, edges], axis=1)}
 
 
-BLOCK_CONVS = ("conv_block.1", "conv_block.5")
+class Conv(NamedTuple):
+    """What a file must hold for one convolution.
+
+    Attributes:
+        name: The module's name in Generator, which is also the start of its keys.
+        shape: The weight's shape.
+        bias: Whether there is a bias.
+        out_axis: The axis of the weight that has the output channels: 0, or 1 for a transposed convolution.
+    """
+
+    name: str
+    shape: tuple[int, int, int, int]
+    bias: bool = True
+    out_axis: int = 0
 
 
 @dataclass(frozen=True)
 class EdgeConnect:
-    """One of the two generators, as `identify` sees it."""
+    """One of the two generators as an architecture; see reference.model.Architecture.
+
+    Attributes:
+        name: The architecture's name.
+        in_channels: See Generator.
+        out_channels: Likewise.
+        block_bias: Likewise.
+        license_note: What the written files say about the weights' licence.
+    """
 
     name: str
     in_channels: int
@@ -179,63 +214,40 @@ class EdgeConnect:
     )
 
     def match(self, shapes: Shapes) -> KeyMatch:
-        """Compare keys and shapes with what this net of the file's base channels and block count would have."""
-        first = next((shapes[key] for key in _weight_keys("encoder.1") if key in shapes), ())
-        base = first[0] if first and first[0] else 64
-        found = {int(hit[1]) for key in shapes if (hit := re.match(r"middle\.(\d{1,3})\.conv_block\.", key))}
-        blocks = max(found) + 1 if found else 8
+        """Compare keys and shapes with those of a net that has the file's base channels and number of blocks."""
         wanted: dict[str, tuple[int, ...]] = {}
-        for conv, shape, bias, dim in self._convs(base, blocks):
-            wanted |= self._keys_of(conv, shape, bias, dim, shapes)
+        for conv in self._list_convs(*_read_sizes(shapes)):
+            wanted |= _expected(conv, spectral_form(conv.name, shapes))
         return compare_keys(self.name, shapes, wanted, {})
 
-    def _convs(self, base: int, blocks: int) -> list[tuple[str, tuple[int, int, int, int], bool, int]]:
-        """(key, weight shape, has a bias, the dimension of the output channels) of every convolution."""
-        convs = [
-            ("encoder.1", (base, self.in_channels, 7, 7), True, 0),
-            ("encoder.4", (2 * base, base, 4, 4), True, 0),
-            ("encoder.7", (4 * base, 2 * base, 4, 4), True, 0),
-        ]
-        for block in range(blocks):
-            for conv in BLOCK_CONVS:
-                convs.append((f"middle.{block}.{conv}", (4 * base, 4 * base, 3, 3), self.block_bias, 0))
+    def _list_convs(self, base: int, blocks: int) -> list[Conv]:
+        """All convolutions of the net; arguments as in Generator."""
         return [
-            *convs,
-            ("decoder.0", (4 * base, 2 * base, 4, 4), True, 1),
-            ("decoder.3", (2 * base, base, 4, 4), True, 1),
-            ("decoder.7", (self.out_channels, base, 7, 7), True, 0),
+            Conv("encoder.1", (base, self.in_channels, 7, 7)),
+            Conv("encoder.4", (2 * base, base, 4, 4)),
+            Conv("encoder.7", (4 * base, 2 * base, 4, 4)),
+            *(
+                Conv(f"middle.{block}.conv_block.{layer}", (4 * base, 4 * base, 3, 3), self.block_bias)
+                for block in range(blocks)
+                for layer in (1, 5)
+            ),
+            Conv("decoder.0", (4 * base, 2 * base, 4, 4), out_axis=1),
+            Conv("decoder.3", (2 * base, base, 4, 4), out_axis=1),
+            Conv("decoder.7", (self.out_channels, base, 7, 7)),
         ]
-
-    def _keys_of(
-        self,
-        conv: str,
-        shape: tuple[int, int, int, int],
-        bias: bool,
-        dim: int,
-        shapes: Shapes,
-    ) -> dict[str, tuple[int, ...]]:
-        """The keys of one convolution, in the form (spectral norm or not) that the file has for it."""
-        form = spectral_form(conv, shapes)
-        keys: dict[str, tuple[int, ...]] = {f"{conv}.bias": (shape[dim],)} if bias else {}
-        names = [f"{conv}.{suffix}" for suffix in SPECTRAL_SUFFIXES[form]]
-        keys[names[0]] = shape
-        if form != "folded":
-            keys[names[1]] = (shape[dim],)
-            keys[names[2]] = (int(np.prod(shape)) // shape[dim],)
-        return keys
 
     def build(self, checkpoint: Checkpoint, raw: bool = False) -> ReferenceModel:
-        """The net with the checkpoint's weights, spectral norm alive, in eval mode.
+        """The net with the checkpoint's weights, in eval mode. Convolutions keep the spectral norm that the file has.
 
         Raises:
-            ArchitectureError: a weight is no floating point tensor.
+            ArchitectureError: a tensor is not floating point.
         """
         shapes = list_shapes(checkpoint.tensors)
-        blocks = len({key.split(".")[1] for key in shapes if key.startswith("middle.")})
-        base = next(shapes[key][0] for key in _weight_keys("encoder.1") if key in shapes)
+        base, blocks = _read_sizes(shapes)
         generator = Generator(base, blocks, self.in_channels, self.out_channels, self.block_bias)
-        for conv, _, _, dim in self._convs(base, blocks):
-            _attach_spectral_norm(generator.get_submodule(conv), spectral_form(conv, shapes), dim)
+        for conv in self._list_convs(base, blocks):
+            form = spectral_form(conv.name, shapes)
+            _attach_spectral_norm(generator.get_submodule(conv.name), form, conv.out_axis)
         load_weights(generator, checkpoint)
         hyperparameters = {
             "base_channels": base,
@@ -246,30 +258,52 @@ class EdgeConnect:
         inputs, outputs, make_feeds = self.contract(raw)
         stage = EdgeStage if self.out_channels == 1 else InpaintStage
         module = generator if raw else stage(generator)
-        judging = {} if raw or stage is EdgeStage else {"result": OutputPolicy(known="image")}
-        return ReferenceModel(self.name, hyperparameters, inputs, outputs, module.eval(), judging, make_feeds)
+        policies = {} if raw or stage is EdgeStage else {"result": OutputPolicy(known="image")}
+        return ReferenceModel(self.name, hyperparameters, inputs, outputs, module.eval(), policies, make_feeds)
 
     def contract(self, raw: bool) -> Contract:
-        """Masking, concatenation and compositing belong to the stages, not to the bare generator."""
+        """Inputs and outputs. Masking, concatenation and compositing belong to the stage, not to the generator."""
         edge = self.out_channels == 1
         if raw:
             channels = "masked gray, masked edges, mask" if edge else "masked red, green, blue, edges"
-            x = tensor("x", self.in_channels, f"channels: {channels}")
-            y = tensor("y", self.out_channels, "the whole plane, not composited")
+            x = plane_spec("x", self.in_channels, f"channels: {channels}")
+            y = plane_spec("y", self.out_channels, "the whole plane, not composited")
             return Contract((x,), (y,), raw_edge_feeds if edge else raw_inpaint_feeds)
         if edge:
-            gray = tensor("gray", 1, "the photo in gray, 0.2125 R + 0.7154 G + 0.0721 B")
-            edges = tensor("edges", 1, "Canny edges of the known part: 1 is an edge; what lies in the hole is ignored")
-            edges_out = tensor("edges_out", 1, "edges of the whole plane, 1 is an edge")
+            gray = plane_spec("gray", 1, "the photo in gray, 0.2125 R + 0.7154 G + 0.0721 B")
+            edges = plane_spec(
+                "edges", 1, "Canny edges of the known part: 1 is an edge; what lies in the hole is ignored"
+            )
+            edges_out = plane_spec("edges_out", 1, "edges of the whole plane, 1 is an edge")
             return Contract((gray, edges, MASK), (edges_out,), edge_feeds)
-        image = tensor("image", 3, "the photo, RGB; what lies in the hole is ignored")
-        edges = tensor("edges", 1, "edges of the whole plane, as the edge net gives them")
-        result = tensor("result", 3, "the photo, RGB, its hole filled; known pixels untouched")
+        image = plane_spec("image", 3, "the photo, RGB; what lies in the hole is ignored")
+        edges = plane_spec("edges", 1, "edges of the whole plane, as the edge net gives them")
+        result = plane_spec("result", 3, "the photo, RGB, its hole filled; known pixels untouched")
         return Contract((image, edges, MASK), (result,), inpaint_feeds)
 
 
+def _read_sizes(shapes: Shapes) -> tuple[int, int]:
+    """(base channels, blocks) of the net that a file's keys and shapes come nearest to."""
+    weights = (f"encoder.1.{suffixes[0]}" for suffixes in SPECTRAL_SUFFIXES.values())
+    first = next((shapes[key] for key in weights if key in shapes), ())
+    found = {int(hit[1]) for key in shapes if (hit := re.match(r"middle\.(\d{1,3})\.conv_block\.", key))}
+    base = first[0] if first and first[0] else USUAL_BASE
+    return base, max(found) + 1 if found else USUAL_BLOCKS
+
+
+def _expected(conv: Conv, form: str) -> dict[str, tuple[int, ...]]:
+    """Shape by key for what a file holds of one convolution; `form` is a key of SPECTRAL_SUFFIXES."""
+    channels = conv.shape[conv.out_axis]
+    expected: dict[str, tuple[int, ...]] = {f"{conv.name}.bias": (channels,)} if conv.bias else {}
+    # The weight, then u and v: the spectral norm takes the weight as a matrix with one row per output channel.
+    shapes = (conv.shape, (channels,), (math.prod(conv.shape) // channels,))
+    for suffix, shape in zip(SPECTRAL_SUFFIXES[form], shapes, strict=False):
+        expected[f"{conv.name}.{suffix}"] = shape
+    return expected
+
+
 def spectral_form(conv: str, keys: Mapping[str, object]) -> str:
-    """Which of SPECTRAL_SUFFIXES the file has for `conv`."""
+    """The key of SPECTRAL_SUFFIXES for the convolution `conv` in a file with these `keys`; "folded" if it has none."""
     return next(
         (
             form
@@ -280,17 +314,14 @@ def spectral_form(conv: str, keys: Mapping[str, object]) -> str:
     )
 
 
-def _weight_keys(conv: str) -> list[str]:
-    return [f"{conv}.{suffixes[0]}" for suffixes in SPECTRAL_SUFFIXES.values()]
-
-
-def _attach_spectral_norm(conv: nn.Module, form: str, dim: int) -> None:
+def _attach_spectral_norm(conv: nn.Module, form: str, out_axis: int) -> None:
+    """Give `conv` the spectral norm whose keys are SPECTRAL_SUFFIXES[form]; "folded" has none."""
     if form == "hooks":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # the old API is what the checkpoints were made with
-            nn.utils.spectral_norm(conv, dim=dim)
+            nn.utils.spectral_norm(conv, dim=out_axis)
     elif form == "parametrizations":
-        nn.utils.parametrizations.spectral_norm(conv, dim=dim)
+        nn.utils.parametrizations.spectral_norm(conv, dim=out_axis)
 
 
 EDGE = EdgeConnect("edgeconnect-edge", 3, 1, False)

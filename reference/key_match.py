@@ -1,4 +1,4 @@
-"""How a checkpoint's keys and shapes differ from a net's, and the checkpoint's weights put into the net."""
+"""Compare a checkpoint's keys and shapes with a net's, and load the checkpoint's weights into the net."""
 
 from __future__ import annotations
 
@@ -15,14 +15,21 @@ if TYPE_CHECKING:
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-SHOWN = 3
-# A shape that says more is not believed: nets are laid out by what it says.
-LARGEST_BASE = 4096
+MAX_KEYS_SHOWN = 3
+# A net is laid out with the base channels that a file's shape gives. A larger number than this is taken for damage.
+MAX_BASE = 4096
 
 
 @dataclass(frozen=True)
 class KeyMatch:
-    """How a checkpoint's keys and shapes differ from an architecture's."""
+    """How a checkpoint's keys and shapes differ from an architecture's.
+
+    Attributes:
+        architecture: The architecture's name.
+        missing: Keys that the architecture needs and the file lacks.
+        extra: Keys that the file holds and the architecture does not know.
+        misshapen: One sentence for each key in both whose shape in the file is wrong.
+    """
 
     architecture: str
     missing: tuple[str, ...]
@@ -39,7 +46,14 @@ class KeyMatch:
 
 
 def compare_keys(architecture: str, shapes: Shapes, wanted: Shapes, optional: Shapes) -> KeyMatch:
-    """How a file's `shapes` differ from what is wanted, and from what is optional: what it may hold or not."""
+    """Compare a file's keys and shapes with an architecture's.
+
+    Args:
+        architecture: The architecture's name.
+        shapes: Shape by key in the file.
+        wanted: Shape by key that the file must hold.
+        optional: Shape by key that the file may hold or lack.
+    """
     known = {**optional, **wanted}
     misshapen = [
         f"{key} is {shapes[key]}, not {shape}" for key, shape in known.items() if key in shapes and shapes[key] != shape
@@ -49,28 +63,34 @@ def compare_keys(architecture: str, shapes: Shapes, wanted: Shapes, optional: Sh
 
 
 def nearest_of(matches: Iterable[KeyMatch]) -> KeyMatch:
-    """The one that has most of the file's keys; of several, the one with most of the shapes, then with least missing.
+    """The match that leaves the fewest of the file's keys unknown.
 
-    Not the one with the fewest faults: where a file is mostly something else, that is whichever net has fewest keys.
+    Ties go to the fewest misshapen keys, then to the fewest missing ones. The number of faults would mislead: for a
+    file that is mostly something else, the smallest net has the fewest.
     """
     return min(matches, key=lambda match: (len(match.extra), len(match.misshapen), len(match.missing)))
 
 
 def list_shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor of a checkpoint or of a net's state dict."""
+    """Shape by key, for the tensors of a checkpoint or of a net's state dict."""
     return {key: tuple(value.shape) for key, value in tensors.items()}
 
 
 def read_base(shapes: Shapes, key: str, usual: int) -> int:
-    """The channels that the convolution `key` gives, or `usual` where it gives none."""
+    """The output channels of the convolution whose weight is `key`.
+
+    Returns:
+        The length of the weight's first axis; `usual` if there is no such weight or the length is not in 1..MAX_BASE.
+    """
     channels = next(iter(shapes.get(key, ())), 0)
-    return channels if 0 < channels <= LARGEST_BASE else usual
+    return channels if 0 < channels <= MAX_BASE else usual
 
 
 def require_floating(checkpoint: Checkpoint, keys: Iterable[str]) -> None:
-    """
+    """Refuse a checkpoint that holds anything but floating point numbers under one of `keys`.
+
     Raises:
-        ArchitectureError: the tensor of one of the keys is no floating point tensor.
+        ArchitectureError: a tensor has another dtype. The first one is named.
     """
     for key in keys:
         dtype = checkpoint.tensors[key].dtype
@@ -80,18 +100,23 @@ def require_floating(checkpoint: Checkpoint, keys: Iterable[str]) -> None:
             )
 
 
-def load_weights(net: nn.Module, checkpoint: Checkpoint) -> None:
-    """Give `net` what the checkpoint has for its keys.
+def load_weights(net: nn.Module, checkpoint: Checkpoint, renames: Mapping[str, str] | None = None) -> None:
+    """Load the checkpoint's tensors into `net` and freeze them. The checkpoint's other tensors are ignored.
+
+    Args:
+        net: The module to fill.
+        checkpoint: A file that matches the net.
+        renames: The key in `net` by the key in the file, for tensors that the file must hold. None: keys are the same.
 
     Raises:
-        ArchitectureError: a weight is no floating point tensor.
+        ArchitectureError: a tensor to load is not floating point.
     """
-    weights = {key: checkpoint.tensors[key] for key in net.state_dict()}
-    require_floating(checkpoint, weights)
-    net.load_state_dict(weights, strict=True)
+    renames = renames or {key: key for key in net.state_dict()}
+    require_floating(checkpoint, renames)
+    net.load_state_dict({ours: checkpoint.tensors[theirs] for theirs, ours in renames.items()}, strict=True)
     net.requires_grad_(False)
 
 
 def shorten(keys: Sequence[str]) -> str:
-    """The first few of them."""
-    return ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
+    """The first MAX_KEYS_SHOWN keys, separated by commas, with ", ..." for the rest."""
+    return ", ".join(keys[:MAX_KEYS_SHOWN]) + (", ..." if len(keys) > MAX_KEYS_SHOWN else "")

@@ -80,7 +80,7 @@ class ReferenceModel:
         inputs: Contract of the inputs; the module takes them in this order.
         outputs: Contract of the outputs; the module gives them in this order.
         module: In eval mode, spectral norm alive.
-        judging: By output, how it is judged if not on the whole plane by the target's gate.
+        policies: How an output is judged, by its name, if not on the whole plane by the target's gate.
         make_feeds: Makes the inputs; see Contract.
         split: The pieces that `module`, or a folded copy of it, is exported in; None exports it whole.
     """
@@ -90,12 +90,9 @@ class ReferenceModel:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     module: nn.Module
-    judging: Mapping[str, OutputPolicy]
+    policies: Mapping[str, OutputPolicy]
     make_feeds: MakeFeeds
     split: Callable[[nn.Module], tuple[Piece, ...]] | None = None
-
-    def policy_of(self, output: str) -> OutputPolicy:
-        return self.judging.get(output, WHOLE_PLANE)
 
     def pieces(self, module: nn.Module) -> tuple[Piece, ...]:
         """What `module` is exported in, in an order in which every value is computed before it is used."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import ArchitectureError
 from reference.key_match import Shapes, list_shapes, nearest_of, shorten
-from reference.model import Architecture, Contract, Pipeline
+from reference.model import Architecture, Contract, Pipeline, ReferenceModel
 
 if TYPE_CHECKING:
     from reference.checkpoint import Checkpoint
@@ -58,6 +59,62 @@ def identify(checkpoint: Checkpoint) -> Architecture:
         checkpoint.path,
         found,
         f"Give a generator checkpoint of one of {', '.join(ARCHITECTURES)}",
+    )
+
+
+@dataclass(frozen=True)
+class IdentifiedModel:
+    """Checkpoints whose model is known: one net, or the stages of a pipeline in its order.
+
+    Attributes:
+        name: Of the architecture or the pipeline.
+        license_note: Which licence covers files made from it.
+        checkpoints: One, or one per stage.
+    """
+
+    name: str
+    license_note: str
+    checkpoints: tuple[Checkpoint, ...]
+    _build: Callable[[bool], ReferenceModel] = field(repr=False)
+
+    def build(self, raw: bool = False) -> ReferenceModel:
+        """The untouched torch model.
+
+        Args:
+            raw: Leave masking and compositing out; a pipeline has no such form.
+
+        Raises:
+            ArchitectureError: a weight is no floating point tensor.
+        """
+        return self._build(raw)
+
+
+def identify_model(checkpoints: Sequence[Checkpoint], *, as_pipeline: bool = False) -> IdentifiedModel:
+    """What the checkpoints are: one net's, or together a pipeline's, in whatever order.
+
+    Args:
+        checkpoints: At least one.
+        as_pipeline: Whether one checkpoint alone is to be taken for a pipeline's; several always are.
+
+    Raises:
+        ArchitectureError: no architecture fits a checkpoint, or no pipeline is made of them.
+    """
+    found = [(identify(checkpoint), checkpoint) for checkpoint in checkpoints]
+    if len(found) == 1 and not as_pipeline:
+        ((architecture, checkpoint),) = found
+        return IdentifiedModel(
+            architecture.name,
+            architecture.license_note,
+            (checkpoint,),
+            lambda raw: architecture.build(checkpoint, raw),
+        )
+    pipeline = identify_pipeline([architecture.name for architecture, _ in found])
+    stages = sorted(found, key=lambda stage: pipeline.stages.index(stage[0].name))
+    return IdentifiedModel(
+        pipeline.name,
+        pipeline.license_note,
+        tuple(checkpoint for _, checkpoint in stages),
+        lambda raw: pipeline.build(*(architecture.build(checkpoint) for architecture, checkpoint in stages)),
     )
 
 

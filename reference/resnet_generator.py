@@ -1,22 +1,25 @@
-"""CycleGAN's generator: two strided convolutions, residual blocks, two upsampling layers; image to image, no mask.
+"""CycleGAN's generator: an image-to-image net of strided convolutions, residual blocks and upsampling layers, no mask.
 
 Paper: Zhu, Park, Isola, Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks",
-arXiv 1703.10593. Layers and key names follow the files of junyanz/pytorch-CycleGAN-and-pix2pix (BSD), whose blocks are
-called `conv_block` and upsample by transposed convolutions, and of eriklindernoren/PyTorch-GAN (MIT), whose blocks are
-called `block` and upsample by repeating pixels; mixtures of both, such as that of the package vintagify (MIT), fit too.
-The code is our own.
+arXiv 1703.10593. The code is our own. Layers and key names follow the files of two repositories:
 
-Read from keys and shapes: base channels, blocks, what blocks are called, whether they have dropout (nothing in eval
-mode, but it moves the second convolution from 5 to 6), whether norms are affine, how the net upsamples. What no key
-tells is taken as upstream has it: reflect padding, eps 1e-5, pixels repeated before a zero-padded convolution.
+* junyanz/pytorch-CycleGAN-and-pix2pix (BSD): blocks are called `conv_block`, and transposed convolutions upsample.
+* eriklindernoren/PyTorch-GAN (MIT): blocks are called `block`, and upsampling repeats pixels.
 
-Running statistics beside norms that learn nothing are left out, as upstream's loader leaves them out: those norms
-always use the image's own. Beside affine norms they may be a batch norm's, which computes something else, and no key
-tells which, so that such a file does not fit. A fork that keeps these keys and computes something else cannot be told
-by its file: DeblurGAN adds the input to the result, clamps it, and uses its norms' running statistics.
+Mixtures of both fit, too, such as the files of the package vintagify (MIT).
+
+Keys and shapes give the base channels, the number and the name of the blocks, whether blocks have dropout (which does
+nothing in eval mode, but moves the second convolution from index 5 to 6), whether norms are affine, and how the net
+upsamples. Everything else is as in upstream: reflect padding, eps 1e-5, and a zero-padded convolution after upsampling
+by repeated pixels.
+
+Running statistics next to norms without weights are ignored, as upstream's loader ignores them: those norms always use
+the image's own statistics. Next to affine norms they may belong to a batch norm, which computes something else. No key
+tells the two apart, so such a file does not match. A fork that keeps these keys and computes something else looks the
+same, too: DeblurGAN adds the input to the result, clamps it, and uses its norms' running statistics.
 
 Deviations: the stage maps [0, 1] to [-1, 1] and back, which upstream does outside the net. Upstream's pix2pix test
-script leaves dropout on unless told `--eval`; here it is off.
+script keeps dropout on unless it is given `--eval`; here dropout is off.
 """
 
 from __future__ import annotations
@@ -33,28 +36,44 @@ from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, loa
 from reference.model import Contract, ReferenceModel
 
 EPSILON = 1e-5
-# What a file is compared with where its own shapes say nothing.
+# What a file is compared with where its own keys and shapes say nothing.
 USUAL_BASE, USUAL_BLOCKS = 64, 9
+# Index of the first residual block in the generator's Sequential.
 FIRST_BLOCK = 10
-RUNNING_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def instance_norm(channels: int, affine: bool) -> nn.InstanceNorm2d:
-    """(N, C, H, W) -> the same: mean 0, variance 1 per item and channel; then, if affine, a learned scale and bias."""
+    """(N, C, H, W) -> the same, with mean 0 and variance 1 per item and channel; if affine, then scaled and shifted."""
     return nn.InstanceNorm2d(channels, eps=EPSILON, affine=affine, track_running_stats=False)
+
+
+def running_statistics(net: nn.Module, counters: bool) -> dict[str, tuple[int, ...]]:
+    """Shape by key for the running statistics that a file may hold next to the instance norms of `net`.
+
+    Args:
+        net: A net whose norms have none.
+        counters: Whether files have the norms' `num_batches_tracked`, too; those of 2017 lack them.
+    """
+    statistics: dict[str, tuple[int, ...]] = {}
+    for norm, module in net.named_modules():
+        if isinstance(module, nn.InstanceNorm2d):
+            statistics[f"{norm}.running_mean"] = statistics[f"{norm}.running_var"] = (module.num_features,)
+            if counters:
+                statistics[f"{norm}.num_batches_tracked"] = ()
+    return statistics
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the keys and shapes of a checkpoint tell.
+    """The variant of the net that a checkpoint's keys and shapes give.
 
     Attributes:
         base: Channels after the first convolution.
-        blocks: Residual blocks.
+        blocks: Number of residual blocks.
         block_name: "conv_block" or "block".
-        affine: Whether norms learn a scale and a bias.
+        affine: Whether norms have a learned scale and bias.
         dropout: Whether blocks have a dropout layer.
-        repeated: Whether the net upsamples by repeating pixels and a convolution, not by a transposed convolution.
+        repeated: Whether the net upsamples by repeated pixels and a convolution; otherwise by a transposed convolution.
     """
 
     base: int = USUAL_BASE
@@ -66,7 +85,7 @@ class Layout:
 
 
 def read_layout(shapes: Shapes) -> Layout:
-    """The layout that a checkpoint's keys and shapes come nearest to."""
+    """The layout that a file's keys and shapes come nearest to."""
     found: dict[int, str] = {}
     for key in shapes:
         if (hit := re.match(r"model\.(\d{2,3})\.(conv_block|block)\.", key)) and int(hit[1]) >= FIRST_BLOCK:
@@ -88,7 +107,7 @@ def read_layout(shapes: Shapes) -> Layout:
 
 
 class ResidualBlock(nn.Module):
-    """(N, C, H, W) -> the same; two 3x3 convolutions added to the input, no ReLU after."""
+    """(N, C, H, W) -> the same: the input plus the output of two 3x3 convolutions."""
 
     def __init__(self, channels: int, layout: Layout) -> None:
         super().__init__()
@@ -111,7 +130,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResnetGenerator(nn.Module):
-    """(N, 3, H, W) in [-1, 1] -> the same; H and W multiples of 4, 8 or more."""
+    """(N, 3, H, W) in [-1, 1] -> the same; H and W are multiples of 4 and at least 8."""
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
@@ -128,8 +147,8 @@ class ResnetGenerator(nn.Module):
             instance_norm(4 * base, layout.affine),
             nn.ReLU(),
             *(ResidualBlock(4 * base, layout) for _ in range(layout.blocks)),
-            *_double(4 * base, layout),  # (N, 2 base, H/2, W/2)
-            *_double(2 * base, layout),  # (N, base, H, W)
+            *_upsample(4 * base, layout),  # (N, 2 base, H/2, W/2)
+            *_upsample(2 * base, layout),  # (N, base, H, W)
             nn.ReflectionPad2d(3),
             nn.Conv2d(base, 3, 7),  # (N, 3, H, W)
             nn.Tanh(),
@@ -140,19 +159,19 @@ class ResnetGenerator(nn.Module):
         return y
 
 
-def _double(channels: int, layout: Layout) -> list[nn.Module]:
-    """Layers that make (N, C/2, 2H, 2W) of (N, C, H, W)."""
+def _upsample(channels: int, layout: Layout) -> list[nn.Module]:
+    """Layers that map (N, C, H, W) to (N, C/2, 2H, 2W); `channels` is C."""
     half = channels // 2
-    doubling: list[nn.Module] = (
+    upsampling: list[nn.Module] = (
         [nn.Upsample(scale_factor=2), nn.Conv2d(channels, half, 3, padding=1)]
         if layout.repeated
         else [nn.ConvTranspose2d(channels, half, 3, stride=2, padding=1, output_padding=1)]
     )
-    return [*doubling, instance_norm(half, layout.affine), nn.ReLU()]
+    return [*upsampling, instance_norm(half, layout.affine), nn.ReLU()]
 
 
 class ImageStage(nn.Module):
-    """Maps the photo from [0, 1] to the net's [-1, 1], and what it gives back."""
+    """image (N, 3, H, W) in [0, 1] -> the same; the net in between takes and gives [-1, 1]."""
 
     def __init__(self, generator: ResnetGenerator) -> None:
         super().__init__()
@@ -163,8 +182,8 @@ class ImageStage(nn.Module):
         return (y + 1) / 2
 
 
-def plane(name: str, meaning: str, value_range: tuple[float, float] | None) -> TensorSpec:
-    """(N, 3, H, W) float32, H and W multiples of 4 and, for the blocks' reflect pads, 8 or more."""
+def plane_spec(name: str, meaning: str, value_range: tuple[float, float] | None) -> TensorSpec:
+    """(N, 3, H, W) float32; H and W are multiples of 4 and, as the blocks pad by reflection, at least 8."""
     return TensorSpec(name, ("N", 3, "H", "W"), "float32", "NCHW", value_range, meaning, 4, 8)
 
 
@@ -178,29 +197,24 @@ def raw_feeds(photo: Array, edges: Array, mask: Array) -> Tensors:
 
 @dataclass(frozen=True)
 class CycleGan:
-    """The generator, as `identify` sees it."""
+    """The generator as an architecture; see reference.model.Architecture."""
 
     name: str = "cyclegan-resnet"
     license_note: str = "The files hold the checkpoint's weights and stay under the checkpoint's licence."
 
     def match(self, shapes: Shapes) -> KeyMatch:
-        """Compare keys and shapes with what this net of the file's layout would have."""
+        """Compare keys and shapes with those of a net that has the file's layout."""
         layout = read_layout(shapes)
         with torch.device("meta"):
             net = ResnetGenerator(layout)
-        left_out: dict[str, tuple[int, ...]] = {}
-        if not layout.affine:
-            for norm, module in net.named_modules():
-                if isinstance(module, nn.InstanceNorm2d):
-                    mean, variance, count = (f"{norm}.{statistic}" for statistic in RUNNING_STATISTICS)
-                    left_out |= {mean: (module.num_features,), variance: (module.num_features,), count: ()}
-        return compare_keys(self.name, shapes, list_shapes(net.state_dict()), left_out)
+        ignored = {} if layout.affine else running_statistics(net, counters=True)
+        return compare_keys(self.name, shapes, list_shapes(net.state_dict()), ignored)
 
     def build(self, checkpoint: Checkpoint, raw: bool = False) -> ReferenceModel:
         """The net with the checkpoint's weights, in eval mode.
 
         Raises:
-            ArchitectureError: a weight is no floating point tensor.
+            ArchitectureError: a weight is not a floating point tensor.
         """
         layout = read_layout(list_shapes(checkpoint.tensors))
         generator = ResnetGenerator(layout)
@@ -217,13 +231,13 @@ class CycleGan:
         return ReferenceModel(self.name, hyperparameters, inputs, outputs, module.eval(), {}, make_feeds)
 
     def contract(self, raw: bool) -> Contract:
-        """The stage maps ranges; the bare generator has its own."""
+        """Inputs and outputs: in [0, 1] for the stage, in [-1, 1] for the generator."""
         if raw:
-            x = plane("x", "the photo, RGB, 2 p - 1 of a p in [0, 1]", (-1.0, 1.0))
-            y = plane("y", "the picture, RGB, as the tanh gives it", (-1.0, 1.0))
+            x = plane_spec("x", "the photo, RGB, 2 p - 1 of a p in [0, 1]", (-1.0, 1.0))
+            y = plane_spec("y", "the picture, RGB, as the tanh gives it", (-1.0, 1.0))
             return Contract((x,), (y,), raw_feeds)
-        image = plane("image", "the photo, RGB", (0.0, 1.0))
-        result = plane("result", "the picture made of it, RGB; every pixel is new", (0.0, 1.0))
+        image = plane_spec("image", "the photo, RGB", (0.0, 1.0))
+        result = plane_spec("result", "the picture made of it, RGB; every pixel is new", (0.0, 1.0))
         return Contract((image,), (result,), image_feeds)
 
 

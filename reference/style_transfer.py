@@ -1,16 +1,16 @@
-"""Johnson's style transfer net: a photo redrawn in the style that the checkpoint was trained to.
+"""Johnson's style transfer net: redraws a photo in the one style that the checkpoint was trained for.
 
 Paper: Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", arXiv
-1603.08155, with instance norm for batch norm (Ulyanov, Vedaldi, Lempitsky, arXiv 1607.08022). Layers and key names
-follow the files of the fast_neural_style example of pytorch/examples (BSD 3-clause); the code is our own.
+1603.08155, with instance norm instead of batch norm (Ulyanov, Vedaldi, Lempitsky, arXiv 1607.08022). Layers and key
+names follow the files of the fast_neural_style example of pytorch/examples (BSD 3-clause); the code is our own.
 
-Base channels and the number of blocks are read from keys and shapes. What no key tells is taken as upstream has it:
-reflect padding before every convolution, eps 1e-5, pixels repeated before the upsampling convolutions. Running
-means and variances, which files of 2017 hold beside each norm, are left out, as upstream leaves them out: norms
-always use the image's own.
+Keys and shapes give the base channels and the number of blocks. Everything else is as in upstream: reflect padding
+before every convolution, eps 1e-5, and upsampling by repeated pixels before a convolution. Running means and variances,
+which files of 2017 hold next to each norm, are ignored, as upstream ignores them: norms always use the image's own
+statistics.
 
-Deviations: the stage maps [0, 1] to the net's 0 to 255 and back, which upstream does outside the net. Upstream clamps
-when it writes the picture; here nothing is clamped, and values leave [0, 1] a little.
+Deviations: the stage maps [0, 1] to the net's [0, 255] and back, which upstream does outside the net. Upstream clamps
+when it writes the picture; here nothing is clamped, and values may lie slightly outside [0, 1].
 """
 
 from __future__ import annotations
@@ -26,14 +26,19 @@ from converters.tensors import Array, Tensors
 from reference.checkpoint import Checkpoint
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights, read_base
 from reference.model import Contract, OutputPolicy, ReferenceModel
-from reference.resnet_generator import image_feeds, instance_norm, plane
+from reference.resnet_generator import image_feeds, instance_norm, plane_spec, running_statistics
 
+# What a file is compared with where its own keys and shapes say nothing.
 USUAL_BASE, USUAL_BLOCKS = 32, 5
-LEVELS = 255
+# The net's value for white.
+WHITE = 255
 
 
 class ConvLayer(nn.Module):
-    """(N, in, H, W) -> (N, out, H/stride, W/stride); pixels repeated `repeat` times first, padded by reflection."""
+    """(N, in, H, W) -> (N, out, repeat H / stride, repeat W / stride): upsample, pad by reflection, convolve.
+
+    Upsampling repeats each pixel `repeat` times along H and W.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, repeat: int = 1) -> None:
         super().__init__()
@@ -47,7 +52,7 @@ class ConvLayer(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """(N, C, H, W) -> the same; two 3x3 convolutions added to the input, no ReLU after."""
+    """(N, C, H, W) -> the same: the input plus the output of two 3x3 convolutions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -63,11 +68,11 @@ class ResidualBlock(nn.Module):
 
 
 class TransformerNet(nn.Module):
-    """(N, 3, H, W) in [0, 255] -> the same, not clamped; H and W multiples of 4, 8 or more.
+    """(N, 3, H, W) in [0, 255] -> the same, not clamped; H and W are multiples of 4 and at least 8.
 
     Args:
         base: Channels after the first convolution.
-        blocks: Residual blocks, `res1` and on.
+        blocks: Number of residual blocks; they are named `res1`, `res2` and so on.
     """
 
     def __init__(self, base: int, blocks: int) -> None:
@@ -100,51 +105,46 @@ class TransformerNet(nn.Module):
 
 
 class StyleStage(nn.Module):
-    """Maps the photo from [0, 1] to the net's [0, 255], and what it gives back."""
+    """image (N, 3, H, W) in [0, 1] -> the same, not clamped; the net in between takes and gives [0, 255]."""
 
     def __init__(self, generator: TransformerNet) -> None:
         super().__init__()
         self.generator = generator
 
     def forward(self, image: Tensor) -> Tensor:
-        y: Tensor = self.generator(image * LEVELS)  # (N, 3, H, W)
-        return y / LEVELS
+        y: Tensor = self.generator(image * WHITE)  # (N, 3, H, W)
+        return y / WHITE
 
 
 def raw_feeds(photo: Array, edges: Array, mask: Array) -> Tensors:
-    return {"x": photo * np.float32(LEVELS)}
+    return {"x": photo * np.float32(WHITE)}
 
 
 def read_hyperparameters(shapes: Shapes) -> tuple[int, int]:
-    """(base channels, blocks) that a checkpoint's keys and shapes come nearest to."""
+    """(base channels, blocks) of the net that a file's keys and shapes come nearest to."""
     found = {int(hit[1]) for key in shapes if (hit := re.match(r"res(\d{1,3})\.", key))}
     return read_base(shapes, "conv1.conv2d.weight", USUAL_BASE), max(found, default=USUAL_BLOCKS)
 
 
 @dataclass(frozen=True)
 class StyleTransfer:
-    """The net, as `identify` sees it."""
+    """The net as an architecture; see reference.model.Architecture."""
 
     name: str = "style-transfer"
     license_note: str = "The files hold the checkpoint's weights and stay under the checkpoint's licence."
 
     def match(self, shapes: Shapes) -> KeyMatch:
-        """Compare keys and shapes with what this net of the file's base channels and blocks would have."""
+        """Compare keys and shapes with those of a net that has the file's base channels and number of blocks."""
         with torch.device("meta"):
             net = TransformerNet(*read_hyperparameters(shapes))
-        left_out = {
-            f"{norm}.{statistic}": (module.num_features,)
-            for norm, module in net.named_modules()
-            if isinstance(module, nn.InstanceNorm2d)
-            for statistic in ("running_mean", "running_var")
-        }
-        return compare_keys(self.name, shapes, list_shapes(net.state_dict()), left_out)
+        ignored = running_statistics(net, counters=False)
+        return compare_keys(self.name, shapes, list_shapes(net.state_dict()), ignored)
 
     def build(self, checkpoint: Checkpoint, raw: bool = False) -> ReferenceModel:
         """The net with the checkpoint's weights, in eval mode.
 
         Raises:
-            ArchitectureError: a weight is no floating point tensor.
+            ArchitectureError: a weight is not a floating point tensor.
         """
         base, blocks = read_hyperparameters(list_shapes(checkpoint.tensors))
         generator = TransformerNet(base, blocks)
@@ -152,17 +152,19 @@ class StyleTransfer:
         inputs, outputs, make_feeds = self.contract(raw)
         module = generator if raw else StyleStage(generator)
         hyperparameters = {"base_channels": base, "blocks": blocks}
-        judging = {"y": OutputPolicy(relative=True)} if raw else {}
-        return ReferenceModel(self.name, hyperparameters, inputs, outputs, module.eval(), judging, make_feeds)
+        policies = {"y": OutputPolicy(relative=True)} if raw else {}
+        return ReferenceModel(self.name, hyperparameters, inputs, outputs, module.eval(), policies, make_feeds)
 
     def contract(self, raw: bool) -> Contract:
-        """The stage maps ranges; the bare net has its own."""
+        """Inputs and outputs: in [0, 1] for the stage, in [0, 255] for the net; outputs may lie outside."""
         if raw:
-            x = plane("x", "the photo, RGB, in levels", (0.0, 255.0))
-            y = plane("y", "the picture, RGB, in levels of 0 to 255, not clamped: clamp it before you show it", None)
+            x = plane_spec("x", "the photo, RGB, in levels", (0.0, 255.0))
+            y = plane_spec(
+                "y", "the picture, RGB, in levels of 0 to 255, not clamped: clamp it before you show it", None
+            )
             return Contract((x,), (y,), raw_feeds)
-        image = plane("image", "the photo, RGB", (0.0, 1.0))
-        result = plane("result", "the picture, RGB, about 0 to 1, not clamped: clamp it before you show it", None)
+        image = plane_spec("image", "the photo, RGB", (0.0, 1.0))
+        result = plane_spec("result", "the picture, RGB, about 0 to 1, not clamped: clamp it before you show it", None)
         return Contract((image,), (result,), image_feeds)
 
 

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.bench.sources import BUFFERS, TORCH, Contestant, Group, load_runtime
+from converters.bench.sources import BUFFERS, TORCH, Contestant, Group
+from converters.bundle.open_artifact import NotRun
 from converters.errors import GanportError, UnrunnableError
 from converters.tensors import Array, Tensors
 
@@ -90,34 +91,55 @@ def summarize(latencies_ms: Sequence[float]) -> Latency:
     return Latency(min(latencies_ms), mean, p50, p90, p95, p99, statistics.pstdev(latencies_ms) / mean)
 
 
-def measure_group(group: Group, threads: int, runs: int, progress: Callable[[str], None]) -> list[Measurement]:
+@dataclass(frozen=True)
+class Skipped:
+    """A contestant that was not measured, and why."""
+
+    contestant: Contestant
+    why: str
+
+
+def measure_group(
+    group: Group, threads: int, runs: int, report_progress: Callable[[str], None]
+) -> tuple[list[Measurement], list[Skipped]]:
     """Run every contestant of a group on the same inputs in turn.
 
     Args:
+        group: The contestants and their inputs.
         threads: Size of each runtime's thread pool.
         runs: Measured runs of each contestant, after its warm-up.
+        report_progress: Told of each step as it begins.
+
+    Returns:
+        Figures of those that run here, and why the others do not.
 
     Raises:
-        GanportError: a contestant cannot be opened or refuses the inputs.
+        GanportError: a contestant's files are damaged, or it refuses the inputs.
     """
     batch = next((len(array) for array in group.feeds[0].values() if array.ndim), 1)
     workers: list[_Worker] = []
+    skipped: list[Skipped] = []
     try:
         for contestant in group.contestants:
-            progress(f"{contestant.model}: loading {contestant.runtime}")
+            report_progress(f"{contestant.model}: loading {contestant.runtime}")
             workers.append(_Worker(contestant, group.feeds, threads))
+            loaded = workers[-1].load()
+            if isinstance(loaded, NotRun):
+                workers.pop().close()
+                skipped.append(Skipped(contestant, loaded.why))
         for worker in workers:
-            progress(f"{worker.contestant.model}: warming up {worker.contestant.runtime}")
+            report_progress(f"{worker.contestant.model}: warming up {worker.contestant.runtime}")
             worker.warm_up()
-        for turn in range(runs):
-            progress(f"{workers[0].contestant.model}: run {turn + 1} of {runs}")
+        for turn in range(runs if workers else 0):
+            report_progress(f"{workers[0].contestant.model}: run {turn + 1} of {runs}")
             for worker in workers:
                 worker.run(turn % len(group.feeds))
         results = [worker.finish() for worker in workers]
     finally:
         for worker in workers:
             worker.close()
-    standard = next((i for i, contestant in enumerate(group.contestants) if contestant.target == TORCH), 0)
+    contestants = [worker.contestant for worker in workers]
+    base = next((i for i, contestant in enumerate(contestants) if contestant.target == TORCH), 0)
     measurements = []
     for worker, (outputs, peak_rss_mib) in zip(workers, results, strict=True):
         latency = summarize(worker.latencies_ms)
@@ -128,11 +150,11 @@ def measure_group(group: Group, threads: int, runs: int, progress: Callable[[str
                 1000 * batch / latency.p50,
                 worker.load_ms,
                 peak_rss_mib,
-                max(map(_difference, outputs, results[standard][0])),
-                group.contestants[standard],
+                max(map(_difference, outputs, results[base][0])),
+                contestants[base],
             )
         )
-    return measurements
+    return measurements, skipped
 
 
 def _difference(actual: Tensors, expected: Tensors) -> float:
@@ -152,12 +174,20 @@ class _Worker:
     def __init__(self, contestant: Contestant, feeds: Sequence[Tensors], threads: int) -> None:
         self.contestant = contestant
         self.latencies_ms: list[float] = []
+        self.load_ms = 0.0
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, contestant, feeds, threads), daemon=True)
         self._process.start()
         theirs.close()
-        self.load_ms: float = self._receive()
+
+    def load(self) -> NotRun | None:
+        """Wait until the contestant is opened, or tell why it does not run here."""
+        answer = self._receive()
+        if isinstance(answer, NotRun):
+            return answer
+        self.load_ms = answer
+        return None
 
     def warm_up(self) -> None:
         """Run until the last few latencies are close to each other, or often enough."""
@@ -204,14 +234,18 @@ class _Worker:
 
 
 def _serve(pipe: Connection, contestant: Contestant, feeds: Sequence[Tensors], threads: int) -> None:
-    """A worker's life: open, tell the load time, then one latency for each index asked for."""
+    """Run in the process: open the contestant, send its load time, then one latency for each buffer asked for."""
     import resource
 
     os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
-        load_runtime(contestant.target)
+        contestant.load_runtime()
         start = time.perf_counter()
-        with contestant.open(threads) as runner:
+        opened = contestant.open(threads)
+        if isinstance(opened, NotRun):
+            pipe.send(opened)
+            return
+        with opened as runner:
             pipe.send(1000 * (time.perf_counter() - start))
             while (buffer := pipe.recv()) is not None:
                 start = time.perf_counter()

@@ -3,89 +3,87 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from converters.bundle.folder import MANIFEST, read_bundle
+from converters.bundle.folder import Bundle, read_bundle
+from converters.bundle.manifest import MANIFEST
+from converters.bundle.open_artifact import NotRun, open_artifact
 from converters.errors import BundleError
 from converters.parity.inputs import PHOTOS, SEED, make_input
 from converters.runners import OnnxRunner, Runner, TorchRunner
-from converters.targets.registry import TARGETS
-from converters.tensors import Tensors, TensorSpec
-from converters.verify import read_target
+from converters.targets.registry import TARGETS, find_target
+from converters.targets.target import Artifact
+from converters.tensors import Signature, Tensors, TensorSpec
 from reference.checkpoint import SUFFIXES, read_checkpoint
-from reference.registry import ARCHITECTURES, identify, list_contracts, open_architecture
+from reference.registry import ARCHITECTURES, identify_model, list_contracts, open_architecture
 
 MASKS = ("large", "small", "border")
 BUFFERS = len(MASKS)
 TORCH = "torch"
-RUNTIMES = {TORCH: "torch eager", "onnx": "onnxruntime", "mxnet": "mxnet", "trt": "tensorrt"}
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One file, or pair of files, in one runtime.
+    """One file, or the files of one artifact, in one runtime.
 
     Attributes:
-        model: The bundle's or the architecture's name, a foreign file's stem; the file where two have the same.
+        model: The bundle's or the architecture's name, or an ONNX file's stem; where two would be alike, the file.
         file: As the user named it.
-        target: A name in TARGETS, or TORCH for a checkpoint in eager mode.
-        paths: As `Target.open` takes them.
-        inputs: Contract.
-        outputs: Contract.
+        folder: Where its files are.
+        signature: Its inputs and outputs.
         parity: What was proven of it, in words.
+        artifact: The bundle's artifact, or that which an ONNX file on its own would be; None is a checkpoint, in torch.
         raw: For a checkpoint: run the bare generator.
     """
 
     model: str
     file: str
-    target: str
-    paths: tuple[Path, ...]
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+    folder: Path
+    signature: Signature
     parity: str
+    artifact: Artifact | None = None
     raw: bool = False
 
     @property
+    def target(self) -> str:
+        """A name in TARGETS, or TORCH."""
+        return TORCH if self.artifact is None else self.artifact.target
+
+    @property
     def runtime(self) -> str:
-        return RUNTIMES[self.target]
+        """In words."""
+        return "torch eager" if self.artifact is None else TARGETS[self.target].runtime
 
     @property
     def size(self) -> int:
-        """Of the files, in bytes."""
-        return sum(path.stat().st_size for path in self.paths)
+        """Of its files, in bytes."""
+        files = [Path(self.file)] if self.artifact is None else [self.folder / file for file in self.artifact.files]
+        return sum(file.stat().st_size for file in files)
 
-    def open(self, threads: int) -> Runner:
-        """A runner with `threads` threads; MXNet takes their number from OMP_NUM_THREADS, set before its import."""
-        if self.target == TORCH:
-            import torch
+    def load_runtime(self) -> None:
+        """Import what `open` needs, so that it does not count as load time."""
+        if self.artifact is None:
+            for name in ARCHITECTURES:
+                open_architecture(name)
+        else:
+            TARGETS[self.target].load_runtime()
 
-            torch.set_num_threads(threads)
-            checkpoint = read_checkpoint(self.paths[0])
-            return TorchRunner(identify(checkpoint).build(checkpoint, self.raw).module, self.inputs, self.outputs)
-        if self.target == "onnx":
-            return OnnxRunner(self.paths[0], self.inputs, self.outputs, threads)
-        return TARGETS[self.target].open(self.paths, self.inputs, self.outputs)
+    def open(self, threads: int) -> Runner | NotRun:
+        """A runner with `threads` threads, or why it does not run here.
 
+        MXNet takes the number of threads from OMP_NUM_THREADS, which must be set before its import.
+        """
+        if self.artifact is not None:
+            return open_artifact(self, self.artifact, threads)
+        import torch
 
-def load_runtime(target: str) -> None:
-    """Import what opening a file of `target` needs, so that it does not count as load time."""
-    if target == TORCH:
-        for name in ARCHITECTURES:
-            open_architecture(name)
-    elif target == "onnx":
-        import onnxruntime  # noqa: F401
-    elif target == "mxnet":
-        from converters.targets.mxnet.runtime import load_mxnet
-
-        load_mxnet()
-    else:
-        from converters.targets.tensorrt.runtime import load_tensorrt
-
-        load_tensorrt()
+        torch.set_num_threads(threads)
+        model = identify_model([read_checkpoint(Path(self.file))]).build(self.raw)
+        return TorchRunner(model.module, model.inputs, model.outputs)
 
 
 @dataclass(frozen=True)
@@ -96,10 +94,8 @@ class Group:
     feeds: tuple[Tensors, ...]
 
 
-def read_sources(
-    sources: Sequence[Path], size: tuple[int, int], batch: int
-) -> tuple[list[Group], dict[tuple[str, str], str]]:
-    """Group what `sources` hold; and why some artifacts, by file and target, do not run here.
+def read_sources(sources: Sequence[Path], size: tuple[int, int], batch: int) -> list[Group]:
+    """Group what `sources` hold by the inputs that they take.
 
     Args:
         sources: Bundles, checkpoints, ONNX files of ganport's or of anybody.
@@ -109,63 +105,62 @@ def read_sources(
     Raises:
         GanportError: a source cannot be read.
     """
+    bundles = {path: read_bundle(path) for path in sources if (path / MANIFEST).is_file()}
+    raw_sources = {
+        source.sha256 for bundle in bundles.values() if bundle.manifest.raw for source in bundle.manifest.sources
+    }
     contestants: list[Contestant] = []
-    skipped: dict[tuple[str, str], str] = {}
-    raw_sources = set()
-    for path in sources:
-        if (path / MANIFEST).is_file():
-            bundle = read_bundle(path)
-            manifest = bundle.manifest
-            if manifest["raw"]:
-                raw_sources |= {source["sha256"] for source in manifest["sources"]}
-            for artifact in manifest["artifacts"]:
-                missing = read_target(path, artifact).missing_verifier()
-                if missing is not None:
-                    skipped[str(path), artifact["target"]] = missing
-                    continue
-                parity = "passed" if artifact["verified"] else manifest["not_verified"][artifact["target"]]
-                paths = tuple(path / file for file in artifact["files"])
-                contestants.append(
-                    Contestant(
-                        manifest["name"], str(path), artifact["target"], paths, bundle.inputs, bundle.outputs, parity
-                    )
-                )
+    for path, bundle in bundles.items():
+        contestants += _list_artifacts(path, bundle)
     for path in sources:
         if path.suffix == ".onnx":
             contestants.append(_read_onnx(path))
         elif path.suffix in SUFFIXES:
-            checkpoint = read_checkpoint(path)
-            raw = checkpoint.sha256 in raw_sources
-            model = identify(checkpoint).build(checkpoint, raw)
-            contestants.append(
-                Contestant(model.architecture, str(path), TORCH, (path,), model.inputs, model.outputs, "reference", raw)
-            )
-        elif not (path / MANIFEST).is_file():
+            contestants.append(_read_checkpoint(path, raw_sources))
+        elif path not in bundles:
             raise BundleError(path, "it is no bundle, checkpoint or ONNX file", "Name a bundle's folder or a file")
     groups: dict[frozenset[tuple[str, int | str]], list[Contestant]] = {}
-    named = Counter((contestant.model, contestant.target) for contestant in contestants)
+    named = Counter((contestant.model, contestant.runtime) for contestant in contestants)
     for contestant in contestants:
-        alone = named[contestant.model, contestant.target] == 1
+        alone = named[contestant.model, contestant.runtime] == 1
         told = contestant if alone else replace(contestant, model=contestant.file)
-        groups.setdefault(_signature(told.inputs), []).append(told)
-    return [Group(tuple(members), _make_feeds(members[0].inputs, size, batch)) for members in groups.values()], skipped
+        groups.setdefault(_channels(told.signature.inputs), []).append(told)
+    return [Group(tuple(members), _make_feeds(members[0].signature.inputs, size, batch)) for members in groups.values()]
 
 
-def _signature(inputs: Sequence[TensorSpec]) -> frozenset[tuple[str, int | str]]:
-    """Names and channel counts: what two files of one model have in common, whatever their free axes are called."""
-    return frozenset((spec.name, spec.shape[1] if len(spec.shape) > 1 else 0) for spec in inputs)
+def _list_artifacts(path: Path, bundle: Bundle) -> Iterator[Contestant]:
+    manifest = bundle.manifest
+    for artifact in manifest.artifacts:
+        find_target(path, artifact.target)
+        parity = "passed" if artifact.verified else manifest.not_verified[artifact.target]
+        yield Contestant(manifest.name, str(path), path, bundle.signature, parity, artifact)
 
 
 def _read_onnx(path: Path) -> Contestant:
     with OnnxRunner(path) as runner:
-        inputs, outputs = tuple(runner.inputs), tuple(runner.outputs)
-    return Contestant(path.stem, str(path), "onnx", (path,), inputs, outputs, "not looked at")
+        signature = Signature(tuple(runner.inputs), tuple(runner.outputs))
+    artifact = Artifact("onnx", "", "onnx", (path.name,))
+    return Contestant(path.stem, str(path), path.parent, signature, "not looked at", artifact)
+
+
+def _read_checkpoint(path: Path, raw_sources: Collection[str]) -> Contestant:
+    """`raw_sources` are the hashes of checkpoints whose bundles, of the bare generator, take part."""
+    checkpoint = read_checkpoint(path)
+    raw = checkpoint.sha256 in raw_sources
+    model = identify_model([checkpoint]).build(raw)
+    signature = Signature(model.inputs, model.outputs)
+    return Contestant(model.architecture, str(path), path.parent, signature, "reference", raw=raw)
+
+
+def _channels(inputs: Sequence[TensorSpec]) -> frozenset[tuple[str, int | str]]:
+    """Names and channel counts: what two files of one model have in common, whatever their free axes are called."""
+    return frozenset((spec.name, spec.shape[1] if len(spec.shape) > 1 else 0) for spec in inputs)
 
 
 def _make_feeds(inputs: Sequence[TensorSpec], size: tuple[int, int], batch: int) -> tuple[Tensors, ...]:
     """Photos with holes where the inputs are an architecture's; seeded noise in [0, 1] for a foreign net."""
     for contract in list_contracts():
-        if _signature(contract.inputs) == _signature(inputs):
+        if _channels(contract.inputs) == _channels(inputs):
             pairs = [[(PHOTOS[(i + n) % len(PHOTOS)], MASKS[i]) for n in range(batch)] for i in range(BUFFERS)]
             cases = [make_input(each, size) for each in pairs]
             return tuple(contract.make_feeds(case.photo, case.edges, case.mask) for case in cases)

@@ -3,57 +3,30 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
 
+from converters.bundle.manifest import Manifest
+from converters.targets.registry import TARGETS
+from converters.targets.target import CppRuntime
 
-@dataclass(frozen=True)
-class Runtime:
-    """A runtime that the C++ library can be built for.
-
-    Attributes:
-        backend: Its name in -DGANPORT_BACKEND.
-        title: Its own name.
-        target: The conversion target whose files it runs.
-        location: The CMake variable that says where it is; the shell variable of the same name holds the value.
-        where: What that is.
-    """
-
-    backend: str
-    title: str
-    target: str
-    location: str
-    where: str
-
-
-RUNTIMES = (
-    Runtime("onnxruntime", "ONNX Runtime", "onnx", "ONNXRUNTIME_ROOT", "the folder of its unpacked release archive"),
-    Runtime("openvino", "OpenVINO", "onnx", "OpenVINO_DIR", "the folder that holds its `OpenVINOConfig.cmake`"),
-    Runtime(
-        "mxnet",
-        "MXNet 1.9.1",
-        "mxnet",
-        "MXNET_ROOT",
-        "the folder that holds its `include/`, such as that of its Python package",
-    ),
-)
 SOURCES = "ganport-cpp"
 # The inputs of a pipeline, which takes a photo and its mask as they are in files.
 PIPELINE_INPUTS = ("photo", "mask", "edge_edits")
 
 
-def format_cpp_readme(name: str, inputs: Sequence[str], targets: Sequence[str]) -> str | None:
-    """The text, or None where the bundle holds no file that a C++ runtime reads.
-
-    Args:
-        name: The bundle's.
-        inputs: Names of its inputs.
-        targets: Those that it holds files of.
-    """
-    runtimes = [runtime for runtime in RUNTIMES if runtime.target in targets]
+def format_cpp_readme(manifest: Manifest) -> str | None:
+    """The text, or None where the C++ library runs none of the bundle's files."""
+    name, signature = manifest.name, manifest.contract
+    dtypes = {spec.dtype for spec in (*signature.inputs, *signature.outputs)}
+    runtimes = [
+        runtime
+        for target in TARGETS.values()
+        if manifest.find_artifact(target.name) is not None
+        for runtime in target.cpp_runtimes
+        if dtypes <= set(runtime.dtypes)
+    ]
     if not runtimes:
         return None
-    is_pipeline = tuple(inputs) == PIPELINE_INPUTS
+    is_pipeline = tuple(spec.name for spec in signature.inputs) == PIPELINE_INPUTS
     parts = [
         f"# {name} in C++\n",
         "Needs a C++17 compiler, CMake 3.25, and one of the runtimes below. On Debian, besides:\n",
@@ -68,7 +41,7 @@ def format_cpp_readme(name: str, inputs: Sequence[str], targets: Sequence[str]) 
     return "\n".join(parts) + "\n"
 
 
-def _format_runtime(runtime: Runtime, name: str, is_pipeline: bool) -> str:
+def _format_runtime(runtime: CppRuntime, name: str, is_pipeline: bool) -> str:
     build = f"{SOURCES}/build-{runtime.backend}"
     settings = f'-DGANPORT_BACKEND={runtime.backend} -D{runtime.location}="${runtime.location}"'
     inpaint = f"    {build}/ganport-inpaint {shlex.quote(name)} photo.png mask.png filled.png\n" if is_pipeline else ""

@@ -7,45 +7,39 @@ folder that looks like a bundle.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 
-from converters.bundle.manifest_schema import find_fault
+from converters.bundle.manifest import MANIFEST, SCHEMA_VERSION, Manifest
 from converters.errors import BundleError
-from converters.tensors import UNREADABLE, Array, Tensors, TensorSpec
+from converters.files import GOLDEN, golden_file, hash_file
+from converters.tensors import UNREADABLE, Array, Signature, Tensors
 
-SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
-GOLDEN = "golden"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A complete bundle on disk: its folder and its manifest, as plain JSON types."""
+    """A complete bundle on disk: its folder and its manifest."""
 
     folder: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
 
     @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return tuple(TensorSpec.from_json(fields) for fields in self.manifest["contract"]["inputs"])
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return tuple(TensorSpec.from_json(fields) for fields in self.manifest["contract"]["outputs"])
+    def signature(self) -> Signature:
+        """What its files take and give."""
+        return self.manifest.contract
 
     def golden(self) -> tuple[Tensors, Tensors]:
-        """The golden case: inputs and what the bundle's source gives for them, by name.
+        """The golden case: inputs, and what the bundle's source gives for them, by name.
 
         Raises:
             BundleError: an array is missing or damaged.
@@ -53,49 +47,31 @@ class Bundle:
 
         def load(file: str) -> Array:
             try:
-                with (self.folder / GOLDEN / file).open("rb") as opened:
+                with (self.folder / file).open("rb") as opened:
                     array: Array = np.lib.format.read_array(opened, allow_pickle=False)  # type: ignore[no-untyped-call]
             except (*UNREADABLE, MemoryError) as error:
-                raise BundleError(self.folder, f"'{GOLDEN}/{file}' is no array", "Convert its source again") from error
+                raise BundleError(self.folder, f"'{file}' is no array", "Convert its source again") from error
             return array
 
-        inputs = {spec.name: load(f"input_{spec.name}.npy") for spec in self.inputs}
-        return inputs, {spec.name: load(f"output_{spec.name}.npy") for spec in self.outputs}
-
-
-def hash_file(path: Path) -> str:
-    """The file's sha256, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write `value` with sorted keys, the same bytes every time."""
-    path.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+        inputs = {spec.name: load(golden_file("input", spec.name)) for spec in self.signature.inputs}
+        return inputs, {spec.name: load(golden_file("output", spec.name)) for spec in self.signature.outputs}
 
 
 def write_golden(folder: Path, inputs: Tensors, outputs: Tensors) -> None:
-    """Write one case as golden/input_NAME.npy and golden/output_NAME.npy."""
+    """Write one case: an .npy file per input and output."""
     (folder / GOLDEN).mkdir()
-    for kind, tensors in (("input", inputs), ("output", outputs)):
-        for name, array in tensors.items():
-            data = io.BytesIO()  # numpy's own writing to a file does not say why it fails
-            np.save(data, array)
-            (folder / GOLDEN / f"{kind}_{name}.npy").write_bytes(data.getvalue())
+    arrays = {golden_file("input", name): array for name, array in inputs.items()}
+    arrays |= {golden_file("output", name): array for name, array in outputs.items()}
+    for file, array in arrays.items():
+        data = io.BytesIO()  # numpy's own writing to a file does not say why it fails
+        np.save(data, array)
+        (folder / file).write_bytes(data.getvalue())
 
 
 def list_files(folder: Path) -> list[str]:
     """Every file below `folder`, relative, sorted; a link counts as a file, whatever it leads to."""
     found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(path.relative_to(folder).as_posix() for path in found)
-
-
-def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """sha256 and size in bytes of every file below `folder`, for the manifest."""
-    return {
-        file: {"sha256": hash_file(folder / file), "size": (folder / file).stat().st_size}
-        for file in list_files(folder)
-    }
 
 
 def format_sums(folder: Path) -> str:
@@ -184,16 +160,16 @@ def read_bundle(folder: Path) -> Bundle:
     if not path.is_file():
         raise BundleError(folder, f"it holds no {MANIFEST}", "Name a bundle's folder")
     try:
-        manifest = json.loads(path.read_bytes())
-        version = manifest["schema_version"]
-    except (ValueError, TypeError, KeyError) as error:
+        fields = msgspec.json.decode(path.read_bytes())
+        version = fields["schema_version"]
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise BundleError(path, "it is no manifest", "Convert its source again") from error
     if version != SCHEMA_VERSION:
         raise BundleError(path, f"its schema version is {version}, known is {SCHEMA_VERSION}", "Update ganport")
-    fault = find_fault(manifest)
-    if fault is not None:
-        raise BundleError(path, fault, "Convert its source again")
-    return Bundle(folder, manifest)
+    try:
+        return Bundle(folder, msgspec.convert(fields, Manifest))
+    except msgspec.ValidationError as error:
+        raise BundleError(path, str(error), "Convert its source again") from error
 
 
 def verify_hashes(folder: Path) -> None:

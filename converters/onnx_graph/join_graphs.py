@@ -1,4 +1,4 @@
-"""Several ONNX graphs wired into one, and taken apart again."""
+"""Join several ONNX graphs into one, and extract a part of a joined graph again."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import ModelProto, ValueInfoProto
+
+from converters.onnx_graph.plain_names import rename
+from converters.onnx_graph.traversal import list_graphs, tensor_names
 
 
 @dataclass(frozen=True)
 class Part:
-    """One graph and where its ends go.
+    """One graph to join, and the names of its inputs and outputs in the joined graph.
 
     Attributes:
-        name: Prefix of all names inside.
+        name: Every other tensor and every node is called `name/`, followed by its name in `model`.
         model: The graph.
-        wires: Each of its inputs and outputs by the name of the joined graph's value that it is.
+        wires: For each input and output of `model`, the name of that tensor in the joined graph.
     """
 
     name: str
@@ -27,12 +30,12 @@ class Part:
 def join_graphs(
     parts: Sequence[Part], inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
 ) -> ModelProto:
-    """Put parts one after another; all of one opset.
+    """Put the nodes of several graphs of one opset into one graph.
 
     Args:
-        parts: In an order in which every value is computed before it is used.
-        inputs: Of the joined graph.
-        outputs: Of the joined graph.
+        parts: In an order in which every tensor is computed before another part reads it.
+        inputs: Inputs of the joined graph.
+        outputs: Outputs of the joined graph.
     """
     joined = ModelProto()
     joined.ir_version = max(part.model.ir_version for part in parts)
@@ -43,62 +46,30 @@ def join_graphs(
     graph.output.extend(outputs)
     for part in parts:
         assert list(part.model.opset_import) == list(joined.opset_import)
-        ends = [*part.model.graph.input, *part.model.graph.output]
-        _copy(part.model.graph, part.name, {end.name: part.wires[end.name] for end in ends}, graph)
+        renamed = _rename_all(part)
+        graph.node.extend(renamed.node)
+        graph.initializer.extend(renamed.initializer)
+        graph.value_info.extend(renamed.value_info)  # shape inference cannot find all of it again: ranks behind a loop
     return joined
 
 
 def take_out(joined: ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> ModelProto:
-    """The part of a graph that computes `outputs` from `inputs`: its ends, or values that its value_info describes.
+    """The part of a graph that computes the tensors `outputs` from the tensors `inputs`.
 
-    A loop in that part must not take values from around it: the extractor does not see them.
+    Each of them is an input or output of the graph, or a tensor that its value_info describes. A loop in that part
+    must not read tensors from outside its body: onnx's Extractor overlooks them.
     """
     part: ModelProto = onnx.utils.Extractor(joined).extract_model(list(inputs), list(outputs))
     return part
 
 
-def _copy(graph: GraphProto, prefix: str, names: Mapping[str, str], into: GraphProto) -> None:
-    """Append nodes and initializers, every value renamed by `names` or else prefixed."""
-    scope = dict(names)
-    for tensor in graph.initializer:
-        scope.setdefault(tensor.name, f"{prefix}/{tensor.name}")
-        copied = TensorProto()
-        copied.CopyFrom(tensor)
-        copied.name = scope[tensor.name]
-        into.initializer.append(copied)
-    for node in graph.node:
-        for output in node.output:
-            scope.setdefault(output, f"{prefix}/{output}")
-    into.node.extend(_rename(node, prefix, scope) for node in graph.node)
-    for value in graph.value_info:  # what shape inference cannot find again, such as the rank behind a loop
-        if value.name in scope:
-            described = into.value_info.add()
-            described.CopyFrom(value)
-            described.name = scope[value.name]
-
-
-def _rename(node: NodeProto, prefix: str, scope: Mapping[str, str]) -> NodeProto:
-    renamed = NodeProto()
-    renamed.CopyFrom(node)
-    renamed.name = f"{prefix}/{node.name}" if node.name else ""
-    renamed.input[:] = [scope[name] if name else "" for name in node.input]
-    renamed.output[:] = [scope[name] if name else "" for name in node.output]
-    for attribute in renamed.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            attribute.g.CopyFrom(_rename_body(attribute.g, prefix, scope))
-    return renamed
-
-
-def _rename_body(body: GraphProto, prefix: str, outer: Mapping[str, str]) -> GraphProto:
-    """A loop's body sees the names around it and adds its own."""
-    ends = [*body.input, *body.output]
-    scope = {**outer, **{end.name: f"{prefix}/{end.name}" for end in ends}}
-    renamed = GraphProto()
-    renamed.name = body.name
-    _copy(body, prefix, scope, renamed)
-    for values, copies in ((body.input, renamed.input), (body.output, renamed.output)):
-        for value in values:
-            copy = copies.add()
-            copy.CopyFrom(value)
-            copy.name = f"{prefix}/{value.name}"
-    return renamed
+def _rename_all(part: Part) -> onnx.GraphProto:
+    """A copy of the part's graph with the names of the joined graph, in subgraphs too."""
+    model = ModelProto()
+    model.CopyFrom(part.model)
+    names = {name: f"{part.name}/{name}" for name in tensor_names(model.graph)}
+    rename(model, {**names, **part.wires})
+    for graph in list_graphs(model.graph):
+        for node in graph.node:
+            node.name = f"{part.name}/{node.name}" if node.name else ""
+    return model.graph

@@ -1,4 +1,4 @@
-"""What a writer reads of an ONNX graph: its opset, and its nodes in order."""
+"""Read an ONNX graph's opset, nodes and constants."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from converters.errors import UnsupportedOpError
-from converters.rewrites.internal_ops import DOMAIN
+from converters.tensors import Array
 
-# Up to it for a writer that names no other: a later opset may change what a node means.
-NEWEST_OPSET = 18
+# The opset of the graph that every target starts from.
+WAIST_OPSET = 18
+# The names of the domain of ONNX's own operators.
 ONNX_DOMAINS = ("", "ai.onnx")
+# The domain of ganport's own operators, which are never written to an ONNX file (`rewrites.internal_ops`).
+INTERNAL_DOMAIN = "ganport"
 
 
 @dataclass(frozen=True)
@@ -22,18 +25,18 @@ class OnnxNode:
     """One node.
 
     Attributes:
-        where: For messages.
-        op: Operator of ONNX's own domain, or of ours.
-        own: Whether it is one of ours (`rewrites.internal_ops`).
-        inputs: Tensor names, "" for one left out.
-        outputs: Tensor names, "" for one left out.
-        attributes: Plain values by name, tensors as arrays.
+        where: The node's name and operator, for error messages.
+        op: The operator's name.
+        is_internal: Whether the operator is of `INTERNAL_DOMAIN`; else it is one of ONNX's own.
+        inputs: Tensor names, "" for an optional input that is left out.
+        outputs: Tensor names, "" for an optional output that is left out.
+        attributes: As `read_attributes` reads them.
         proto: The node itself.
     """
 
     where: str
     op: str
-    own: bool
+    is_internal: bool
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
@@ -41,27 +44,32 @@ class OnnxNode:
 
     @property
     def output(self) -> str:
-        """The name of its one output.
+        """The name of the node's only output.
 
         Raises:
-            UnsupportedOpError: it has several.
+            UnsupportedOpError: the node has several outputs.
         """
         if len(self.outputs) != 1:
             raise UnsupportedOpError(self.where, f"it has {len(self.outputs)} outputs", "Use operators of one output")
         return self.outputs[0]
 
 
-def read_opset(model: ModelProto, newest: int = NEWEST_OPSET) -> int:
-    """The opset of ONNX's own operators.
+def read_opset(model: ModelProto) -> int:
+    """The opset version of ONNX's own operators, 0 if the model does not give it."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ONNX_DOMAINS), 0)
+
+
+def require_opset(model: ModelProto, newest: int = WAIST_OPSET) -> int:
+    """The opset version of ONNX's own operators.
 
     Args:
-        newest: The latest whose operators the writer knows.
+        newest: The newest opset that the caller knows. A later one may change what a node means.
 
     Raises:
-        UnsupportedOpError: the model names none, or a later one than has been read.
+        UnsupportedOpError: the model does not give the version, or it is later than `newest`.
     """
-    opset: int | None = next((entry.version for entry in model.opset_import if entry.domain in ONNX_DOMAINS), None)
-    if opset is None:
+    opset = read_opset(model)
+    if not opset:
         raise UnsupportedOpError("the model", "it names no opset of ONNX's own operators", "Check the model")
     if opset > newest:
         raise UnsupportedOpError("the model", f"its opset is {opset}", f"Convert it to opset {newest} or earlier")
@@ -69,66 +77,56 @@ def read_opset(model: ModelProto, newest: int = NEWEST_OPSET) -> int:
 
 
 def read_nodes(model: ModelProto) -> Iterator[OnnxNode]:
-    """Each node in turn.
+    """The nodes of the main graph, in order.
 
     Raises:
-        UnsupportedOpError: a node is of a foreign domain.
+        UnsupportedOpError: a node's operator is neither ONNX's own nor internal.
     """
     return map(read_node, model.graph.node)
 
 
 def read_node(node: NodeProto) -> OnnxNode:
-    """One node.
+    """Read one node.
 
     Raises:
-        UnsupportedOpError: it is of a foreign domain.
+        UnsupportedOpError: its operator is neither ONNX's own nor internal.
     """
     where = f"node '{node.name or ' '.join(node.output)}' ({node.op_type})"
-    if node.domain not in (*ONNX_DOMAINS, DOMAIN):
+    is_internal = node.domain == INTERNAL_DOMAIN
+    if not is_internal and node.domain not in ONNX_DOMAINS:
         raise UnsupportedOpError(where, f"its domain is '{node.domain}'", "Use ONNX's own operators")
     return OnnxNode(
-        where, node.op_type, node.domain == DOMAIN, tuple(node.input), tuple(node.output), _attributes(node), node
+        where, node.op_type, is_internal, tuple(node.input), tuple(node.output), read_attributes(node), node
     )
 
 
-def read_inputs(node: NodeProto) -> set[str]:
-    """Names of all tensors that a node reads, its subgraphs too."""
-    names = set(node.input)
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            for inner in attribute.g.node:
-                names |= read_inputs(inner)
-            names.update(output.name for output in attribute.g.output)
-    return names
+def read_attributes(node: NodeProto) -> dict[str, Any]:
+    """A node's attributes by name: strings are decoded, tensors are arrays, subgraphs stay GraphProto."""
 
-
-def read_names(model: ModelProto) -> set[str]:
-    """Names of all tensors."""
-    graph = model.graph
-    return {
-        *(tensor.name for tensor in graph.initializer),
-        *(given.name for given in graph.input),
-        *(name for node in graph.node for name in node.output),
-    }
-
-
-def require_float32(given: onnx.ValueInfoProto) -> None:
-    """Refuse a graph input of another type.
-
-    Raises:
-        UnsupportedOpError: it is not float32.
-    """
-    kind = given.type.tensor_type.elem_type
-    if kind != TensorProto.FLOAT:
-        raise UnsupportedOpError(
-            f"input '{given.name}'", f"it is {TensorProto.DataType.Name(kind)}", "Only float32 is translated"
-        )
-
-
-def _attributes(node: NodeProto) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, TensorProto):
             return numpy_helper.to_array(value)
         return value.decode() if isinstance(value, bytes) else value
 
     return {attribute.name: plain(onnx.helper.get_attribute_value(attribute)) for attribute in node.attribute}
+
+
+def read_constants(model: ModelProto) -> dict[str, Array]:
+    """The value of each initializer, by name; one that is a graph input too is left out, as a user can replace it."""
+    inputs = {value.name for value in model.graph.input}
+    return {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name not in inputs
+    }
+
+
+def require_float32(given: onnx.ValueInfoProto) -> None:
+    """Refuse a graph input whose element type is not float32.
+
+    Raises:
+        UnsupportedOpError: the element type is another one.
+    """
+    kind = given.type.tensor_type.elem_type
+    if kind != TensorProto.FLOAT:
+        raise UnsupportedOpError(
+            f"input '{given.name}'", f"it is {TensorProto.DataType.Name(kind)}", "Only float32 is translated"
+        )

@@ -1,7 +1,8 @@
-"""Which function translates which ONNX operator, and what every such function may ask of its node.
+"""The registry of functions that translate ONNX operators into one target, and the helpers that they share.
 
-A function's signature is its schema: positional parameters are the node's inputs, keyword-only ones its
-attributes, with ONNX's names and defaults. What a function does not declare is refused, never ignored.
+A function's signature is its schema: positional parameters are the node's inputs, keyword-only parameters are its
+attributes, with ONNX's names and defaults. A node with an input or attribute that the function does not declare is
+refused; nothing is ignored.
 """
 
 from __future__ import annotations
@@ -15,27 +16,27 @@ from converters.tensors import Array
 
 
 class Operand(Protocol):
-    """A tensor of the ONNX graph, whatever a target adds to it."""
+    """A tensor of the ONNX graph; each target adds fields of its own."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def rank(self) -> int | None:
-        """Number of axes, None if shape inference does not know."""
+        """Number of axes, None if shape inference does not know it."""
         ...
 
     @property
     def array(self) -> Array | None:
-        """Its value if it is a constant."""
+        """The value of a constant, None for any other tensor."""
         ...
 
 
 class Translation:
-    """One ONNX node on its way into a target.
+    """The translation of one ONNX node; each target's subclass adds the functions that write its layers.
 
     Args:
-        where: The node, for messages.
+        where: The node's name and operator, for error messages.
     """
 
     def __init__(self, where: str) -> None:
@@ -49,7 +50,7 @@ class Translation:
         """The value of a constant input.
 
         Raises:
-            UnsupportedOpError: it is computed in the graph.
+            UnsupportedOpError: the input is computed in the graph.
         """
         if value.array is None:
             remedy = f"Export the {role} as a constant, or convert with --size HxW if it follows from the size"
@@ -67,22 +68,19 @@ class Translation:
         return value.rank
 
 
+# The target's operand type.
 V = TypeVar("V")
-
-
-# A function gives one operand, or a sequence of them: as many as the node has outputs, or fewer.
+# A translating function. It returns one operand, or a sequence with one operand for each of the node's first outputs.
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-# As many operators as a message can list.
-FEW = 20
+# An error message lists the known operators if there are at most this many.
+MAX_LISTED_OPERATORS = 20
 
 
 class Registry(Generic[V]):
-    """ONNX operators that have a translation; its functions give a `V`, the target's own kind of operand, or several.
+    """The ONNX operators that have a translation into one target, whose operands are of type `V`.
 
     Args:
-        target: Its name in messages.
+        target: The target's name in error messages.
     """
 
     def __init__(self, target: str) -> None:
@@ -93,7 +91,7 @@ class Registry(Generic[V]):
         """Register the decorated function for operator `name` from opset `since` on.
 
         Raises:
-            ValueError: that operator and opset have a function already.
+            ValueError: a function is already registered for that operator and opset.
         """
 
         def register(function: F) -> F:
@@ -106,23 +104,23 @@ class Registry(Generic[V]):
         return register
 
     def names(self) -> list[tuple[str, int]]:
-        """Every operator with the opset its function starts at."""
+        """Every (operator, first opset) that a function is registered for, sorted."""
         return sorted((name, since) for name, versions in self._converters.items() for since in versions)
 
     def knows(self, name: str) -> bool:
-        """Whether there is a function for that operator, at any opset."""
+        """Whether a function is registered for the operator, at any opset."""
         return name in self._converters
 
     def find(self, where: str, name: str, opset: int) -> Callable[..., Any]:
         """The function for operator `name` at `opset`.
 
         Raises:
-            UnsupportedOpError: there is none.
+            UnsupportedOpError: no function is registered for them.
         """
         if name not in self._converters:
             known = ", ".join(sorted(self._converters))
             many = f"Write it with other operators, of which {len(self._converters)} have one"
-            remedy = f"Use only {known}" if len(self._converters) <= FEW else many
+            remedy = f"Use only {known}" if len(self._converters) <= MAX_LISTED_OPERATORS else many
             raise UnsupportedOpError(where, f"{self._target} has no translation of {name}", remedy)
         versions = [since for since in self._converters[name] if since <= opset]
         if not versions:
@@ -135,10 +133,13 @@ class Registry(Generic[V]):
     def convert(
         self, emit: Translation, name: str, opset: int, inputs: Sequence[V | None], attributes: Mapping[str, Any]
     ) -> V:
-        """Translate one node of one output.
+        """Translate one node with one output.
+
+        Args:
+            inputs: None for an optional input that is left out.
 
         Raises:
-            UnsupportedOpError: no function, or an input or attribute that the function does not declare.
+            UnsupportedOpError: the operator has no function, or the function does not declare an input or attribute.
         """
         (result,) = self.convert_all(emit, name, opset, inputs, attributes)
         return result
@@ -146,10 +147,13 @@ class Registry(Generic[V]):
     def convert_all(
         self, emit: Translation, name: str, opset: int, inputs: Sequence[V | None], attributes: Mapping[str, Any]
     ) -> Sequence[V]:
-        """Translate one node; the outputs that its function gives, which may be the first few.
+        """Translate one node; return its outputs, or only the first few if the function translates no more.
+
+        Args:
+            inputs: None for an optional input that is left out.
 
         Raises:
-            UnsupportedOpError: no function, or an input or attribute that the function does not declare.
+            UnsupportedOpError: the operator has no function, or the function does not declare an input or attribute.
         """
         function = self.find(emit.where, name, opset)
         parameters = inspect.signature(function).parameters.values()

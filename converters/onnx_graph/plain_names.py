@@ -1,15 +1,17 @@
-"""Give the ends of an ONNX graph names that every target takes."""
+"""Rename tensors of an ONNX graph, for instance to names that every target accepts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
-from onnx import GraphProto, ModelProto
+from onnx import ModelProto
+
+from converters.onnx_graph.traversal import list_graphs, tensor_names
 
 
 def plain_names(names: Iterable[str]) -> dict[str, str]:
-    """Each name to one of letters, digits and underscores, none of them twice."""
+    """Map each name to a unique one of ASCII letters, digits and underscores that starts with no digit."""
     plain: dict[str, str] = {}
     for name in dict.fromkeys(names):
         wanted = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "tensor"
@@ -22,31 +24,22 @@ def plain_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def rename(model: ModelProto, names: Mapping[str, str]) -> None:
-    """Give tensors new names, in branches and loop bodies too; one that has a new name already makes way."""
-    every = {name for graph in list_graphs(model.graph) for name in _defined(graph)}
-    moved = dict(names)
-    for name in sorted((set(names.values()) - set(names)) & every):
+    """Rename tensors in place, in subgraphs too.
+
+    Args:
+        names: Old name to new name. A tensor that already has one of the new names is renamed as well, to that name
+            with "_inner" appended.
+    """
+    existing = tensor_names(model.graph)
+    renamed = dict(names)
+    for name in sorted((set(names.values()) - set(names)) & existing):
         free = f"{name}_inner"
-        while free in every:
+        while free in existing:
             free += "_"
-        moved[name] = free
+        renamed[name] = free
     for graph in list_graphs(model.graph):
         for node in graph.node:
-            for ends in (node.input, node.output):
-                ends[:] = [moved.get(name, name) for name in ends]
-        for value in [*graph.input, *graph.output, *graph.initializer]:
-            value.name = moved.get(value.name, value.name)
-
-
-def list_graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """The graph itself, then every branch and loop body in it."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in [*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs]:
-                yield from list_graphs(inner)
-
-
-def _defined(graph: GraphProto) -> Iterator[str]:
-    yield from (value.name for value in [*graph.input, *graph.initializer])
-    yield from (name for node in graph.node for name in node.output)
+            for tensors in (node.input, node.output):
+                tensors[:] = [renamed.get(name, name) for name in tensors]
+        for value in [*graph.input, *graph.output, *graph.initializer, *graph.value_info]:
+            value.name = renamed.get(value.name, value.name)

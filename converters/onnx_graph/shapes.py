@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import onnx
-from onnx import ModelProto, TypeProto, ValueInfoProto
+from onnx import ModelProto, TypeProto, ValueInfoProto, helper
 
-# Sizes that are known, names of free ones, None for what inference cannot say.
+# For each axis: its size, the name of a free size, or None if shape inference knows neither.
 Shape = tuple[int | str | None, ...]
-# How the names begin that shape inference makes up itself, for sizes that have none.
+# Prefix of the names that onnx's shape inference invents for sizes without a name.
 INVENTED = "unk__"
 
 
 @dataclass(frozen=True)
 class TensorType:
-    """What is known of a tensor.
+    """The element type and shape of a tensor.
 
     Attributes:
-        dtype: numpy's name of the element type; ONNX's own, in lower case, where numpy has none.
-        shape: None for an unknown rank.
+        dtype: As `name_dtype` names it.
+        shape: None if the rank is not known.
     """
 
     dtype: str
@@ -27,7 +27,7 @@ class TensorType:
 
 
 def read_types(model: ModelProto) -> dict[str, TensorType]:
-    """Tensor name to type; a tensor of unknown element type is left out, and what is no tensor."""
+    """Tensor name to type; tensors of unknown element type, and sequences and maps, are left out."""
     return {
         value.name: TensorType(name_dtype(value.type.tensor_type.elem_type), _shape_of(value))
         for value in _infer(model)
@@ -36,24 +36,24 @@ def read_types(model: ModelProto) -> dict[str, TensorType]:
 
 
 def read_shapes(model: ModelProto) -> dict[str, Shape]:
-    """Tensor name to shape; a tensor of unknown rank is left out."""
+    """Tensor name to shape; tensors of unknown rank are left out."""
     shapes = {value.name: _shape_of(value) for value in _infer(model)}
     return {name: shape for name, shape in shapes.items() if shape is not None}
 
 
 def read_ranks(model: ModelProto) -> dict[str, int]:
-    """Tensor name to number of axes."""
+    """Tensor name to number of axes; tensors of unknown rank are left out."""
     return {name: len(shape) for name, shape in read_shapes(model).items()}
 
 
 def name_dtype(elem_type: int) -> str:
-    """numpy's name of an ONNX element type, or ONNX's own in lower case."""
+    """numpy's name of an ONNX element type; ONNX's name in lower case if numpy has none."""
     name: str = onnx.TensorProto.DataType.Name(elem_type).lower()
     return {"float": "float32", "double": "float64"}.get(name, name)
 
 
 def describe_type(kind: TypeProto) -> str:
-    """A type in a word, for messages."""
+    """An element type, or "sequence", "map" or the like, for error messages."""
     which: str = kind.WhichOneof("value")
     return name_dtype(kind.tensor_type.elem_type) if which == "tensor_type" else which.replace("_type", "")
 
@@ -70,3 +70,11 @@ def _shape_of(value: ValueInfoProto) -> Shape | None:
         axis.dim_value if axis.HasField("dim_value") else axis.dim_param or None
         for axis in value.type.tensor_type.shape.dim
     )
+
+
+def read_precision(model: ModelProto) -> str:
+    """numpy's names of the float types of a graph's inputs and weights, or of all their types if none is a float."""
+    graph = model.graph
+    kinds = {value.type.tensor_type.elem_type for value in graph.input} | {t.data_type for t in graph.initializer}
+    names = sorted(helper.tensor_dtype_to_np_dtype(kind).name for kind in kinds)
+    return " and ".join([name for name in names if "float" in name] or names)

@@ -1,4 +1,4 @@
-"""Simplify an ONNX graph, and strip what the tools that made it left behind."""
+"""Simplify an ONNX graph with onnxsim."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import onnx
 from onnx import ModelProto
 
 from converters.errors import ExportError
+from converters.onnx_graph.clean import strip_metadata
 
 
 def simplify(model: ModelProto) -> ModelProto:
-    """A smaller graph that computes the same; constants folded, foreign metadata gone.
+    """A smaller graph that computes the same, with constants folded and metadata stripped.
 
     Raises:
-        ExportError: the simplifier fails, or says that its result differs.
+        ExportError: onnxsim fails, or its own check finds that the simplified graph computes something else.
     """
-    import onnxsim  # which imports torch
+    import onnxsim  # imported here because it imports torch
 
     try:
         simplified, same = onnxsim.simplify(model)
@@ -24,46 +25,3 @@ def simplify(model: ModelProto) -> ModelProto:
     if not same:
         raise ExportError("onnxsim", "its own check of the simplified graph failed", "Report this with the file")
     return strip_metadata(simplified)
-
-
-def strip_metadata(model: ModelProto) -> ModelProto:
-    """A copy without doc strings, node stack traces and tool keys.
-
-    Stack traces hold absolute paths, and their order differs from process to process.
-    """
-    stripped = ModelProto()
-    stripped.CopyFrom(model)
-    del stripped.metadata_props[:]
-    stripped.doc_string = ""
-    graph = stripped.graph
-    graph.doc_string = ""
-    graph.name = "ganport"
-    del graph.metadata_props[:]
-    del graph.quantization_annotation[:]
-    for node in graph.node:
-        node.doc_string = ""
-        del node.metadata_props[:]
-        for attribute in node.attribute:
-            attribute.doc_string = ""
-    for tensor in graph.initializer:
-        tensor.doc_string = ""
-        del tensor.metadata_props[:]
-    for value in [*graph.input, *graph.value_info, *graph.output]:
-        value.doc_string = ""
-        del value.metadata_props[:]
-    return stripped
-
-
-def check(model: ModelProto) -> None:
-    """Run onnx's full checker and strict shape inference.
-
-    Raises:
-        ExportError: either of them objects.
-    """
-    try:
-        onnx.checker.check_model(model, full_check=True)
-        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(
-            "onnx.checker", str(error).strip().splitlines()[0].rstrip("."), "Report this with the file"
-        ) from error

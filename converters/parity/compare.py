@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from converters.errors import ParityError
@@ -31,15 +33,19 @@ DO_NOT_USE = "The file is not what its source computes: do not use it"
 
 @dataclass(frozen=True)
 class ComparedCase:
-    """One parity input: a runner's outputs, the standard's in float32 and, if it runs so, in float64.
+    """One parity input: a runner's outputs, and the source's outputs in float32 and, where it can run so, in float64.
 
     Attributes:
-        mask: The hole where above 0, broadcast to the outputs, if they are composited; None judges the whole plane.
-        known: The image whose known pixels must come back bit for bit; goes with `mask`.
+        name: The parity input's.
+        actual: What the runner gave, by output name.
+        expected: What the source gave in float32.
+        float64: What the source gave in float64; None where it does not run so.
+        mask: Above 0 in the hole, broadcast to the outputs, if they are composited; None judges the whole plane.
+        known: The image whose pixels outside the hole must come back bit for bit; goes with `mask`.
         relative: Whether an output's errors are in units of its largest expected magnitude.
-        perturbed: The standard's float32 outputs on the inputs moved by one float32 step, if it was run on such.
-        excess_decides: Whether an ill-conditioned item that misses the gate is held to its excess error alone; others
-            of that kind are held to nothing.
+        perturbed: The source's float32 outputs on inputs moved by one float32 step, if it was run on such.
+        excess_decides: What becomes of an ill-conditioned item that misses the gate: True judges it by its excess error
+            alone, False does not judge it.
     """
 
     name: str
@@ -53,12 +59,33 @@ class ComparedCase:
     excess_decides: bool = False
 
 
+class Verdict(Enum):
+    """What came of comparing one item of one output.
+
+    PASSED: it holds every limit of the gate; or there was nothing to measure, and known pixels came back bit for bit.
+    PASSED_BY_EXCESS: it misses the gate on an ill-conditioned input, and its excess error alone is small enough.
+    NOT_JUDGED: the input is ill-conditioned; only shape, type, finite values and known pixels were checked.
+    FAILED: `TensorParity.failures` says why.
+    """
+
+    PASSED = "passed"
+    PASSED_BY_EXCESS = "passed by excess"
+    NOT_JUDGED = "not judged"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True)
 class TensorParity:
-    """The verdict on one item of one output: `failures` are sentences, none of them is a pass.
+    """The verdict on one item of one output.
 
-    `metrics` is None where there is nothing to measure: an empty hole, or a shape that differs. `by_excess`: it missed
-    the gate but for its excess error, which decided.
+    Attributes:
+        tensor: The output's name.
+        case: The parity input's name.
+        item: Its place in the batch.
+        region: "hole" or "plane": where errors were measured.
+        metrics: None where there is nothing to measure: an empty hole, no elements, or a shape that differs.
+        verdict: FAILED exactly if there are failures.
+        failures: A sentence for each limit that is missed.
     """
 
     tensor: str
@@ -66,24 +93,58 @@ class TensorParity:
     item: int
     region: str
     metrics: Metrics | None
-    ill_conditioned: bool
-    failures: tuple[str, ...]
-    by_excess: bool = False
-
-    @property
-    def passed(self) -> bool:
-        return not self.failures
+    verdict: Verdict
+    failures: tuple[str, ...] = ()
 
     @property
     def gated(self) -> bool:
-        return self.metrics is not None and not self.ill_conditioned
+        """Whether its errors were held to the whole gate."""
+        return self.metrics is not None and self.verdict in (Verdict.PASSED, Verdict.FAILED)
 
     def to_json(self) -> dict[str, Any]:
-        fields = {
-            key: getattr(self, key) for key in ("tensor", "case", "item", "region", "ill_conditioned", "by_excess")
-        }
+        """Plain JSON types."""
+        fields = {key: getattr(self, key) for key in ("tensor", "case", "item", "region")}
         metrics = None if self.metrics is None else self.metrics.to_json()
-        return {**fields, "metrics": metrics, "failures": list(self.failures), "passed": self.passed}
+        return {**fields, "metrics": metrics, "verdict": self.verdict.value, "failures": list(self.failures)}
+
+
+# A number, or "nan", "inf" or "-inf", which JSON does not have.
+JsonNumber = float | str | None
+
+
+@dataclass(frozen=True)
+class ParitySummary:
+    """The worst of each metric over all gated items of one rung, as the manifest keeps it.
+
+    Attributes:
+        rung: The rung's name.
+        passed: Whether it passed.
+        gate: What its outputs were held to.
+        items: Items that were compared.
+        flat_outputs: See `ParityReport.flat`.
+        outside_the_profile: See `ParityReport.outside`.
+        ill_conditioned_items: Items that were not judged, or passed by excess error alone.
+        by_excess_items: Items that passed by excess error alone.
+        max_abs: Largest absolute error; None, as the other metrics, if no item was gated.
+        p99_9: Largest 99.9th percentile of the absolute error.
+        psnr_db: Smallest PSNR.
+        excess: Largest excess error, None without a float64 run.
+        worst_case: The parity input with the largest absolute error.
+    """
+
+    rung: str
+    passed: bool
+    gate: Gate
+    items: int
+    flat_outputs: tuple[str, ...]
+    outside_the_profile: tuple[str, ...]
+    ill_conditioned_items: int
+    by_excess_items: int
+    max_abs: JsonNumber
+    p99_9: JsonNumber
+    psnr_db: JsonNumber
+    excess: JsonNumber
+    worst_case: str | None
 
 
 @dataclass(frozen=True)
@@ -94,7 +155,7 @@ class ParityReport:
         rung: Its name.
         gate: What its outputs were held to.
         tensors: Every item of every output on every input.
-        flat: Outputs that should be (nearly) one number throughout: what gives that passes, whatever it computes.
+        flat: Outputs that should be (nearly) one number throughout: a file may give that number and compute anything.
         outside: Inputs whose size the file, or an engine's profile, does not take.
     """
 
@@ -106,59 +167,52 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        """True if every output that was measured was judged on some item, and nothing failed."""
+        """True if every output that was measured was gated on some item, and nothing failed."""
         gated = {tensor.tensor for tensor in self.tensors if tensor.gated}
         measured = {tensor.tensor for tensor in self.tensors if tensor.metrics is not None}
-        return bool(gated) and gated >= measured and all(tensor.passed for tensor in self.tensors)
+        return bool(gated) and gated >= measured and not self.count(Verdict.FAILED)
 
-    @property
-    def verdict(self) -> str:
+    def count(self, verdict: Verdict) -> int:
+        """How many items have this verdict."""
+        return sum(tensor.verdict is verdict for tensor in self.tensors)
+
+    def describe_verdict(self) -> str:
         """Passed or not, and how many items were not held to the whole gate."""
         if not self.passed:
             return "**FAILED**"
-        by_excess = sum(tensor.by_excess for tensor in self.tensors)
-        unjudged = sum(tensor.ill_conditioned for tensor in self.tensors) - by_excess
-        counts = ((by_excess, "by excess error alone"), (unjudged, "ill-conditioned and not judged"))
+        counts = (
+            (self.count(Verdict.PASSED_BY_EXCESS), "by excess error alone"),
+            (self.count(Verdict.NOT_JUDGED), "ill-conditioned and not judged"),
+        )
         said = [f"{count} of {len(self.tensors)} items {how}" for count, how in counts if count]
         said += [f"output '{name}' is nearly one number throughout, which proves little" for name in self.flat]
         return f"passed ({'; '.join(said)})" if said else "passed"
 
-    @property
-    def worst(self) -> TensorParity | None:
-        """The gated item with the largest absolute error."""
-        gated = [tensor for tensor in self.tensors if tensor.gated]
-        return max(gated, key=_max_abs, default=None)
-
-    def summary(self) -> dict[str, Any]:
-        """The worst of each metric over all gated items, for the manifest; plain JSON types."""
-        gated = [tensor.metrics for tensor in self.tensors if tensor.gated and tensor.metrics]
-        excesses = [metrics.excess for metrics in gated if metrics.excess is not None]
-        worst = {
-            "max_abs": max((metrics.max_abs for metrics in gated), default=None),
-            "p99_9": max((metrics.p99_9 for metrics in gated), default=None),
-            "psnr_db": min((metrics.psnr_db for metrics in gated), default=math.inf),
-            "excess": max(excesses, default=None),
-        }
-        return {
-            "rung": self.rung,
-            "passed": self.passed,
-            "gate": asdict(self.gate),
-            "items": len(self.tensors),
-            "flat_outputs": list(self.flat),
-            "outside_the_profile": list(self.outside),
-            "ill_conditioned_items": sum(tensor.ill_conditioned for tensor in self.tensors),
-            "by_excess_items": sum(tensor.by_excess for tensor in self.tensors),
-            **{key: plain_json(value) for key, value in worst.items()},
-            "worst_case": None if self.worst is None else self.worst.case,
-        }
+    def summarize(self) -> ParitySummary:
+        """The worst of each metric over all gated items."""
+        gated = [(tensor, tensor.metrics) for tensor in self.tensors if tensor.gated and tensor.metrics is not None]
+        worst = max(gated, key=lambda pair: pair[1].max_abs, default=None)
+        by_excess = self.count(Verdict.PASSED_BY_EXCESS)
+        excesses = [metrics.excess for _, metrics in gated if metrics.excess is not None]
+        return ParitySummary(
+            self.rung,
+            self.passed,
+            self.gate,
+            len(self.tensors),
+            self.flat,
+            self.outside,
+            ill_conditioned_items=self.count(Verdict.NOT_JUDGED) + by_excess,
+            by_excess_items=by_excess,
+            max_abs=plain_json(max((metrics.max_abs for _, metrics in gated), default=None)),
+            p99_9=plain_json(max((metrics.p99_9 for _, metrics in gated), default=None)),
+            psnr_db=plain_json(min((metrics.psnr_db for _, metrics in gated), default=math.inf)),
+            excess=plain_json(max(excesses, default=None)),
+            worst_case=None if worst is None else worst[0].case,
+        )
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.summary(), "tensors": [tensor.to_json() for tensor in self.tensors]}
-
-
-def _max_abs(tensor: TensorParity) -> float:
-    assert tensor.metrics is not None
-    return tensor.metrics.max_abs
+        """The summary and every item, as plain JSON types."""
+        return {**msgspec.to_builtins(self.summarize()), "tensors": [tensor.to_json() for tensor in self.tensors]}
 
 
 def compare(rung: str, gate: Gate, cases: Sequence[ComparedCase]) -> ParityReport:
@@ -188,7 +242,7 @@ def broadcast_hole(mask: Array, image: Array) -> Array:
 
 def _compare_tensor(name: str, gate: Gate, case: ComparedCase) -> list[TensorParity]:
     def refuse(reason: str) -> list[TensorParity]:
-        return [TensorParity(name, case.name, 0, "plane", None, False, (reason,))]
+        return [TensorParity(name, case.name, 0, "plane", None, Verdict.FAILED, (reason,))]
 
     if name not in case.actual:
         return refuse("the output is missing")
@@ -199,20 +253,34 @@ def _compare_tensor(name: str, gate: Gate, case: ComparedCase) -> list[TensorPar
         return refuse(f"its shape is {actual.shape}, its source's {expected.shape}")
     if actual.dtype != expected.dtype:
         return refuse(f"its dtype is {actual.dtype}, its source's {expected.dtype}")
+    if case.known is not None and case.mask is not None:
+        if actual.shape != case.known.shape:
+            return refuse(f"its shape is {actual.shape}, the known image's {case.known.shape}")
+        if not _broadcasts(case.mask, actual):
+            return refuse(f"its shape is {actual.shape}, the hole's {case.mask.shape}")
     if actual.ndim == 0:
         return [_compare_item(name, gate, case, None)]
     return [_compare_item(name, gate, case, item) for item in range(len(actual))]
+
+
+def _broadcasts(mask: Array, output: Array) -> bool:
+    """Whether numpy broadcasts the mask to the output's shape, item by item."""
+    try:
+        return len(mask) == len(output) and bool(np.broadcast_to(mask, output.shape).shape)
+    except ValueError:
+        return False
 
 
 def _compare_item(name: str, gate: Gate, case: ComparedCase, index: int | None) -> TensorParity:
     """`index` is None for an output without axes."""
     item = index or 0
 
-    def pick(tensors: Tensors) -> Array:
-        return np.asarray(tensors[name] if index is None else tensors[name][index])
+    def pick(tensors: Tensors | None) -> Array | None:
+        return None if tensors is None else np.asarray(tensors[name] if index is None else tensors[name][index])
 
-    actual, expected = pick(case.actual), pick(case.expected)
-    float64 = None if case.float64 is None else pick(case.float64)
+    actual, expected, float64, perturbed = map(pick, (case.actual, case.expected, case.float64, case.perturbed))
+    assert actual is not None
+    assert expected is not None
     failures = []
     inside = np.full(actual.shape, True)
     region = "plane"
@@ -224,24 +292,44 @@ def _compare_item(name: str, gate: Gate, case: ComparedCase, index: int | None) 
         inside = np.broadcast_to(case.mask[item] > 0, actual.shape)
         if actual[~inside].tobytes() != case.known[item][~inside].tobytes():
             failures.append("known pixels do not come back bit for bit")
-    if not inside.any():  # no hole, or an output without elements
-        return TensorParity(name, case.name, item, region, None, False, tuple(failures))
-    unit = error_unit(expected, case.expected[name]) if case.relative else 1
-    perturbed = None if case.perturbed is None else pick(case.perturbed)
-    metrics = measure(actual, expected, float64, inside, unit, perturbed)
-    limit = ILL_CONDITIONED_LEVELS if is_integer(expected) else ILL_CONDITIONED * unit
-    ill_conditioned = float64 is not None and max_difference(expected, float64, inside) > limit
-    if float64 is not None and perturbed is not None and not is_integer(expected):
-        ill_conditioned |= max_difference(perturbed, float64, inside) > ILL_CONDITIONED_PERTURBED * unit
-    if case.excess_decides:
+    metrics, verdict = None, Verdict.PASSED
+    if inside.any():  # else there is no hole, or the output has no elements
+        unit = error_unit(expected, case.expected[name]) if case.relative else 1
+        metrics = measure(actual, expected, float64, inside, unit, perturbed)
         misses = find_misses(metrics, gate)
-        trusted = float64 is not None and max_difference(expected, float64, inside) <= MAX_FLOAT64_DISAGREEMENT * unit
-        by_excess = bool(misses) and ill_conditioned and trusted and gate.excess is not None
-        failures += find_misses(metrics, Gate(None, None, None, EXCESS_ALONE)) if by_excess else misses
-        return TensorParity(name, case.name, item, region, metrics, by_excess, tuple(failures), by_excess)
-    if not ill_conditioned:
-        failures += find_misses(metrics, gate)
-    return TensorParity(name, case.name, item, region, metrics, ill_conditioned, tuple(failures))
+        if not _is_ill_conditioned(expected, float64, perturbed, inside, unit):
+            failures += misses
+        elif not case.excess_decides:
+            verdict = Verdict.NOT_JUDGED
+        elif misses and _excess_can_decide(expected, float64, inside, unit, gate):
+            verdict = Verdict.PASSED_BY_EXCESS
+            failures += find_misses(metrics, Gate(None, None, None, EXCESS_ALONE))
+        else:
+            failures += misses
+    return TensorParity(
+        name, case.name, item, region, metrics, Verdict.FAILED if failures else verdict, tuple(failures)
+    )
+
+
+def _is_ill_conditioned(
+    expected: Array, float64: Array | None, perturbed: Array | None, inside: Array, unit: float
+) -> bool:
+    """Whether float32 itself is so far from float64 on this input that agreement with it would prove nothing."""
+    if float64 is None:
+        return False
+    limit = ILL_CONDITIONED_LEVELS if is_integer(expected) else ILL_CONDITIONED * unit
+    if max_difference(expected, float64, inside) > limit:
+        return True
+    if perturbed is None or is_integer(expected):
+        return False
+    return max_difference(perturbed, float64, inside) > ILL_CONDITIONED_PERTURBED * unit
+
+
+def _excess_can_decide(expected: Array, float64: Array | None, inside: Array, unit: float, gate: Gate) -> bool:
+    """Whether the gate has a limit for the excess error, and the float64 run is of the same computation."""
+    if float64 is None or gate.excess is None:
+        return False
+    return max_difference(expected, float64, inside) <= MAX_FLOAT64_DISAGREEMENT * unit
 
 
 def require_passed(report: ParityReport, where: object, remedy: str = DO_NOT_USE) -> None:
@@ -258,7 +346,7 @@ def require_passed(report: ParityReport, where: object, remedy: str = DO_NOT_USE
         judged = {tensor.tensor for tensor in report.tensors if tensor.gated}
         which = "".join(f", output '{name}'" for name in sorted(measured - judged)[:1])
         met = "no input says anything about it"
-        if any(tensor.by_excess for tensor in report.tensors):
+        if report.count(Verdict.PASSED_BY_EXCESS):
             met = "every input misses the gate, and passes by its excess error alone: float32 itself is in doubt"
         raise ParityError(f"{where}, rung '{report.rung}'{which}", met, "Give well-conditioned inputs")
     worst = max(failed, key=lambda tensor: tensor.metrics.max_abs if tensor.metrics else math.inf)

@@ -13,7 +13,7 @@ import numpy as np
 
 from converters.errors import PhotoError
 from converters.photos import match_names, read_marks, read_photo
-from converters.tensors import Array, TensorSpec, fit_size
+from converters.tensors import Array, Tensors, TensorSpec, fit_size
 
 SEED = 20190101
 PHOTOS = ("astronaut", "chelsea", "coffee")
@@ -223,3 +223,20 @@ def _cut(inputs: Sequence[TensorSpec], path: Path, rgb: Array, marks: Array) -> 
         )
     photo = rgb[:height, :width].astype(np.float32) / np.float32(255)
     return _stack(f"{path.name} {height}x{width}", [photo], [marks[:height, :width].astype(np.float32)])
+
+
+def perturb(feeds: Tensors) -> Tensors | None:
+    """The feeds with every number between 0 and 1 moved up or down by one float32 step, or not at all, by a seed.
+
+    Masks and edges are 0 and 1 and stay so. None if nothing moved.
+    """
+    random = np.random.default_rng(SEED)
+    moved = {}
+    for name, array in feeds.items():
+        if array.dtype == np.float32:
+            inside = (array > 0) & (array < 1)
+            towards = random.integers(-1, 2, array.shape).astype(np.float32)
+            moved[name] = np.where(inside, np.nextafter(array, array + towards), array)
+        else:
+            moved[name] = array
+    return moved if any((moved[name] != feeds[name]).any() for name in feeds) else None

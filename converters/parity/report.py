@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from converters.bundle.folder import write_json
-from converters.parity.compare import ParityReport, TensorParity
+from converters.files import write_json
+from converters.parity.compare import ParityReport, ParitySummary, TensorParity, Verdict
 from converters.parity.gates import ILL_CONDITIONED, ILL_CONDITIONED_PERTURBED
 from converters.parity.inputs import SEED
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from converters.parity.expected import NamedInput
 
 FILES = ("parity.json", "parity.md")
-METRIC_FORMS = (("max_abs", ".1e"), ("psnr_db", ".1f"), ("excess", ".2f"))
+# The metrics that a table shows, and how.
+METRIC_FORMS = {"max_abs": ".1e", "psnr_db": ".1f", "excess": ".2f"}
 
 
 def write_parity(
@@ -26,7 +27,7 @@ def write_parity(
     write_json(
         folder / FILES[0],
         {
-            "schema_version": 1,
+            "schema_version": 2,
             "seed": SEED,
             "inputs": [{"name": given.name, "sha256": given.sha256} for given in inputs],
             "ill_conditioned_above": ILL_CONDITIONED,
@@ -78,9 +79,10 @@ def format_parity(reports: Sequence[ParityReport], inputs: Sequence[NamedInput],
 
 
 def _format_rung(report: ParityReport) -> str:
-    facts = report.summary()
-    cells = [format_number(facts[key], form) for key, form in (*METRIC_FORMS[:1], ("p99_9", ".1e"), *METRIC_FORMS[1:])]
-    return f"| {report.rung} | {report.verdict} | {' | '.join(cells)} | {facts['worst_case']} |"
+    summary = report.summarize()
+    max_abs, psnr_db, excess = (format_metric(summary, key) for key in METRIC_FORMS)
+    cells = (max_abs, format_number(summary.p99_9, ".1e"), psnr_db, excess)
+    return f"| {report.rung} | {report.describe_verdict()} | {' | '.join(cells)} | {summary.worst_case} |"
 
 
 def _format_gate(report: ParityReport) -> str:
@@ -98,16 +100,16 @@ def _format_items(report: ParityReport) -> list[str]:
 
 
 def _format_item(tensor: TensorParity) -> str:
-    if tensor.failures:
+    if tensor.verdict is Verdict.FAILED:
         verdict = f"**{'; '.join(tensor.failures)}**"
     elif tensor.metrics is None:
         verdict = "no hole: known pixels bit-equal" if tensor.region == "hole" else "no elements"
-    elif tensor.by_excess:
+    elif tensor.verdict is Verdict.PASSED_BY_EXCESS:
         verdict = (
             f"passed by its excess error alone: the standard's float32 is itself further than {ILL_CONDITIONED:g} "
             "from float64"
         )
-    elif tensor.ill_conditioned:
+    elif tensor.verdict is Verdict.NOT_JUDGED:
         verdict = (
             f"not gated: ill-conditioned, torch float32 is itself further than {ILL_CONDITIONED:g} from float64, or "
             f"{ILL_CONDITIONED_PERTURBED:g} on inputs moved by one float32 step"
@@ -124,3 +126,8 @@ def _format_item(tensor: TensorParity) -> str:
 def format_number(value: float | str | None, form: str) -> str:
     """A metric as text; nothing where there is none."""
     return "" if value is None else value if isinstance(value, str) else format(value, form)
+
+
+def format_metric(summary: ParitySummary, key: str) -> str:
+    """One of METRIC_FORMS as text; nothing where there is none."""
+    return format_number(getattr(summary, key), METRIC_FORMS[key])

@@ -1,1 +1,1 @@
-"""Graph rewrites, one per file, each an identity stated in one line of algebra."""
+"""Graph rewrites, one per file. Each is an identity that its file states in one line of algebra."""

@@ -2,79 +2,88 @@
 
     y = scale * (x - m) / sqrt(v + epsilon) + bias,  m = mean_H(mean_W(x)),  v = mean_H(mean_W((x - m)^2))
 
-which is the operator's own definition. The two steps matter: ONNX Runtime's operator, and its ReduceMean over
-both axes at once, add up a whole plane in one float32 sum and lose two to three digits on large flat holes.
+This is the operator's definition. Taking the mean over W first and then over H matters: ONNX Runtime's operator, and
+its ReduceMean over both axes at once, add up a whole plane in one float32 sum and lose two to three digits on large
+flat holes.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import ModelProto, NodeProto
 
-from converters.onnx_graph.builder import GraphBuilder, rebuild, tensor_names
+from converters.onnx_graph.builder import GraphBuilder, rebuild
+from converters.onnx_graph.nodes import read_attributes, read_constants
 from converters.onnx_graph.shapes import read_ranks
 from converters.tensors import Array
 
 OPERATOR = "InstanceNormalization"
+# The value of the attribute epsilon if a node does not give it.
+DEFAULT_EPSILON = 1e-5
 
 
 def rewrite_accurate_norm(model: ModelProto) -> ModelProto:
-    """A copy of `model` in which every InstanceNormalization is spelled out; intermediate shapes are left out.
+    """A copy of `model` with plain operators in place of every InstanceNormalization, and without value_info.
 
-    Scale and bias vanish where they are all ones and all zeros. A norm of another precision than float32 or another
-    rank than 4, or whose scale or bias is computed, stays the runtime's own: foreign files hold such.
+    A scale of all ones and a bias of all zeros are left out. A norm stays as it is if its input is not of rank 4, or
+    if its scale or bias is computed in the graph or is not float32; other people's files have such norms.
     """
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    constants = read_constants(model)
     ranks = read_ranks(model)
-    builder = GraphBuilder(tensor_names(model))
+    builder = GraphBuilder(model)
     for node in model.graph.node:
-        if node.op_type == OPERATOR and ranks.get(node.input[0]) == 4 and _is_learned(node, constants):
-            _spell(builder, node, constants)
+        if node.op_type == OPERATOR and ranks.get(node.input[0]) == 4 and _has_float32_constants(node, constants):
+            x, scale, bias = node.input
+            epsilon = read_attributes(node).get("epsilon", DEFAULT_EPSILON)
+            expand_norm(
+                builder, x, constants[scale], constants[bias], epsilon, plane_axes=(2, 3), output=node.output[0]
+            )
         else:
             builder.nodes.append(node)
     return rebuild(model, builder)
 
 
-def _is_learned(norm: NodeProto, constants: dict[str, Array]) -> bool:
-    """Whether scale and bias are constants, in float32."""
+def _has_float32_constants(norm: NodeProto, constants: dict[str, Array]) -> bool:
     return all(name in constants and constants[name].dtype == np.float32 for name in norm.input[1:])
 
 
-def _spell(builder: GraphBuilder, node: NodeProto, constants: dict[str, Array]) -> None:
-    x, scale, bias = node.input
-    epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
-    spell_norm(builder, x, constants[scale], constants[bias], epsilon, plane=(2, 3), name=node.output[0])
-    builder.nodes[-1].output[0] = node.output[0]
-
-
-def spell_norm(
-    builder: GraphBuilder, x: str, scale: Array, bias: Array, epsilon: float, *, plane: tuple[int, int], name: str
-) -> str:
-    """Add the operators of a norm of `x` over the axes `plane`, H and then W; the output, named after `name`.
+def expand_norm(
+    builder: GraphBuilder,
+    x: str,
+    scale: Array,
+    bias: Array,
+    epsilon: float,
+    *,
+    plane_axes: tuple[int, int],
+    output: str,
+) -> None:
+    """Add the plain operators of an InstanceNormalization.
 
     Args:
-        scale: (C,).
-        bias: (C,).
-        plane: (2, 3) for NCHW, (1, 2) for NHWC.
+        x: Name of the input, of rank 4.
+        scale: (C,) float32.
+        bias: (C,) float32.
+        plane_axes: Indices of H and W: (2, 3) for NCHW, (1, 2) for NHWC.
+        output: Name of the result.
     """
 
-    def mean_over_plane(of: str, step: str) -> str:
-        rows = builder.add("ReduceMean", [of, builder.integers(plane[1])], f"{name}_{step}_w")
-        return builder.add("ReduceMean", [rows, builder.integers(plane[0])], f"{name}_{step}")
+    def mean_over_plane(tensor: str, step: str) -> str:
+        rows = builder.add("ReduceMean", [tensor, builder.integers(plane_axes[1])], f"{output}_{step}_w")
+        return builder.add("ReduceMean", [rows, builder.integers(plane_axes[0])], f"{output}_{step}")
 
-    per_channel = [1 if axis in plane else -1 for axis in (1, 2, 3)]
-    centred = builder.add("Sub", [x, mean_over_plane(x, "mean")], f"{name}_centred")
-    squared = builder.add("Mul", [centred, centred], f"{name}_squared")
+    per_channel = [1 if axis in plane_axes else -1 for axis in (1, 2, 3)]
+    centred = builder.add("Sub", [x, mean_over_plane(x, "mean")], f"{output}_centred")
+    squared = builder.add("Mul", [centred, centred], f"{output}_squared")
     variance = mean_over_plane(squared, "variance")
     shifted = builder.add(
-        "Add", [variance, builder.constant(np.array(epsilon, np.float32), "epsilon")], f"{name}_shifted"
+        "Add", [variance, builder.constant(np.array(epsilon, np.float32), "epsilon")], f"{output}_shifted"
     )
-    deviation = builder.add("Sqrt", [shifted], f"{name}_deviation")
-    result = builder.add("Div", [centred, deviation], f"{name}_normalized")
+    deviation = builder.add("Sqrt", [shifted], f"{output}_deviation")
+    result = builder.add("Div", [centred, deviation], f"{output}_normalized")
     if not np.all(scale == 1):
-        factors = builder.constant(scale.reshape(per_channel), f"{name}_scale")
-        result = builder.add("Mul", [result, factors], f"{name}_scaled")
+        factors = builder.constant(scale.reshape(per_channel), f"{output}_scale")
+        result = builder.add("Mul", [result, factors], f"{output}_scaled")
     if not np.all(bias == 0):
-        offsets = builder.constant(bias.reshape(per_channel), f"{name}_bias")
-        result = builder.add("Add", [result, offsets], f"{name}_biased")
-    return result
+        offsets = builder.constant(bias.reshape(per_channel), f"{output}_bias")
+        builder.add("Add", [result, offsets], f"{output}_biased")
+    builder.rename_last_output(output)

@@ -1,4 +1,4 @@
-"""What was chosen for a convolution, for a person to read."""
+"""The record of how each convolution is computed, for the manifest and `inspect`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ConvolutionChoice:
-    """One convolution of the graph before the rewrites.
+    """How one convolution of the graph before the rewrites is computed after them.
 
     Attributes:
-        node: Its name, or its output's.
+        node: The node's name, or its output's name if the node has none.
         chosen: "tiles", "blocks" or "as it is".
         reason: One sentence.
-        before: Multiplications for each output pixel, None if it was not read.
-        after: The same as chosen, transforms included.
+        before: Multiplications per output pixel of the direct convolution; None if the convolution is of a kind that
+            the rewrites do not handle.
+        after: Multiplications per output pixel of the chosen way, with its transforms; None likewise.
     """
 
     node: str

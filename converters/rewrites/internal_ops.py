@@ -1,7 +1,9 @@
-"""Operators of ours, for graphs on their way to a file: each target spells them in its own (`expand` for ONNX).
+"""The internal operators of graphs tuned for a CPU. Each target replaces them by its own operators.
+
+No ONNX file has them: `expand` replaces them by ONNX's operators. They are:
 
 - TiledConvolution(x: (N, H, W, C), w, b?) -> (N, H', W', K): a convolution computed in tiles (`tiling`). Attributes:
-  those of `tiling.Convolution`, and `tile`, the outputs of a tile along an axis.
+  those of `tiling.Convolution`, and `tile`, the outputs of a tile along each axis.
 - ChannelsLastNorm(x: (N, H, W, C), scale: (C,), bias: (C,)) -> (N, H, W, C): InstanceNormalization. Attribute: epsilon.
 - BlockConvolution(x: (N, C, H, W), w, b?) -> (N, K, H', W'): a convolution of stride 1 that computes a block of output
   pixels at once (`block_convolution`). Attributes: padding, rows, columns.
@@ -14,39 +16,37 @@ from typing import Any
 
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from converters.onnx_graph.nodes import INTERNAL_DOMAIN
 from converters.rewrites.tiling import Convolution
 from converters.tensors import Array
 
-DOMAIN = "ganport"
 TILED = "TiledConvolution"
 NORM = "ChannelsLastNorm"
 BLOCKS = "BlockConvolution"
 
 
 def make_internal_node(op: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
-    """A node of one of them."""
-    return helper.make_node(op, inputs, [output], name=output, domain=DOMAIN, **attributes)
+    """A node of an internal operator, named after its output."""
+    return helper.make_node(op, inputs, [output], name=output, domain=INTERNAL_DOMAIN, **attributes)
 
 
 def declare_ranks(model: ModelProto) -> ModelProto:
-    """A copy of `model` that says of every output of them that it has four axes: shape inference cannot know it."""
+    """A copy of `model` whose value_info gives rank 4 to every internal operator's output.
+
+    onnx's shape inference does not know the internal operators.
+    """
     declared = ModelProto()
     declared.CopyFrom(model)
-    declared.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+    declared.opset_import.append(helper.make_opsetid(INTERNAL_DOMAIN, 1))
     for node in model.graph.node:
-        if node.domain == DOMAIN:
+        if node.domain == INTERNAL_DOMAIN:
             value = helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, [None] * 4)
             declared.graph.value_info.append(value)
     return declared
 
 
-def read_internal_attributes(node: NodeProto) -> Mapping[str, Any]:
-    """Its attributes by name."""
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-
-
 def describe_convolution(conv: Convolution) -> dict[str, int]:
-    """A convolution as attributes of TILED."""
+    """The attributes of a TiledConvolution, without `tile`."""
     return {
         "stride": conv.stride,
         "dilation": conv.dilation,
@@ -58,7 +58,7 @@ def describe_convolution(conv: Convolution) -> dict[str, int]:
 
 
 def restore_convolution(weight: Array, bias: Array | None, attributes: Mapping[str, Any]) -> Convolution:
-    """The convolution that `describe_convolution` had."""
+    """The convolution that `describe_convolution` made the attributes of."""
     return Convolution(
         weight,
         bias,

@@ -1,27 +1,32 @@
-"""Which tensors with channels last have equal height and width, whatever the input's size."""
+"""Find NHWC tensors that have equal height and width for every size of the input."""
 
 from __future__ import annotations
 
 from onnx import ModelProto
 
-from converters.rewrites.internal_ops import DOMAIN, TILED, read_internal_attributes
+from converters.onnx_graph.nodes import INTERNAL_DOMAIN, read_attributes
+from converters.rewrites.internal_ops import TILED
 
 
 def read_planes(model: ModelProto) -> dict[str, str]:
-    """Each tensor made by, or read by, our channels-last operators, to the first that has its height and width."""
+    """Map each NHWC tensor to the first NHWC tensor that has the same height and width.
+
+    NHWC tensors are those that a TiledConvolution reads or makes, and those computed from them up to a Transpose.
+    """
     planes: dict[str, str] = {}
     kernels = {tensor.name: tensor.dims[-1] for tensor in model.graph.initializer if tensor.dims}
     for node in model.graph.node:
         (y, *_) = node.output
-        own = node.domain == DOMAIN
-        if own and node.op_type == TILED:
-            x, attributes = node.input[0], read_internal_attributes(node)
+        if node.domain == INTERNAL_DOMAIN and node.op_type == TILED:
+            x, attributes = node.input[0], read_attributes(node)
             planes.setdefault(x, x)
             reach = attributes["dilation"] * (kernels[node.input[1]] - 1)
-            kept = attributes["stride"] == 1 and not attributes["transposed"] and reach == 2 * attributes["padding"]
-            planes[y] = planes[x] if kept else y
+            keeps_size = (
+                attributes["stride"] == 1 and not attributes["transposed"] and reach == 2 * attributes["padding"]
+            )
+            planes[y] = planes[x] if keeps_size else y
         elif node.op_type != "Transpose":
-            # Everything else that takes such a tensor as it is works element by element.
+            # Every other operator that reads an NHWC tensor works element by element or is a norm.
             known = [planes[name] for name in node.input if name in planes]
             if known:
                 planes[y] = known[0]

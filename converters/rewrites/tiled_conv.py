@@ -1,10 +1,10 @@
-"""A convolution as two Gathers and three matrix products, in ONNX's own operators, for planes of any size.
+"""Write a tiled convolution in ONNX's own operators: two Gathers and three matrix products, for planes of any size.
 
     y = scatter(A (sum_c U_c * (B gather(x)_c))),   B, U, A of `tiling`
 
-`gather` reads the pixels of every tile, with the padding and the dilation in its indices, and `scatter` is the Gather
-that takes every output pixel from the tile that holds it; both are exact. Indices are computed in the graph from the
-plane's height and width.
+`gather` reads the pixels of every tile; its indices express the padding and the dilation. `scatter` is the Gather that
+takes every output pixel from the tile that computed it. Both are exact. The graph computes the indices from the plane's
+height and width.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from converters.rewrites.tiling import Convolution, Tiling, reads_zeros, transfo
 
 @dataclass(frozen=True)
 class NhwcTensor:
-    """A tensor with channels last.
+    """Names of an NHWC tensor and of its sizes.
 
     Attributes:
-        tensor: (N, H, W, C).
-        height: Name of H, a scalar int64.
-        width: Name of W, a scalar int64.
+        tensor: The tensor, (N, H, W, C).
+        height: H, a scalar int64.
+        width: W, a scalar int64.
     """
 
     tensor: str
@@ -33,39 +33,40 @@ class NhwcTensor:
 
 
 class TiledConvWriter:
-    """Writes tiled convolutions; those of equal geometry on planes of one size share their indices."""
+    """Writes tiled convolutions. Convolutions of equal geometry on planes of equal size share their index tensors."""
 
     def __init__(self, builder: GraphBuilder) -> None:
         self._builder = builder
-        self._known: dict[tuple[object, ...], str] = {}
+        self._shared: dict[tuple[object, ...], str] = {}
 
-    def write(self, x: NhwcTensor, conv: Convolution, tiling: Tiling, name: str) -> NhwcTensor:
-        """Add the nodes; the result is named after `name`."""
+    def write(self, x: NhwcTensor, conv: Convolution, tiling: Tiling, output: str) -> tuple[str, str]:
+        """Add the nodes that compute the NHWC tensor `output`; return the names of its height and width."""
         b = self._builder
         height, width = (self._output_size(size, conv) for size in (x.height, x.width))
-        read_rows, read_columns = (self._read(size, conv, tiling) for size in (x.height, x.width))
-        flat = self._reshape(x.tensor, (0, -1, conv.in_channels), f"{name}_pixels")
+        read_rows, read_columns = (self._read_coordinates(size, conv, tiling) for size in (x.height, x.width))
+        flat = self._reshape(x.tensor, (0, -1, conv.in_channels), f"{output}_pixels")
         if reads_zeros(conv):
-            flat = b.add("Pad", [flat, b.integers(0, 0, 0, 0, 1, 0)], f"{name}_with_zeros")
-        index = self._read_index(read_rows, read_columns, x, conv, tiling)
+            flat = b.add("Pad", [flat, b.integers(0, 0, 0, 0, 1, 0)], f"{output}_with_zeros")
+        index = self._gather_index(read_rows, read_columns, x, conv, tiling)
         channels = tiling.lanes**2 * conv.in_channels
-        pixels = b.add("Gather", [flat, index], f"{name}_gathered", axis=1)
-        pixels = self._reshape(pixels, (0, tiling.reads**2, -1), f"{name}_tiles")
-        points = b.add("MatMul", [b.constant(tiling.input_matrix, f"{name}_B"), pixels], f"{name}_transformed")
-        points = self._reshape(points, (0, tiling.products, -1, channels), f"{name}_points")
-        weights = b.constant(transform_weights(conv, tiling), f"{name}_U")
-        products = b.add("MatMul", [points, weights], f"{name}_products")
-        products = self._reshape(products, (0, tiling.phases**2, tiling.points**2, -1), f"{name}_sums")
-        outputs = b.add("MatMul", [b.constant(tiling.output_matrix, f"{name}_A"), products], f"{name}_outputs")
-        outputs = self._reshape(outputs, (0, -1, conv.out_channels), f"{name}_output_pixels")
-        index = self._write_index(height, width, x, conv, tiling)
-        rows = b.add("Gather", [outputs, index], f"{name}_scattered", axis=1)
+        pixels = b.add("Gather", [flat, index], f"{output}_gathered", axis=1)
+        pixels = self._reshape(pixels, (0, tiling.reads**2, -1), f"{output}_tiles")
+        points = b.add("MatMul", [b.constant(tiling.input_matrix, f"{output}_B"), pixels], f"{output}_transformed")
+        points = self._reshape(points, (0, tiling.products, -1, channels), f"{output}_points")
+        weights = b.constant(transform_weights(conv, tiling), f"{output}_U")
+        products = b.add("MatMul", [points, weights], f"{output}_products")
+        products = self._reshape(products, (0, tiling.phases**2, tiling.points**2, -1), f"{output}_sums")
+        outputs = b.add("MatMul", [b.constant(tiling.output_matrix, f"{output}_A"), products], f"{output}_outputs")
+        outputs = self._reshape(outputs, (0, -1, conv.out_channels), f"{output}_output_pixels")
+        index = self._scatter_index(height, width, x, conv, tiling)
+        rows = b.add("Gather", [outputs, index], f"{output}_scattered", axis=1)
         sizes = [b.integers(0), self._vector(height), self._vector(width), b.integers(conv.out_channels)]
         shape = self._memoize(("shape", height, width, conv.out_channels), "Concat", sizes, "shape", axis=0)
-        result = b.add("Reshape", [rows, shape], f"{name}_rows")
+        result = b.add("Reshape", [rows, shape], f"{output}_rows")
         if conv.bias is not None:
-            result = b.add("Add", [result, b.constant(conv.bias, f"{name}_bias")], f"{name}_biased")
-        return NhwcTensor(result, height, width)
+            b.add("Add", [result, b.constant(conv.bias, f"{output}_bias")], f"{output}_biased")
+        b.rename_last_output(output)
+        return height, width
 
     def _output_size(self, size: str, conv: Convolution) -> str:
         reach = conv.dilation * (conv.kernel - 1)
@@ -77,14 +78,17 @@ class TiledConvWriter:
         )
 
     def _tiles(self, size: str, conv: Convolution, tiling: Tiling) -> str:
-        """Number of tiles along an axis: enough for the most outputs that a phase and a dilation class have."""
+        """Number of tiles along an axis.
+
+        Each residue modulo the dilation gets as many tiles as the residue and phase with the most outputs needs.
+        """
         span = tiling.phases * tiling.dilation
         most = self._divide(self._integer("Add", self._output_size(size, conv), span - 1), span)
-        per_class = self._divide(self._integer("Add", most, tiling.outputs - 1), tiling.outputs)
-        return self._integer("Mul", per_class, tiling.dilation)
+        per_residue = self._divide(self._integer("Add", most, tiling.outputs - 1), tiling.outputs)
+        return self._integer("Mul", per_residue, tiling.dilation)
 
-    def _read(self, size: str, conv: Convolution, tiling: Tiling) -> str:
-        """Coordinates along an axis, (reads, tiles, lanes); -1 where the padding is zero."""
+    def _read_coordinates(self, size: str, conv: Convolution, tiling: Tiling) -> str:
+        """Coordinates that the tiles read along an axis, (reads, tiles, lanes) int64; -1 stands for a zero."""
         b = self._builder
         tiles = self._tiles(size, conv, tiling)
         key = (
@@ -98,8 +102,8 @@ class TiledConvWriter:
             tiles,
             reads_zeros(conv),
         )
-        if key in self._known:
-            return self._known[key]
+        if key in self._shared:
+            return self._shared[key]
         tile = b.add("Range", [b.integer(0), tiles, b.integer(1)], "tile")
         if tiling.dilation > 1:
             step = self._integer("Mul", self._divide(tile, tiling.dilation), tiling.step)
@@ -112,21 +116,24 @@ class TiledConvWriter:
         at = b.add("Add", [first, b.constant(offsets.astype(np.int64), "offsets")], "at")
         last = self._integer("Sub", size, 1)
         if not reads_zeros(conv):
-            # Tiles that reach over the end may read past one mirror image; what they give there is never taken.
+            # A tile that reaches over the end may need more than one reflection; no output pixel is taken from there.
             mirrored = b.add("Sub", [last, b.add("Abs", [at], "at")], "mirrored")
             at = b.add("Sub", [last, b.add("Abs", [mirrored], "mirrored")], "at")
             at = b.add("Max", [at, b.integer(0)], "at")
         else:
             outside = b.add("Greater", [at, last], "outside")
             at = b.add("Where", [outside, b.integer(-1), b.add("Max", [at, b.integer(-1)], "at")], "at")
-        self._known[key] = at
+        self._shared[key] = at
         return at
 
-    def _read_index(self, rows: str, columns: str, x: NhwcTensor, conv: Convolution, tiling: Tiling) -> str:
-        """Pixel numbers in the order (reads_h, reads_w, tiles_h, tiles_w, lanes_h, lanes_w); H W for a zero."""
+    def _gather_index(self, rows: str, columns: str, x: NhwcTensor, conv: Convolution, tiling: Tiling) -> str:
+        """Indices of the pixels that the tiles read, a vector; H * W stands for a zero.
+
+        In the order (reads_h, reads_w, tiles_h, tiles_w, lanes_h, lanes_w).
+        """
         b = self._builder
         key = ("read index", rows, columns, x.width)
-        if key not in self._known:
+        if key not in self._shared:
             high = self._reshape(rows, (tiling.reads, 1, -1, 1, tiling.lanes, 1), "rows")
             wide = self._reshape(columns, (1, tiling.reads, 1, -1, 1, tiling.lanes), "columns")
             index = b.add("Add", [b.add("Mul", [high, x.width], "row_start"), wide], "pixel")
@@ -136,15 +143,15 @@ class TiledConvWriter:
                 )
                 end = b.add("Mul", [x.height, x.width], "end")
                 index = b.add("Where", [inside, index, end], "pixel")
-            self._known[key] = self._reshape(index, (-1,), "read_index")
-        return self._known[key]
+            self._shared[key] = self._reshape(index, (-1,), "read_index")
+        return self._shared[key]
 
-    def _write_index(self, height: str, width: str, x: NhwcTensor, conv: Convolution, tiling: Tiling) -> str:
-        """For every output pixel, its number in the order (phases^2, outputs^2, tiles_h, tiles_w)."""
+    def _scatter_index(self, height: str, width: str, x: NhwcTensor, conv: Convolution, tiling: Tiling) -> str:
+        """For every output pixel, its index in the order (phases^2, outputs^2, tiles_h, tiles_w), a vector."""
         b = self._builder
         tiles_h, tiles_w = (self._tiles(size, conv, tiling) for size in (x.height, x.width))
         key = ("write index", height, width, tiles_h, tiles_w, tiling.outputs, tiling.phases, tiling.dilation)
-        if key not in self._known:
+        if key not in self._shared:
             tiles = b.add("Mul", [tiles_h, tiles_w], "tiles")
             phases, outputs = tiling.phases, tiling.outputs
             slot, tile = self._split(height, tiling, (phases * outputs**2, outputs))
@@ -152,17 +159,21 @@ class TiledConvWriter:
             slot, tile = self._split(width, tiling, (outputs**2, 1))
             wide = b.add("Add", [b.add("Mul", [slot, tiles], "slot"), tile], "wide")
             index = b.add("Add", [self._reshape(high, (-1, 1), "high"), wide], "pixel")
-            self._known[key] = self._reshape(index, (-1,), "write_index")
-        return self._known[key]
+            self._shared[key] = self._reshape(index, (-1,), "write_index")
+        return self._shared[key]
 
     def _split(self, size: str, tiling: Tiling, weights: tuple[int, int]) -> tuple[str, str]:
-        """Of every output along an axis: weights[0] * phase + weights[1] * place in the tile, and its tile."""
+        """Split the output coordinates along an axis into two vectors.
+
+        Returns:
+            weights[0] * phase + weights[1] * (place in the tile), and the number of the tile.
+        """
         b = self._builder
         output = b.add("Range", [b.integer(0), size, b.integer(1)], "output")
         number, phase = self._divmod(output, tiling.phases)
         number, residue = self._divmod(number, tiling.dilation)
         tile, place = self._divmod(number, tiling.outputs)
-        assert place is not None  # no tiling has one output
+        assert place is not None  # every tile has more than one output
         slot = self._integer("Mul", place, weights[1])
         if phase is not None:
             slot = b.add("Add", [slot, self._integer("Mul", phase, weights[0])], "slot")
@@ -179,7 +190,7 @@ class TiledConvWriter:
         return value if divisor == 1 else self._integer("Div", value, divisor)
 
     def _integer(self, op: str, value: str, operand: int) -> str:
-        """`value` op an integer; nothing is added where that changes nothing."""
+        """Apply an operator with an integer as second operand; return `value` itself if that changes nothing."""
         if (op, operand) in (("Mul", 1), ("Add", 0), ("Sub", 0)):
             return value
         return self._memoize((op, value, operand), op, [value, self._builder.integer(operand)], op.lower())
@@ -191,6 +202,6 @@ class TiledConvWriter:
         return self._builder.add("Reshape", [tensor, self._builder.integers(*shape)], name)
 
     def _memoize(self, key: tuple[object, ...], op: str, inputs: list[str], name: str, **attributes: object) -> str:
-        if key not in self._known:
-            self._known[key] = self._builder.add(op, inputs, name, **attributes)
-        return self._known[key]
+        if key not in self._shared:
+            self._shared[key] = self._builder.add(op, inputs, name, **attributes)
+        return self._shared[key]

@@ -1,16 +1,19 @@
-"""How a convolution is cut into tiles that are computed with few multiplications.
+"""Cut a convolution into tiles that take few multiplications.
 
-One axis of it, with s the stride, d the dilation, r the kernel and m the outputs of a tile (`cook_toom` has F):
+Along one axis let s be the stride, d the dilation, r the kernel size, m the outputs of a tile, and F(m, r) the
+algorithm of `cook_toom` for m outputs and r taps:
 
-- A convolution of stride 1 and dilation d is d convolutions of dilation 1, one for every output o with the same
-  o mod d: y_(d v + e) = sum_k x_(d (v + k) + e) w_k. Each is cut into tiles of F(m, r).
-- A convolution of stride s is the sum of s convolutions of stride 1, on the s lanes of its input:
-  y_o = sum_q sum_a x_(s (o + a) + q) w_(s a + q). The lanes become channels; each tile is F(m, ceil(r / s)).
-- A transposed convolution of stride s is s convolutions of stride 1, one for each phase p of its outputs:
-  y_(s v + p) = sum of x_(v + (p - k) / s) w_k over the k that s divides p - k. Each is F(m, ceil(r / s)).
+- A convolution of stride 1 and dilation d is d convolutions of dilation 1, one for each residue e of the outputs
+  modulo d: y_(d v + e) = sum_k x_(d (v + k) + e) w_k. Each is cut into tiles of F(m, r).
+- A convolution of stride s is the sum of s convolutions of stride 1, one for each residue q of the inputs modulo s, a
+  "lane": y_o = sum_q sum_a x_(s (o + a) + q) w_(s a + q). The lanes become channels; each tile is F(m, ceil(r / s)).
+- A transposed convolution of stride s is s convolutions of stride 1, one for each residue p of the outputs modulo s, a
+  "phase": y_(s v + p) = sum of x_(v + (p - k) / s) w_k over the k for which s divides p - k. Each tile is
+  F(m, ceil(r / s)).
 
-The products of different input channels are added up before the tile is transformed back, which is linear; over both
-axes the matrices are Kronecker products. Sums over channels are matrix products, one for each point.
+The products of different input channels are added up before the tile is transformed back; that is allowed because the
+transform is linear. Over both axes the matrices are Kronecker products. The sum over channels is one matrix product for
+each point.
 """
 
 from __future__ import annotations
@@ -25,14 +28,17 @@ from converters.tensors import Array
 
 @dataclass(frozen=True)
 class Convolution:
-    """A 2-D convolution of a square kernel, equal strides, dilations and paddings on both axes.
+    """A 2-D convolution with a square kernel, and the same stride, dilation and padding on both axes.
 
     Attributes:
-        weight: (out, in, r, r), or (in, out, r, r) if transposed; float32.
-        bias: (out,) or None.
-        padding: Pixels on each side; of the output if transposed.
-        reflect: Whether they repeat the plane, mirrored, instead of being zero.
-        output_padding: Rows more at the end of a transposed one's output.
+        weight: (out, in, r, r) float32; (in, out, r, r) if transposed.
+        bias: (out,) float32, or None.
+        stride: In pixels.
+        dilation: In pixels.
+        padding: Pixels added on each side of the input; if transposed, pixels cut off each side of the output.
+        reflect: Whether the added pixels mirror the plane; else they are zero.
+        transposed: Whether it is a ConvTranspose.
+        output_padding: Rows and columns added at the end of a transposed convolution's output.
     """
 
     weight: Array
@@ -59,21 +65,25 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Tiling:
-    """A convolution's tiles. Counts are per axis, and the same on both.
+    """How a convolution is cut into tiles. Counts are per axis; both axes have the same.
 
-    Tile t reads the padded input at `step * (t // dilation) + t % dilation + increment * i + q + start`, for each read
-    i and lane q, and gives outputs `phases * (dilation * (outputs * (t // dilation) + j) + t % dilation) + p`, for
-    each of its outputs j and phase p.
+    Along an axis, tile t reads the input at `step * (t // dilation) + t % dilation + increment * i + q + start`, for
+    each read i and lane q. It computes the outputs
+    `phases * (dilation * (outputs * (t // dilation) + j) + t % dilation) + p`, for each j < `outputs` and phase p.
 
     Attributes:
-        outputs: Of one tile and phase, m.
-        points: Multiplications of one tile and phase.
-        reads: Input pixels of one tile and lane.
+        outputs: Outputs of one tile and phase, m.
+        points: Multiplications for one tile and phase.
+        reads: Input pixels that one tile reads from one lane.
         lanes: The stride of a convolution; 1 for a transposed one.
         phases: The stride of a transposed convolution; 1 otherwise.
-        input_matrix: (phases^2 points^2, reads^2), rows ordered (p_h, p_w, i_h, i_w).
-        kernel_matrix: (phases, points, lanes, kernel), of one axis.
-        output_matrix: (outputs^2, points^2).
+        dilation: The dilation of the convolution.
+        step: Distance in the input from a tile to the next tile of the same residue modulo `dilation`, in pixels.
+        increment: Distance in the input from one read to the next, in pixels.
+        start: Where the first tile begins in the input, in pixels; negative in the padding.
+        input_matrix: (phases^2 * points^2, reads^2) float32, rows in the order (p_h, p_w, i_h, i_w).
+        kernel_matrix: (phases, points, lanes, kernel) float64, for one axis.
+        output_matrix: (outputs^2, points^2) float32.
     """
 
     outputs: int
@@ -91,19 +101,19 @@ class Tiling:
 
     @property
     def products(self) -> int:
-        """Matrix products over the channels: one for each point of each phase."""
+        """Number of matrix products over the channels: one for each point of each phase, on both axes."""
         return (self.phases * self.points) ** 2
 
 
 def make_tiling(conv: Convolution, outputs: int) -> Tiling:
-    """Cut `conv` into tiles of `outputs` x `outputs`."""
+    """Cut `conv` into tiles of `outputs` x `outputs` per phase."""
     stride = conv.stride
     taps = -(-conv.kernel // stride)
     matrices = cook_toom(outputs, taps)
     points = outputs + taps - 1
     if conv.transposed:
         lanes, phases = 1, stride
-        shifts = [_first_read(phase, conv) for phase in range(phases)]
+        shifts = [_first_tap_shift(phase, conv) for phase in range(phases)]
         start = min(shifts)
         reads = points + max(shifts) - start
         inputs = np.zeros((phases, points, reads))
@@ -133,16 +143,18 @@ def make_tiling(conv: Convolution, outputs: int) -> Tiling:
         step=step,
         increment=increment,
         start=start,
-        input_matrix=_single(np.einsum("pin,PIN->pPiInN", inputs, inputs).reshape(-1, reads**2)),
+        input_matrix=_float32(np.einsum("pin,PIN->pPiInN", inputs, inputs).reshape(-1, reads**2)),
         kernel_matrix=np.einsum("ia,pqak->piqk", matrices.weights, spread),
-        output_matrix=_single(np.kron(matrices.outputs, matrices.outputs)),
+        output_matrix=_float32(np.kron(matrices.outputs, matrices.outputs)),
     )
 
 
 def transform_weights(conv: Convolution, tiling: Tiling) -> Array:
-    """(products, lanes^2 in, out) float32, computed in float64 and rounded once.
+    """The weights of the matrix products over the channels, computed in float64 and rounded once.
 
-    Products are ordered as the rows of `tiling.input_matrix`, channels (q_h, q_w, c).
+    Returns:
+        (products, lanes^2 * in, out) float32. Products are in the order of the rows of `tiling.input_matrix`, input
+        channels in the order (q_h, q_w, c).
     """
     weight = conv.weight.astype(np.float64)
     if conv.transposed:
@@ -150,20 +162,20 @@ def transform_weights(conv: Convolution, tiling: Tiling) -> Array:
     kernel = tiling.kernel_matrix
     over_rows = np.einsum("piqa,ocab->piqocb", kernel, weight, optimize=True)
     both = np.einsum("piqocb,PIQb->pPiIqQco", over_rows, kernel, optimize=True)
-    return _single(both.reshape(tiling.products, tiling.lanes**2 * conv.in_channels, conv.out_channels))
+    return _float32(both.reshape(tiling.products, tiling.lanes**2 * conv.in_channels, conv.out_channels))
 
 
 def reads_zeros(conv: Convolution) -> bool:
-    """Whether pixels outside the plane count as zero, rather than mirrored or not at all."""
+    """Whether tiles read pixels outside the plane as zero. Else such pixels are mirrored, or there are none."""
     return conv.transposed or (conv.padding > 0 and not conv.reflect)
 
 
-def _first_read(phase: int, conv: Convolution) -> int:
-    """Input index, less the output's number in its phase, of the first tap: that of the largest k."""
+def _first_tap_shift(phase: int, conv: Convolution) -> int:
+    """Input position minus v that output v of a phase reads with its first tap, the one with the largest k."""
     taps = -(-conv.kernel // conv.stride)
     smallest = (phase + conv.padding) % conv.stride
     return (phase + conv.padding - smallest) // conv.stride - (taps - 1)
 
 
-def _single(array: Array) -> Array:
+def _float32(array: Array) -> Array:
     return np.ascontiguousarray(array, dtype=np.float32)

@@ -1,11 +1,11 @@
-"""`--tune cpu`: the rewrites that make a graph fast on a CPU, one after another, each to be proven."""
+"""`--tune cpu`: the rewrites that make a graph fast on a CPU. Each result is compared with the source on its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from converters.rewrites.block_convolution import rewrite_block_convolution
 from converters.rewrites.cancelled_bias import rewrite_cancelled_bias
@@ -23,10 +23,10 @@ class TuningStep:
     """The graph after one rewrite.
 
     Attributes:
-        rung: The rewrite's name on the ladder.
-        gate: What it is held to.
-        planned: The whole graph so far, with operators of ours (`internal_ops`).
-        choices: What was chosen for each convolution so far.
+        rung: The rewrite's name in parity reports.
+        gate: Name of the tolerance that the graph must keep.
+        planned: The graph after this and all earlier rewrites, with internal operators (`internal_ops`).
+        choices: How each convolution is computed, as far as this and earlier rewrites decided it.
     """
 
     rung: str
@@ -36,12 +36,16 @@ class TuningStep:
 
     @cached_property
     def graph(self) -> ModelProto:
-        """The same in ONNX's own operators."""
+        """The same graph with ONNX's own operators only."""
         return expand(self.planned)
+
+    def describe(self) -> dict[str, Any]:
+        """The manifest's entries on the tuning, as JSON types."""
+        return {"tuned_for": "cpu", "convolutions": [asdict(choice) for choice in self.choices]}
 
 
 def tune_for_cpu(waist: ModelProto) -> Iterator[TuningStep]:
-    """The graph after each rewrite that changed it; the last one is the tuned graph."""
+    """Yield the graph after each rewrite that changed it; the last one is the tuned graph."""
     graph = waist
     for rung, rewrite in (("cancelled bias", rewrite_cancelled_bias), ("sigmoid of tanh", rewrite_sigmoid_of_tanh)):
         rewritten = rewrite(graph)

@@ -18,12 +18,12 @@ from torch.export import Dim
 
 from converters.errors import ExportError
 from converters.onnx_graph.join_graphs import Part, join_graphs
+from converters.onnx_graph.nodes import WAIST_OPSET
 from converters.tensors import TensorSpec, fit_size
 
 if TYPE_CHECKING:
     from reference.model import Piece, ReferenceModel
 
-OPSET = 18
 # Traced on two items and unequal sides, also where a net has halved them as often as it can: a 1, or two equal sizes,
 # would be taken for constants.
 TRACE_SIZES = {"N": 2, "H": 32, "W": 48, "H4": 36, "W4": 52}
@@ -84,7 +84,7 @@ def _export_piece(piece: Piece, size: tuple[int, int] | None) -> ModelProto:
                 piece.module,
                 example,
                 dynamo=True,
-                opset_version=OPSET,
+                opset_version=WAIST_OPSET,
                 input_names=[spec.name for spec in piece.inputs],
                 output_names=[spec.name for spec in piece.outputs],
                 dynamic_shapes=_dynamic_shapes(piece.inputs) if size is None else None,

@@ -1,4 +1,4 @@
-"""From any ONNX file to the waist: one opset, plain names, weights inside."""
+"""Turn any ONNX file into the waist: the graph of one opset, with plain names, that every target starts from."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import numpy as np
 import onnx
 import onnx.inliner
 import onnx.version_converter
-from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from converters.errors import ConversionError
-from converters.onnx_graph.plain_names import list_graphs, rename
-from converters.onnx_graph.simplify import strip_metadata
-from converters.sources.onnx_file import OnnxFile, first_line, list_inputs, read_opset
-from converters.tensors import TensorSpec
+from converters.onnx_graph.clean import strip_metadata
+from converters.onnx_graph.nodes import WAIST_OPSET, read_opset
+from converters.onnx_graph.plain_names import rename
+from converters.onnx_graph.traversal import list_graphs
+from converters.sources.onnx_file import OnnxFile, first_line, list_inputs
+from converters.tensors import Array, TensorSpec
 
-OPSET = 18
-# What onnx's C++ side raises, besides errors of Python's own.
-REFUSALS = (
+# What onnx's C++ functions raise for a model that they refuse.
+ONNX_ERRORS = (
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,
     onnx.version_converter.ConvertError,
@@ -30,49 +31,51 @@ REFUSALS = (
 
 
 def build_waist(source: OnnxFile, size: tuple[int, int] | None = None) -> ModelProto:
-    """The file's graph at opset 18, inputs and outputs under their plain names.
+    """The file's graph at opset 18, its inputs and outputs under their plain names.
 
     Args:
         source: The file.
         size: (H, W) for static shapes, as `fix_sizes` sets them.
 
     Raises:
-        ConversionError: it cannot be brought to that opset.
+        ConversionError: onnx's version converter, shape inference or checker refuses the graph, or the inputs do not
+            fit `size`.
     """
     inputs, outputs = fix_sizes(source, size)
     model = strip_metadata(source.model)
-    given = list_inputs(model)
+    inputs_without_weights = list_inputs(model)
     del model.graph.input[:]
-    model.graph.input.extend(given)  # weights were inputs too, up to IR 3
-    model.ir_version = max(model.ir_version, 4)
+    model.graph.input.extend(inputs_without_weights)
+    model.ir_version = max(model.ir_version, 4)  # up to IR 3 weights had to be inputs too
     try:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model, convert_version=True)
-        if read_opset(model) != OPSET:
-            model = onnx.version_converter.convert_version(model, OPSET)
-    except REFUSALS as error:
+        if read_opset(model) != WAIST_OPSET:
+            model = onnx.version_converter.convert_version(model, WAIST_OPSET)
+    except ONNX_ERRORS as error:
         raise ConversionError(
             source.path,
-            f"ONNX's converter does not bring it from opset {read_opset(model)} to {OPSET} ({first_line(error)})",
-            f"Export it at opset {OPSET}",
+            f"ONNX's converter does not bring it from opset {read_opset(model)} to {WAIST_OPSET} ({first_line(error)})",
+            f"Export it at opset {WAIST_OPSET}",
         ) from error
-    _lift_constants(model.graph)
+    for graph in list_graphs(model.graph):
+        _lift_constants(graph)
     if read_opset(source.model) < 11:
-        _keep_sampling(model)
-    opset = helper.make_opsetid("", OPSET)
+        _keep_resize_modes(model.graph)
+    opset = helper.make_opsetid("", WAIST_OPSET)
     del model.opset_import[:]
     model.opset_import.append(opset)
     rename(model, {old: new for new, old in source.renamed.items()})
     for index, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{index}"  # so that a refusal can tell of it
+        node.name = node.name or f"{node.op_type}_{index}"  # error messages name the node
     _write_shapes(model, inputs, outputs)
     try:
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
         for value, spec in zip(model.graph.output, outputs, strict=True):
-            if not value.type.tensor_type.HasField("shape"):  # inference does not know, and the checker wants one
+            if not value.type.tensor_type.HasField("shape"):  # the checker requires a shape, also of unknown rank
                 _set_shape(value, spec.shape)
         onnx.checker.check_model(model, full_check=True)
-    except REFUSALS as error:
+    except ONNX_ERRORS as error:
         raise ConversionError(
             source.path, f"onnx's checker refuses it ({first_line(error)})", "Export it again"
         ) from error
@@ -80,12 +83,19 @@ def build_waist(source: OnnxFile, size: tuple[int, int] | None = None) -> ModelP
 
 
 def fix_sizes(source: OnnxFile, size: tuple[int, int] | None) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """The file's inputs and outputs with static shapes: a free first axis is 1, the last two of four are (H, W).
+    """The file's inputs and outputs with static shapes.
 
-    A name stands for the same size everywhere. Without a size they are returned as they are.
+    A free first axis becomes 1; the last two of four axes become (H, W). An axis name gets the same size everywhere.
+
+    Args:
+        source: The file.
+        size: (H, W); None leaves all shapes as the file gives them.
+
+    Returns:
+        Inputs and outputs.
 
     Raises:
-        ConversionError: an input is of another size, or has an axis that this does not fix.
+        ConversionError: an input is fixed to another size, or has a free axis that none of these rules fixes.
     """
     if size is None:
         return source.inputs, source.outputs
@@ -96,11 +106,11 @@ def fix_sizes(source: OnnxFile, size: tuple[int, int] | None) -> tuple[tuple[Ten
     for spec in source.inputs:
         wanted = {0: 1, 2: size[0], 3: size[1]} if len(spec.shape) == 4 else {0: 1}
         for axis, length in wanted.items():
-            there = spec.shape[axis] if axis < len(spec.shape) else length
-            if isinstance(there, str):
-                there = fixed.setdefault(there, length)
-            if there != length and axis:
-                met = f"axis {axis} of input '{spec.name}' is {there}"
+            found = spec.shape[axis] if axis < len(spec.shape) else length
+            if isinstance(found, str):
+                found = fixed.setdefault(found, length)
+            if found != length and axis:
+                met = f"axis {axis} of input '{spec.name}' is {found}"
                 raise ConversionError(source.path, f"{met}, and {option} was asked for", "Give another or no --size")
 
     def fix(spec: TensorSpec) -> TensorSpec:
@@ -110,50 +120,53 @@ def fix_sizes(source: OnnxFile, size: tuple[int, int] | None) -> tuple[tuple[Ten
 
     inputs = tuple(map(fix, source.inputs))
     for spec in inputs:
-        for axis, there in enumerate(spec.shape):
-            if isinstance(there, str):
-                met = f"{option} does not tell the size of axis {axis} of input '{spec.name}' ({there})"
+        for axis, side in enumerate(spec.shape):
+            if isinstance(side, str):
+                met = f"{option} does not tell the size of axis {axis} of input '{spec.name}' ({side})"
                 raise ConversionError(source.path, met, "Export it with that size fixed, or give no --size")
     return inputs, tuple(map(fix, source.outputs))
 
 
-def _keep_sampling(model: ModelProto) -> None:
-    """Say of each Resize what was the only way before opset 11; ONNX's converter leaves it to the later default.
+def _keep_resize_modes(graph: GraphProto) -> None:
+    """Give every Resize the attributes that stand for what it computes before opset 11.
 
-    ONNX Runtime rounds down where an axis grows and up where it shrinks; the operator now has one way for all axes.
+    onnx's version converter leaves these attributes to their later defaults, which mean something else. Before opset
+    11 no attribute chooses the rounding: ONNX Runtime rounds down where an axis grows and up where it shrinks. The
+    later operator rounds all axes in the same way.
     """
-    for graph in list_graphs(model.graph):
-        scales = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-        for node in graph.node:
+    scales: dict[str, Array] = {}
+    for part in list_graphs(graph):  # a subgraph comes after the graph around it, whose scales it may read
+        scales |= {tensor.name: numpy_helper.to_array(tensor) for tensor in part.initializer}
+        for node in part.node:
             if node.op_type == "Resize":
                 factors = scales.get(node.input[2]) if len(node.input) > 2 else None
                 shrinks = factors is not None and factors.dtype.kind == "f" and (factors <= 1).all()
                 nearest = "ceil" if shrinks else "floor"
-                before = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": nearest}
-                said = {attribute.name for attribute in node.attribute}
+                modes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": nearest}
+                present = {attribute.name for attribute in node.attribute}
                 node.attribute.extend(
-                    helper.make_attribute(name, way) for name, way in before.items() if name not in said
+                    helper.make_attribute(name, mode) for name, mode in modes.items() if name not in present
                 )
 
 
 def _lift_constants(graph: GraphProto) -> None:
-    """Make weights of the Constant nodes that hold numbers: targets look for constants there."""
-    kept = []
-    for node in graph.node:
-        value = _read_constant(node.attribute[0]) if node.op_type == "Constant" and node.attribute else None
-        if value is None:
-            kept.append(node)
-        else:
-            graph.initializer.add().CopyFrom(value)
-            graph.initializer[-1].name = node.output[0]
-    del graph.node[:]
-    graph.node.extend(kept)
+    """Replace the graph's Constant nodes that hold numbers by initializers, where targets look for constants."""
+    values = {index: value for index, node in enumerate(graph.node) if (value := _read_constant(node)) is not None}
+    for index, value in values.items():
+        graph.initializer.add().CopyFrom(value)
+        graph.initializer[-1].name = graph.node[index].output[0]
+    for index in reversed(values):
+        del graph.node[index]
 
 
-def _read_constant(attribute: AttributeProto) -> TensorProto | None:
-    """Its value, None where that is no dense tensor of numbers."""
+def _read_constant(node: NodeProto) -> TensorProto | None:
+    """The value of a Constant node; None for another node, or if the value is not a dense tensor of numbers."""
+    if node.op_type != "Constant" or not node.attribute:
+        return None
+    attribute = node.attribute[0]
     if attribute.name == "value":
-        return attribute.t
+        tensor: TensorProto = attribute.t
+        return tensor
     types = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
     if attribute.name not in types:
         return None
@@ -161,12 +174,15 @@ def _read_constant(attribute: AttributeProto) -> TensorProto | None:
 
 
 def _write_shapes(model: ModelProto, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
-    """Leave only shapes that hold: those of the inputs, and of outputs that no node gives."""
-    given = {name for node in model.graph.node for name in node.output}
+    """Write the shapes of the inputs, and of outputs that no node computes, and delete every other shape.
+
+    The file's other shapes may be wrong; shape inference finds the right ones.
+    """
+    computed = {name for node in model.graph.node for name in node.output}
     for value, spec in zip(model.graph.input, inputs, strict=True):
         _set_shape(value, spec.shape)
     for value, spec in zip(model.graph.output, outputs, strict=True):
-        if value.name in given:
+        if value.name in computed:
             value.type.tensor_type.ClearField("shape")
         else:
             _set_shape(value, spec.shape)
@@ -182,4 +198,4 @@ def _set_shape(value: ValueInfoProto, shape: Sequence[int | str]) -> None:
             written.dim.add().dim_value = size
         else:
             written.dim.add().dim_param = size
-    written.SetInParent()  # a scalar's shape, which has no axes, is one too
+    written.SetInParent()  # a scalar has a shape, without axes

@@ -15,14 +15,15 @@ from google.protobuf.message import DecodeError, Message
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from converters.errors import BundleError, CheckpointError, ConversionError
-from converters.onnx_graph.plain_names import list_graphs, plain_names
+from converters.onnx_graph.nodes import ONNX_DOMAINS, read_opset
+from converters.onnx_graph.plain_names import plain_names
+from converters.onnx_graph.traversal import list_graphs
 from converters.runners import OnnxRunner
 from converters.sources.onnx_float64 import run_float64
 from converters.tensors import Array, Tensors, TensorSpec
 
 SUFFIX = ".onnx"
 OLDEST_OPSET, NEWEST_OPSET = 9, 23
-ONNX_DOMAINS = ("", "ai.onnx")
 # numpy's kinds of element types that every step here handles: floats, integers, truth values.
 KINDS = "fiub"
 # A protobuf message is smaller than this, in bytes, and a bundle's ONNX file is one.
@@ -120,11 +121,6 @@ def list_inputs(model: ModelProto) -> list[ValueInfoProto]:
     """A model's inputs that are no weights."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
-
-
-def read_opset(model: ModelProto) -> int:
-    """The version of ONNX's own operators, 0 where it is not given."""
-    return next((entry.version for entry in model.opset_import if entry.domain in ONNX_DOMAINS), 0)
 
 
 def first_line(error: Exception) -> str:

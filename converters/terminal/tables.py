@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from converters.parity.report import METRIC_FORMS, format_number
+from converters.parity.report import METRIC_FORMS, format_metric, format_number
 
 if TYPE_CHECKING:
     from converters.bench.measure import Measurement
@@ -26,9 +26,9 @@ def print_conversions(conversions: Sequence[Conversion]) -> None:
     rows = []
     for conversion in conversions:
         manifest = conversion.bundle.manifest
-        for artifact in conversion.artifacts:
-            size = sum(manifest["files"][file]["size"] for file in artifact.files) / 2**20
-            rows.append((manifest["name"], artifact.target, *_parity_cells(conversion, artifact.target), f"{size:.1f}"))
+        for artifact in manifest.artifacts:
+            size = sum(manifest.files[file].size for file in artifact.files) / 2**20
+            rows.append((manifest.name, artifact.target, *_parity_cells(conversion, artifact.target), f"{size:.1f}"))
     _print_table(CONVERT_COLUMNS, rows)
     for conversion in conversions:
         print(f"{conversion.bundle.folder}/")
@@ -37,9 +37,9 @@ def print_conversions(conversions: Sequence[Conversion]) -> None:
 def _parity_cells(conversion: Conversion, target: str) -> tuple[str, ...]:
     report = next((report for report in conversion.reports if report.rung == target), None)
     if report is None:
-        return conversion.unverified[target], "", "", ""
-    facts = report.summary()
-    return report.verdict, *(format_number(facts[key], form) for key, form in METRIC_FORMS)
+        return conversion.bundle.manifest.not_verified[target], "", "", ""
+    summary = report.summarize()
+    return report.describe_verdict(), *(format_metric(summary, key) for key in METRIC_FORMS)
 
 
 def print_support(rows: Sequence[Support]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from converters.bundle import folder as bundle
 from converters.errors import BundleError
+from converters.files import hash_file, write_json
 
 
 def write_sample(folder: Path, text: str = "one") -> None:
@@ -17,10 +18,8 @@ def write_sample(folder: Path, text: str = "one") -> None:
         (partial / "model.onnx").write_text(text)
         (partial / "sub").mkdir()
         (partial / "sub" / "a.npy").write_text("a")
-        bundle.write_json(
-            partial / "manifest.json",
-            {"schema_version": 1, "files": bundle.describe_files(partial)},
-        )
+        hashes = {file: {"sha256": hash_file(partial / file)} for file in bundle.list_files(partial)}
+        write_json(partial / "manifest.json", {"schema_version": 1, "files": hashes})
 
 
 def test_complete_bundle_verifies_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -123,6 +122,6 @@ def test_place_below_a_regular_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_later_schema_version_is_refused(tmp_path: Path) -> None:
-    bundle.write_json(tmp_path / "manifest.json", {"schema_version": 2})
+    write_json(tmp_path / "manifest.json", {"schema_version": 2})
     with pytest.raises(BundleError, match="schema version is 2, known is 1"):
         bundle.read_bundle(tmp_path)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from converters.bundle.readme import Record, format_readme
+from converters.bundle.manifest import ContractRecord, Manifest
+from converters.bundle.readme import format_readme
+from converters.bundle.record import make_manifest
 from converters.parity.report import format_parity
-from converters.sources.onnx_source import OnnxModel
-from converters.targets.registry import Artifact
+from converters.targets.target import Artifact
 from converters.targets.wolfram.syntax import make_variables
 from converters.tensors import TensorSpec
 from parity_tests.support.architecture_cases import CASES
@@ -24,18 +25,18 @@ WITH_HOLE = ("deepfill-v2", "edgeconnect-inpaint", "partial-conv")
 RELATIVE = (("partial-conv", False), ("partial-conv", True), ("style-transfer", True))
 
 
-def make_record(name: str, raw: bool, folder: Path) -> Record:
+def describe(name: str, raw: bool, folder: Path) -> Manifest:
     """Of a small net, as if it had been converted to nothing."""
     (case,) = (case for case in CASES if case.name == name)
     checkpoint = read_checkpoint(case.write(folder))
     model = identify(checkpoint).build(checkpoint, raw)
-    return Record(name, [checkpoint], name, "", model, raw, None, (), (), {})
+    return make_manifest(name, [checkpoint], name, "", model, (), {}, raw=raw)
 
 
 @pytest.mark.parametrize("raw", [False, True], ids=["whole", "raw"])
 @pytest.mark.parametrize("name", [case.name for case in CASES])
 def test_readme_speaks_of_holes_and_of_units_where_there_are_such(name: str, raw: bool, tmp_path: Path) -> None:
-    readme = format_readme(make_record(name, raw, tmp_path))
+    readme = format_readme(describe(name, raw, tmp_path), ())
     assert ("| hole PSNR, dB |" in readme) == (name in WITH_HOLE and not raw)
     assert ("| PSNR, dB |" in readme) == (name not in WITH_HOLE or raw)
     assert (f"Held to the untouched torch module{UNIT}" in readme) == ((name, raw) in RELATIVE)
@@ -56,13 +57,13 @@ def describe_wolfram(ports: dict[str, int], folder: Path) -> str:
     """The README's part on Mathematica, lines joined: input ports of these channels and an output `y` of 3."""
     specs = [TensorSpec(name, ("N", channels, "H", "W")) for name, channels in ports.items()]
     output = TensorSpec("y", ("N", 3, "H", "W"))
-    record = replace(
-        make_record("edgeconnect-edge", False, folder),
-        model=OnnxModel(tuple(specs), (output,)),
-        artifacts=[ARTIFACT],
-        unverified={"wolfram": "not run"},
+    manifest = replace(
+        describe("edgeconnect-edge", False, folder),
+        contract=ContractRecord(tuple(specs), (output,), None),
+        artifacts=(ARTIFACT,),
+        not_verified={"wolfram": "not run"},
     )
-    return " ".join(format_readme(record).partition("## Build the net in Mathematica")[2].split())
+    return " ".join(format_readme(manifest, ()).partition("## Build the net in Mathematica")[2].split())
 
 
 def test_variables_of_the_wolfram_language_are_letters_and_digits_and_no_symbols_of_its_own(tmp_path: Path) -> None:

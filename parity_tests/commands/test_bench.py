@@ -79,7 +79,7 @@ def test_bundle_checkpoint_and_foreign_file_are_measured_side_by_side(
         assert row["load_ms"] > 0
         assert row["peak_rss_mib"] > 20
     assert report["not_run"] == [
-        {"file": str(folder), "target": target, "why": conversions["inpaint"].unverified[target]}
+        {"file": str(folder), "target": target, "why": conversions["inpaint"].bundle.manifest.not_verified[target]}
         for target in ("trt", "wolfram")
     ]
 
@@ -90,12 +90,12 @@ def test_files_of_the_same_name_are_told_apart_by_their_places(tmp_path: Path) -
         (tmp_path / name).mkdir()
         paths.append(write_model(tmp_path / name, make_model(17, "y = Relu(x)")))
     other = write_model(tmp_path, make_model(17, "y = Relu(x)"), "other")
-    (group,), _ = read_sources([*paths, other], (32, 32), 1)
+    (group,) = read_sources([*paths, other], (32, 32), 1)
     assert [contestant.model for contestant in group.contestants] == [*map(str, paths), "other"]
 
 
 def test_buffers_are_photos_with_holes_and_differ(conversions: Mapping[str, Conversion]) -> None:
-    (group,), _ = read_sources([conversions["edge"].bundle.folder], (32, 48), 2)
+    (group,) = read_sources([conversions["edge"].bundle.folder], (32, 48), 2)
     grays = [feeds["gray"] for feeds in group.feeds]
     assert all(gray.shape == (2, 1, 32, 48) for gray in grays)
     assert all(feeds["mask"].any() for feeds in group.feeds)
@@ -128,8 +128,8 @@ def test_size_that_the_model_does_not_take_is_one_clear_line(conversions: Mappin
 
 
 def test_process_that_runs_an_onnx_file_holds_no_torch() -> None:
-    code = "import sys; from converters.bench.measure import load_runtime; load_runtime('onnx')"
-    code += "; assert 'torch' not in sys.modules"
+    code = "import sys, converters.bench.measure; from converters.targets.registry import TARGETS; "
+    code += "TARGETS['onnx'].load_runtime(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -11,14 +11,16 @@ import pytest
 import torch
 
 from converters.convert import Conversion, Settings, convert
+from converters.onnx_graph.serialize import serialize
 from converters.onnx_graph.simplify import simplify
-from converters.parity.compare import ParityReport, TensorParity
+from converters.parity.compare import ParityReport, TensorParity, Verdict
 from converters.parity.inputs import long_inputs
 from converters.prove import prove
 from converters.sources.export_torch import export_onnx
 from converters.sources.spectral_norm import fold_spectral_norm
-from converters.targets.onnx.write import convert_to_onnx, serialize
+from converters.targets.onnx.write import convert_to_onnx
 from converters.targets.registry import TARGETS
+from converters.tensors import Signature
 from parity_tests.support.seeded_checkpoints import FULL_BASE, FULL_BLOCKS, NETS, write_checkpoint
 from reference.checkpoint import read_checkpoint
 from reference.registry import identify, shipped_checkpoints
@@ -81,11 +83,11 @@ def test_full_size_file_keeps_what_was_promised_at_256x256_with_a_hole_of_83_per
 @BOTH
 def test_full_size_engine_is_built_and_compared_layer_by_layer(net: str, full_size: Mapping[str, Conversion]) -> None:
     manifest = full_size[net].bundle.manifest
-    assert manifest["hyperparameters"]["base_channels"] == FULL_BASE
-    assert manifest["hyperparameters"]["blocks"] == FULL_BLOCKS
-    (engine,) = (artifact for artifact in full_size[net].artifacts if artifact.target == "trt")
+    assert manifest.hyperparameters["base_channels"] == FULL_BASE
+    assert manifest.hyperparameters["blocks"] == FULL_BLOCKS
+    (engine,) = (artifact for artifact in full_size[net].bundle.manifest.artifacts if artifact.target == "trt")
     assert engine.details["compared_with_the_graph"] == LAYERS
-    assert manifest["files"][f"edgeconnect-{net}.engine"]["size"] > 4 * 10_000_000  # 10.8 M float32 weights
+    assert manifest.files[f"edgeconnect-{net}.engine"].size > 4 * 10_000_000  # 10.8 M float32 weights
 
 
 MEASURE_PEAK = """
@@ -117,9 +119,9 @@ def test_tuned_file_is_no_larger_than_promised_and_takes_no_more_than_half_again
     model = identify(checkpoint).build(checkpoint)
     waist = simplify(export_onnx(model, fold_spectral_norm(model.module)))
     plain = tmp_path / "plain.onnx"
-    plain.write_bytes(serialize(convert_to_onnx(waist, model.inputs, model.outputs, {})))
+    plain.write_bytes(serialize(convert_to_onnx(waist, Signature(model.inputs, model.outputs), {})))
     bundle = full_size[TUNED].bundle
-    assert bundle.manifest["artifacts"][0]["details"]["tuned_for"] == "cpu"
+    assert bundle.manifest.artifacts[0].details["tuned_for"] == "cpu"
     tuned = bundle.folder / f"edgeconnect-{TUNED}.onnx"
     assert tuned.stat().st_size <= LARGEST_GROWTH * plain.stat().st_size
     assert peak_of(tuned, 512) <= LARGEST_MEMORY * peak_of(plain, 512)
@@ -164,6 +166,6 @@ def test_shipped_pair_passes_the_long_set_and_these_inputs_alone_are_not_gated(
     assert report.passed
     assert report.outside == ()
     assert len(report.tensors) == ITEMS
-    assert named([tensor for tensor in report.tensors if tensor.ill_conditioned]) == ILL_CONDITIONED
+    assert named([tensor for tensor in report.tensors if tensor.verdict is Verdict.NOT_JUDGED]) == ILL_CONDITIONED
     empty = named([tensor for tensor in report.tensors if tensor.metrics is None])
     assert empty == (WITHOUT_HOLE if net == "inpaint" else set())

@@ -212,4 +212,4 @@ def test_pair_that_ships_is_converted_into_the_cache_once(
         assert result.exit_code == 0, result.stderr
     assert [(settings.targets, settings.pipeline) for settings in wishes] == [(("onnx",), True)]
     (bundle,) = (folder / "cache" / "ganport").glob("*/edgeconnect")
-    assert read_bundle(bundle).manifest["name"] == "edgeconnect"
+    assert read_bundle(bundle).manifest.name == "edgeconnect"

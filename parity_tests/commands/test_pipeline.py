@@ -21,11 +21,12 @@ from skimage.feature import canny
 import cli
 import reference.registry
 from converters.bench.sources import read_sources
-from converters.convert import Conversion, Settings, build_stages, convert, order_stages
+from converters.convert import Conversion, Settings, convert
 from converters.errors import ArchitectureError, ConversionError
 from converters.parity.inputs import make_input
 from converters.runners import OnnxRunner, TorchRunner
-from converters.targets.tensorrt.build import DEFAULT_PROFILE, build_engine
+from converters.targets.profile import DEFAULT_PROFILE
+from converters.targets.tensorrt.build import build_engine
 from converters.targets.tensorrt.chain import ChainRunner
 from parity_tests.rewrites.test_tuned_file import run_in_oldest_runtime
 from parity_tests.support.places import PHOTOS
@@ -33,7 +34,7 @@ from reference.canny import SIGMA, gray_of
 from reference.checkpoint import read_checkpoint
 from reference.edgeconnect_pipeline import Back, EdgeConnectPipeline, FindEdges
 from reference.model import ReferenceModel
-from reference.registry import identify
+from reference.registry import identify_model
 
 Array = NDArray[np.generic]
 # Required of the hole's pixels: at most one 8-bit level apart.
@@ -60,7 +61,7 @@ def skimage_edges(*, with_mask: bool) -> FindEdges:
 @pytest.fixture(scope="module")
 def model() -> ReferenceModel:
     checkpoints = [read_checkpoint(path) for path in reference.registry.shipped_checkpoints()]
-    return build_stages(*order_stages([(identify(checkpoint), checkpoint) for checkpoint in checkpoints]))
+    return identify_model(checkpoints).build()
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_bundle_is_proven_like_any_other(conversion: Conversion) -> None:
     rungs = {report.rung for report in conversion.reports}
     assert {"fold", "export", "simplify", "onnx", "onnx, result", "onnx, canny"} <= rungs
     assert all(report.passed for report in conversion.reports)
-    assert [source["file"] for source in conversion.bundle.manifest["sources"]] == [
+    assert [source.file for source in conversion.bundle.manifest.sources] == [
         "EdgeModel_gen.pth",
         "InpaintingModel_gen.pth",
     ]
@@ -128,7 +129,7 @@ def test_outline_of_the_hole_appears_only_where_the_mask_argument_is_withheld(
 
 
 def test_bench_gives_a_pipeline_photos_with_holes(conversion: Conversion) -> None:
-    (group,), _ = read_sources([conversion.bundle.folder], (30, 42), 2)
+    (group,) = read_sources([conversion.bundle.folder], (30, 42), 2)
     for feeds in group.feeds:
         assert len(np.unique(feeds["photo"])) > 50
         assert 0 < np.mean(feeds["mask"] > 0) < 1
@@ -255,11 +256,11 @@ def test_chain_of_files_gives_what_the_single_graph_gives(
 
 
 def test_tensorrt_gets_the_nets_as_engines_and_the_rest_as_onnx_files(conversion: Conversion) -> None:
-    artifact = next(artifact for artifact in conversion.artifacts if artifact.target == "trt")
+    artifact = next(artifact for artifact in conversion.bundle.manifest.artifacts if artifact.target == "trt")
     links = json.loads((conversion.bundle.folder / artifact.files[0]).read_bytes())
     assert [Path(link["file"]).suffix for link in links] == [".onnx", ".engine", ".onnx", ".engine", ".onnx"]
     assert artifact.details["edgeconnect-edge.engine"]["compared_with_the_graph"]["Conv"] == 20
-    assert conversion.unverified["trt"] == "built, numbers not checked: no GPU"
+    assert conversion.bundle.manifest.not_verified["trt"] == "built, numbers not checked: no GPU"
 
 
 def test_tensorrt_does_not_take_the_whole_graph_because_canny_is_float64(conversion: Conversion) -> None:

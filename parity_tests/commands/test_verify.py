@@ -17,7 +17,6 @@ import pytest
 from onnx import numpy_helper
 
 from converters.bundle.folder import read_bundle
-from converters.bundle.manifest_schema import find_fault
 from converters.convert import Conversion
 from converters.errors import BundleError
 from parity_tests.support.command import list_tree, rewrite_hashes, rewrite_sums, run_ganport, time_limit
@@ -105,7 +104,7 @@ def test_altered_numbers_with_hashes_made_to_match_miss_the_goldens(
 ) -> None:
     alter(folder)
     rewrite_hashes(folder)
-    require_refusal(folder, "onnx, output 'result'", exit_code=3)
+    require_refusal(folder, ", output 'result', input 'golden' item ", exit_code=3)
 
 
 def drop(*keys: str) -> Callable[[dict[str, Any]], None]:
@@ -119,12 +118,15 @@ def drop(*keys: str) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (drop("contract"), "manifest.json: 'contract' is a required property"),
-        (lambda manifest: manifest.update(artifacts=[]), "artifacts: [] should be non-empty"),
-        (lambda manifest: manifest["contract"].update(static_size=[256]), "contract.static_size: "),
+        (drop("contract"), "manifest.json: Object missing required field `contract`"),
+        (lambda manifest: manifest.update(artifacts=[]), "Expected `array` of length >= 1 - at `$.artifacts`"),
+        (
+            lambda manifest: manifest["contract"].update(static_size=[256]),
+            "Expected `array` of length 2, got 1 - at `$.contract.static_size`",
+        ),
         (
             lambda manifest: manifest["contract"]["inputs"][0].update(multiple_of=0),
-            "contract.inputs[0].multiple_of: 0 is",
+            "Expected `int` >= 1 - at `$.contract.inputs[0].multiple_of`",
         ),
         (lambda manifest: manifest["judging"]["result"].update(gate="x"), "its gate 'x' is not known"),
         (drop("schema_version"), "it is no manifest"),
@@ -219,11 +221,12 @@ def test_manifest_with_a_value_of_another_kind_anywhere_gives_one_clear_line(fol
             place[way[-1]] = other
             path.write_text(json.dumps(manifest))
             rewrite_sums(folder)
-            if find_fault(manifest) is not None:
+            try:
+                read_bundle(folder)
+            except BundleError:
                 faults += 1
-                with pytest.raises(BundleError):
-                    read_bundle(folder)
-            elif way[0] in ("contract", "judging", "artifacts"):
+                continue
+            if way[0] in ("contract", "judging", "artifacts"):
                 read += 1
                 result = run_ganport("verify", folder)
                 assert isinstance(result.exception, SystemExit | None), (way, other)

@@ -48,12 +48,14 @@ def test_onnx_runtime_gives_the_bits_that_it_gives_in_python(
     items, height, width = shape
     feeds = {
         spec.name: rng.random((items, int(spec.shape[1]), height, width), np.float32)
-        for spec in bundle.inputs
+        for spec in bundle.signature.inputs
         if spec.name != "mask"
     }
     feeds["mask"] = np.rint(rng.random((items, 1, height, width), np.float32))
     assert run_arrays("onnxruntime", bundle.folder, feeds, tmp_path).returncode == 0
-    with OnnxRunner(next(bundle.folder.glob("*.onnx")), bundle.inputs, bundle.outputs, THREADS) as runner:
+    with OnnxRunner(
+        next(bundle.folder.glob("*.onnx")), bundle.signature.inputs, bundle.signature.outputs, THREADS
+    ) as runner:
         expected = runner.run(feeds)
     for name, array in expected.items():
         assert (tmp_path / "out" / f"{name}.bin").read_bytes() == array.tobytes()
@@ -63,7 +65,9 @@ def test_pipeline_gives_the_bits_that_it_gives_in_python(shipped_pipeline: Conve
     bundle = shipped_pipeline.bundle
     feeds = {name: np.ascontiguousarray(array[:, :61, :75]) for name, array in golden_feeds(shipped_pipeline).items()}
     assert run_arrays("onnxruntime", bundle.folder, feeds, tmp_path).returncode == 0
-    with OnnxRunner(bundle.folder / "edgeconnect.onnx", bundle.inputs, bundle.outputs, THREADS) as runner:
+    with OnnxRunner(
+        bundle.folder / "edgeconnect.onnx", bundle.signature.inputs, bundle.signature.outputs, THREADS
+    ) as runner:
         expected = runner.run(feeds)
     assert sorted(expected) == ["canny", "edges", "result"]
     for name, array in expected.items():

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from converters.bundle.cpp_readme import RUNTIMES, format_cpp_readme
+from converters.bundle.cpp_readme import format_cpp_readme
 from converters.convert import Conversion
+from converters.targets.registry import TARGETS
 from converters.write_consumer import write_consumer
 from parity_tests.support.command import list_tree, run_ganport
 from parity_tests.support.cpp_build import BACKENDS, FOLDER, SOURCES, build_environment, run_build
@@ -108,22 +110,25 @@ def test_readmes_program_builds_against_the_installed_library(
 def test_readmes_lines_differ_by_the_runtime_alone(conversions: Mapping[str, Conversion]) -> None:
     """So that the one that is run speaks for the others, whose builds other tests run with sanitizers."""
     readme = (conversions["edge"].bundle.folder / "cpp" / "README.md").read_text()
-    assert {runtime.backend for runtime in RUNTIMES} == set(BACKENDS)
+    runtimes = [runtime for target in TARGETS.values() for runtime in target.cpp_runtimes]
+    assert {runtime.backend for runtime in runtimes} == set(BACKENDS)
     lines = {}
-    for runtime in RUNTIMES:
+    for runtime in runtimes:
         text = "\n".join(list_commands(readme, runtime.title))
         lines[text.replace(runtime.backend, "RUNTIME").replace(runtime.location, "PLACE")] = runtime
     assert len(lines) == 1
     assert (SOURCES / "CMakePresets.json").read_text().count('"GANPORT_BACKEND"') == len(BACKENDS)
 
 
-def test_bundles_readme_names_only_runtimes_whose_files_it_holds() -> None:
-    text = format_cpp_readme("a b", ["image"], ["mxnet", "trt"]) or ""
+def test_bundles_readme_names_only_runtimes_whose_files_it_holds(conversions: Mapping[str, Conversion]) -> None:
+    whole = conversions["edge"].bundle.manifest
+    artifacts = {artifact.target: artifact for artifact in whole.artifacts}
+    text = format_cpp_readme(replace(whole, name="a b", artifacts=(artifacts["mxnet"], artifacts["trt"]))) or ""
     assert "## MXNet" in text
     assert "## ONNX Runtime" not in text
     assert "ganport-selftest 'a b'" in text
     assert "ganport-inpaint" not in text
-    assert format_cpp_readme("a", ["image"], ["trt"]) is None
+    assert format_cpp_readme(replace(whole, artifacts=(artifacts["trt"],))) is None
 
 
 def test_sources_are_written_whole_and_without_litter(tmp_path: Path) -> None:

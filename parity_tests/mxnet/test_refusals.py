@@ -11,9 +11,11 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from converters.errors import UnsupportedOpError
+from converters.targets.mxnet.target import MxnetTarget
 from converters.targets.mxnet.write import NEWEST_MXNET_OPSET, convert_to_mxnet
-from converters.targets.registry import MxnetTarget, Source
-from converters.targets.tensorrt.build import DEFAULT_PROFILE
+from converters.targets.profile import DEFAULT_PROFILE
+from converters.targets.target import TargetInput
+from converters.tensors import Signature
 from parity_tests.support.mxnet_cases import CASES
 from parity_tests.support.mxnet_op_cases import NODE, PLANE, GraphInput, OpCase, build_model, floats, ints, number
 
@@ -129,7 +131,7 @@ REFUSED = (
 def test_refusal_names_node_and_reason_and_nothing_is_written(
     case: OpCase, met: str, remedy: str, tmp_path: Path
 ) -> None:
-    source = Source("m", build_model(case), (), (), {}, DEFAULT_PROFILE)
+    source = TargetInput("m", build_model(case), Signature((), ()), {}, DEFAULT_PROFILE)
     with pytest.raises(UnsupportedOpError) as caught:
         MxnetTarget().write(source, tmp_path)
     assert caught.value.where == f"node '{NODE}' ({case.op})"

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from converters.convert import Conversion
 from converters.errors import BundleError, FeedError
+from converters.onnx_graph.serialize import serialize
 from converters.targets.mxnet.runtime import MxnetRunner, load_mxnet
 from converters.targets.mxnet.symbol import serialize_params
+from converters.targets.mxnet.target import MxnetTarget
 from converters.targets.mxnet.write import convert_to_mxnet
-from converters.targets.onnx.write import serialize
-from converters.targets.registry import MxnetTarget, Source
-from converters.targets.tensorrt.build import DEFAULT_PROFILE
-from converters.tensors import TensorSpec
+from converters.targets.profile import DEFAULT_PROFILE
+from converters.targets.target import TargetInput
+from converters.tensors import Signature, TensorSpec
 from parity_tests.conftest import Waist
 from parity_tests.support.mxnet_op_cases import OpCase, build_model, floats, number
 
@@ -49,12 +50,12 @@ def mx() -> Any:
 
 
 def pair(conversion: Conversion) -> tuple[Path, Path]:
-    folder, name = conversion.bundle.folder, conversion.bundle.manifest["name"]
+    folder, name = conversion.bundle.folder, conversion.bundle.manifest.name
     return folder / f"{name}-symbol.json", folder / f"{name}-0000.params"
 
 
 def open_pair(conversion: Conversion) -> MxnetRunner:
-    return MxnetRunner(*pair(conversion), conversion.bundle.inputs, conversion.bundle.outputs)
+    return MxnetRunner(*pair(conversion), conversion.bundle.signature.inputs, conversion.bundle.signature.outputs)
 
 
 def make_feeds(waist: Waist, n: int, height: int, width: int) -> dict[str, NDArray[np.float32]]:
@@ -107,13 +108,13 @@ def test_load_checkpoint_gives_every_argument_but_the_inputs(
     net: str, conversions: Mapping[str, Conversion], mx: Any
 ) -> None:
     bundle = conversions[net].bundle
-    name = bundle.manifest["name"]
+    name = bundle.manifest.name
     symbol, arg_params, aux_params = mx.model.load_checkpoint(str(bundle.folder / name), 0)
-    inputs = {spec.name for spec in bundle.inputs}
+    inputs = {spec.name for spec in bundle.signature.inputs}
     assert aux_params == {}
     assert set(symbol.list_arguments()) == arg_params.keys() | inputs
     assert not arg_params.keys() & inputs
-    assert symbol.list_outputs() == [f"{spec.name}_output" for spec in bundle.outputs]
+    assert symbol.list_outputs() == [f"{spec.name}_output" for spec in bundle.signature.outputs]
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -153,11 +154,13 @@ import sys
 from pathlib import Path
 sys.modules["mxnet"] = None  # importing it raises ImportError
 import onnx
-from converters.targets.registry import MxnetTarget, Source
-from converters.targets.tensorrt.build import DEFAULT_PROFILE
+from converters.targets.mxnet.target import MxnetTarget
+from converters.targets.target import TargetInput
+from converters.targets.profile import DEFAULT_PROFILE
+from converters.tensors import Signature
 folder = Path(sys.argv[1])
 waist = onnx.load(folder / "waist.onnx")
-MxnetTarget().write(Source("m", waist, (), (), {}, DEFAULT_PROFILE), folder)
+MxnetTarget().write(TargetInput("m", waist, Signature((), ()), {}, DEFAULT_PROFILE), folder)
 print(MxnetTarget().missing_verifier())
 """
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, capture_output=True, text=True)
@@ -183,7 +186,9 @@ print(before, torch.get_num_threads())
 
 
 def write_relu(folder: Path) -> tuple[Path, Path]:
-    source = Source("relu", build_model(OpCase("Relu", "no params", ((1, 2, 3, 4),))), (), (), {}, DEFAULT_PROFILE)
+    source = TargetInput(
+        "relu", build_model(OpCase("Relu", "no params", ((1, 2, 3, 4),))), Signature((), ()), {}, DEFAULT_PROFILE
+    )
     symbol, params = MxnetTarget().write(source, folder).files
     return folder / symbol, folder / params
 
@@ -196,7 +201,7 @@ def test_net_without_params_runs(tmp_path: Path) -> None:
 
 
 def test_size_outside_the_contract_is_our_own_error(conversions: Mapping[str, Conversion]) -> None:
-    inputs = conversions["edge"].bundle.inputs
+    inputs = conversions["edge"].bundle.signature.inputs
     with open_pair(conversions["edge"]) as runner, pytest.raises(FeedError, match="Pad it to a multiple of 4"):
         runner.run({spec.name: np.zeros((1, 1, 64, 66), np.float32) for spec in inputs})
 
@@ -214,7 +219,7 @@ def test_file_that_mxnet_cannot_read_is_our_own_error(
     else:
         copies[which].write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "text": b"hello\n"}[fault])
     with pytest.raises(BundleError, match="MXNet does not load it") as caught:
-        MxnetRunner(*copies, bundle.inputs, bundle.outputs)
+        MxnetRunner(*copies, bundle.signature.inputs, bundle.signature.outputs)
     assert caught.value.where == str(copies[which])
     assert len(str(caught.value).splitlines()) == 1
 
@@ -232,7 +237,7 @@ def test_params_of_another_net_are_our_own_error(
     bundle, (symbol, _) = conversions["edge"].bundle, pair(conversions["edge"])
     for params in (pair(conversions["inpaint"])[1], write_relu(tmp_path)[1]):
         with (
-            MxnetRunner(symbol, params, bundle.inputs, bundle.outputs) as runner,
+            MxnetRunner(symbol, params, bundle.signature.inputs, bundle.signature.outputs) as runner,
             pytest.raises(BundleError, match="its params do not fit it") as caught,
         ):
             runner.run(make_feeds(waists["edge"], 1, 64, 64))

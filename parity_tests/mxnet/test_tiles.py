@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 
+from converters.onnx_graph.nodes import INTERNAL_DOMAIN
 from converters.rewrites import block_convolution, choose_tiling
 from converters.rewrites.block_convolution import rewrite_block_convolution
-from converters.rewrites.internal_ops import DOMAIN
 from converters.rewrites.winograd import rewrite_winograd
 from converters.targets.mxnet.runtime import MxnetRunner, missing_mxnet
 from converters.targets.mxnet.write import convert_to_mxnet
@@ -39,7 +39,7 @@ BLOCKS = {
 @pytest.fixture(autouse=True)
 def _every_rewrite_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose_tiling, "MAX_COST_RATIO", float("inf"))
-    monkeypatch.setattr(block_convolution, "FEWEST_INPUTS", 1)
+    monkeypatch.setattr(block_convolution, "MIN_IN_CHANNELS", 1)
 
 
 def open_mxnet(model: ModelProto, folder: Path, outputs: tuple[str, ...] = ("y",)) -> MxnetRunner:
@@ -55,7 +55,7 @@ def open_mxnet(model: ModelProto, folder: Path, outputs: tuple[str, ...] = ("y",
 
 
 def own_ops(model: ModelProto) -> set[str]:
-    return {node.op_type for node in model.graph.node if node.domain == DOMAIN}
+    return {node.op_type for node in model.graph.node if node.domain == INTERNAL_DOMAIN}
 
 
 def require_torchs(runner: MxnetRunner, conv: dict[str, object]) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from converters.errors import PhotoError
 from converters.parity.inputs import long_inputs, make_mask, short_inputs, user_inputs
-from converters.targets.tensorrt.build import Profile
+from converters.targets.profile import Profile
 from converters.tensors import TensorSpec, fit_size
 
 

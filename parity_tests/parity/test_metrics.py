@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from converters.errors import ParityError
-from converters.parity.compare import ComparedCase, ParityReport, TensorParity, compare, require_passed
-from converters.parity.expected import perturb
+from converters.parity.compare import ComparedCase, ParityReport, TensorParity, Verdict, compare, require_passed
 from converters.parity.gates import GATES, ILL_CONDITIONED, Gate
+from converters.parity.inputs import perturb
 from converters.parity.metrics import measure
 from converters.parity.report import write_parity
 from converters.tensors import Array
@@ -148,7 +148,7 @@ def test_value_that_is_not_finite_fails_under_any_gate(bad: float) -> None:
     in_hole, outside = altered(flat(), (1, 0, 1, 1), bad), altered(flat(), (1, 0, 3, 3), bad)
     for one in (case(in_hole), hole_case(in_hole, hole((1, 1))), hole_case(outside, hole((1, 1)))):
         first, second = judge(one, OPEN)
-        assert first.passed
+        assert not first.failures
         assert "1 values are NaN or infinite" in second.failures
 
 
@@ -170,7 +170,7 @@ def test_each_limit_of_a_gate_fails_alone_and_says_so(gate: Gate, sentence: str)
 
 def test_worst_item_of_a_batch_decides() -> None:
     first, second = judge(case(altered(flat(), (1, 0, 0, 0), 0.6)))
-    assert (first.passed, second.passed, second.item) == (True, False, 1)
+    assert (first.failures, bool(second.failures), second.item) == ((), True, 1)
 
 
 def test_hole_is_judged_apart_from_the_plane() -> None:
@@ -186,7 +186,7 @@ def test_known_pixel_off_by_one_float32_step_fails_though_the_hole_is_right() ->
     off = altered(flat(), (1, 1, 0, 0), float(np.nextafter(np.float32(0.5), np.float32(1))))
     for mask in (hole((1, 1)), hole()):
         first, second = judge(hole_case(off, mask), OPEN)
-        assert first.passed
+        assert not first.failures
         assert second.failures == ("known pixels do not come back bit for bit",)
 
 
@@ -198,7 +198,7 @@ def test_known_zero_that_comes_back_negative_is_not_bit_equal() -> None:
 
 def test_empty_hole_gives_no_metric_and_judges_nothing() -> None:
     tensors = judge(hole_case(flat(), hole()))
-    assert [(tensor.metrics, tensor.passed, tensor.gated) for tensor in tensors] == [(None, True, False)] * 2
+    assert [(tensor.metrics, tensor.verdict, tensor.gated) for tensor in tensors] == [(None, Verdict.PASSED, False)] * 2
 
 
 def test_excess_error_is_in_units_of_the_worse_of_two_runs() -> None:
@@ -237,7 +237,7 @@ def ill(actual: Array) -> ComparedCase:
 
 def test_ill_conditioned_input_is_measured_but_not_gated() -> None:
     tensors = judge(ill(altered(flat(), (0, 0, 0, 0), 0.9)))
-    assert all(tensor.ill_conditioned and tensor.passed and not tensor.gated for tensor in tensors)
+    assert all(tensor.verdict is Verdict.NOT_JUDGED and not tensor.gated for tensor in tensors)
     assert tensors[0].metrics is not None
     assert tensors[0].metrics.max_abs == pytest.approx(0.4)
 
@@ -246,21 +246,19 @@ def test_input_on_which_one_step_of_float32_moves_torch_far_is_ill_conditioned()
     wrong = flat() + np.float32(0.5)
     lucky = replace(case(wrong), perturbed={"y": flat() + np.float32(2e-3)})
     steady = replace(case(wrong), perturbed={"y": flat() + np.float32(5e-4)})
-    assert all(tensor.ill_conditioned and tensor.passed for tensor in compare("rung", GATES["onnx"], [lucky]).tensors)
-    assert not any(tensor.passed for tensor in compare("rung", GATES["onnx"], [steady]).tensors)
+    assert compare("rung", GATES["onnx"], [lucky]).count(Verdict.NOT_JUDGED) == 2
+    assert compare("rung", GATES["onnx"], [steady]).count(Verdict.FAILED) == 2
 
 
 def test_ill_conditioned_limit_of_outputs_without_a_range_is_in_their_unit() -> None:
     """Up to 255: torch's own error of 1e-3 is 4e-6 of it."""
     large = flat() * np.float32(510)
     compared = replace(case(large, expected=large, float64=large.astype(np.float64) + 1e-3), relative=True)
-    assert not any(tensor.ill_conditioned for tensor in compare("rung", GATES["onnx"], [compared]).tensors)
-    assert all(
-        tensor.ill_conditioned for tensor in compare("rung", GATES["onnx"], [replace(compared, relative=False)]).tensors
-    )
+    assert compare("rung", GATES["onnx"], [compared]).count(Verdict.NOT_JUDGED) == 0
+    assert compare("rung", GATES["onnx"], [replace(compared, relative=False)]).count(Verdict.NOT_JUDGED) == 2
 
 
-def test_nudge_moves_what_lies_between_0_and_1_by_one_step_and_leaves_masks() -> None:
+def test_perturbing_moves_what_lies_between_0_and_1_by_one_step_and_leaves_masks() -> None:
     feeds = {"image": np.full((1, 3, 8, 8), 0.5, np.float32), "mask": np.ones((1, 1, 8, 8), np.float32)}
     moved = perturb(feeds)
     assert moved is not None
@@ -285,7 +283,7 @@ def test_input_just_inside_the_limit_is_gated() -> None:
 @pytest.mark.parametrize("cases", [[], [ill(flat())], [hole_case(flat(), hole())]])
 def test_report_in_which_nothing_was_gated_does_not_pass(cases: list[ComparedCase]) -> None:
     report = compare("rung", GATE, cases)
-    assert all(tensor.passed for tensor in report.tensors)
+    assert report.count(Verdict.FAILED) == 0
     assert report.passed is False
     with pytest.raises(ParityError, match=r"rung 'rung'.*: no input says anything about it"):
         require_passed(report, "net")
@@ -304,16 +302,19 @@ def test_miss_names_rung_output_input_item_and_number() -> None:
 def test_verdict_counts_what_was_not_held_to_the_whole_gate() -> None:
     sure, _ = compare("rung", GATE, [case(flat())]).tensors
     unjudged, _ = compare("rung", GATE, [ill(flat())]).tensors
-    by_excess = replace(unjudged, by_excess=True)
+    by_excess = replace(unjudged, verdict=Verdict.PASSED_BY_EXCESS)
     report = ParityReport("rung", GATE, (sure,), ())
-    assert report.verdict == "passed"
-    assert replace(report, tensors=(sure, unjudged)).verdict == "passed (1 of 2 items ill-conditioned and not judged)"
+    assert report.describe_verdict() == "passed"
+    assert (
+        replace(report, tensors=(sure, unjudged)).describe_verdict()
+        == "passed (1 of 2 items ill-conditioned and not judged)"
+    )
     several = replace(report, tensors=(sure, by_excess, unjudged, by_excess))
-    assert several.summary()["by_excess_items"] == 2
-    assert several.verdict == (
+    assert several.summarize().by_excess_items == 2
+    assert several.describe_verdict() == (
         "passed (2 of 4 items by excess error alone; 1 of 4 items ill-conditioned and not judged)"
     )
-    assert replace(report, tensors=(unjudged,)).verdict == "**FAILED**"
+    assert replace(report, tensors=(unjudged,)).describe_verdict() == "**FAILED**"
 
 
 def test_verdict_tells_of_an_output_that_shows_nothing() -> None:
@@ -322,13 +323,13 @@ def test_verdict_tells_of_an_output_that_shows_nothing() -> None:
     assert compare("rung", GATE, [varied]).flat == ()
     assert compare("rung", GATE, [case(flat()), varied]).flat == ()
     report = compare("rung", GATE, [case(flat()), case(flat())])
-    assert report.verdict == "passed (output 'y' is nearly one number throughout, which proves little)"
-    assert report.summary()["flat_outputs"] == ["y"]
+    assert report.describe_verdict() == "passed (output 'y' is nearly one number throughout, which proves little)"
+    assert report.summarize().flat_outputs == ("y",)
 
 
 def test_refusal_tells_that_no_input_was_judged_by_the_whole_gate() -> None:
     (tensor, _) = compare("rung", GATE, [ill(flat())]).tensors
-    report = ParityReport("rung", GATE, (replace(tensor, by_excess=True),))
+    report = ParityReport("rung", GATE, (replace(tensor, verdict=Verdict.PASSED_BY_EXCESS),))
     with pytest.raises(ParityError, match="rung 'rung', output 'y': every input misses the gate, and passes by its"):
         require_passed(report, "net")
 
@@ -358,6 +359,8 @@ def test_report_with_values_that_are_not_finite_is_written_as_strict_json(bad: f
 AGREED: Mapping[str, Gate] = {
     "fold": Gate(1e-6, None, 120.0, None),
     "onnx": Gate(2e-5, 2e-5, 100.0, 4.0),
+    # Not a file's: ONNX Runtime's own norm operator was 9.4e-4 from torch on a trained pair of 24 channels.
+    "runtime norm": Gate(2e-3, None, 60.0, None),
     # 4 at first, as was measured without AVX-512; with it MXNet's own convolutions are that much less exact.
     "mxnet": Gate(1e-4, 2e-5, 100.0, 8.0),
     "exact": Gate(2e-5, None, 100.0, 4.0),

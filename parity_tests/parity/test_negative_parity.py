@@ -17,10 +17,11 @@ from converters import convert as pipeline
 from converters.convert import Settings
 from converters.errors import ParityError
 from converters.parity.compare import require_passed
-from converters.parity.expected import ReferenceOutputs, run_reference
+from converters.parity.expected import ReferenceOutputs
 from converters.parity.inputs import short_inputs
-from converters.sources import onnx_source as standards
-from converters.sources.onnx_source import open_waist
+from converters.sources import source, torch_source
+from converters.sources.source import open_accurate
+from converters.sources.torch_source import run_reference
 from parity_tests.conftest import Waist
 
 Surgery = Callable[[ModelProto, Waist], None]
@@ -137,7 +138,7 @@ def break_graph(waist: Waist, fault: Surgery) -> ModelProto:
 def test_graph_that_nobody_broke_passes(
     net: str, gate: str, waists: Mapping[str, Waist], expectations: Mapping[str, ReferenceOutputs]
 ) -> None:
-    runner = open_waist(waists[net].graph, waists[net].model)
+    runner = open_accurate(waists[net].graph, waists[net].model)
     (report,) = expectations[net].compare("simplify", gate, runner)
     require_passed(report, net)
 
@@ -147,7 +148,7 @@ def test_graph_that_nobody_broke_passes(
 def test_broken_graph_misses_the_gate_and_the_rung_is_named(
     net: str, fault: Surgery, gate: str, waists: Mapping[str, Waist], expectations: Mapping[str, ReferenceOutputs]
 ) -> None:
-    runner = open_waist(break_graph(waists[net], fault), waists[net].model)
+    runner = open_accurate(break_graph(waists[net], fault), waists[net].model)
     (report,) = expectations[net].compare("simplify", gate, runner)
     with pytest.raises(ParityError, match="rung 'simplify'"):
         require_passed(report, net)
@@ -173,7 +174,8 @@ def test_conversion_stops_at_the_rung_that_broke_and_leaves_its_report_but_no_bu
         "simplify": break_graph(waist, use_wrong_epsilon_on_the_first_norm),
     }[step]
     for name, result in results.items():
-        monkeypatch.setattr(standards, name, lambda *arguments, result=result: result)
+        module = source if name == "simplify" else torch_source
+        monkeypatch.setattr(module, name, lambda *arguments, result=result: result)
     with pytest.raises(ParityError, match=f"edgeconnect-edge, rung '{rung}'") as caught:
         list(pipeline.convert([checkpoints["edge"]], Settings(("onnx",), tmp_path), lambda step: None))
     assert caught.value.exit_code == 3

@@ -15,7 +15,8 @@ from skimage import data
 from skimage.color import rgb2gray
 from skimage.feature import canny
 
-from converters.onnx_graph.simplify import check, simplify
+from converters.onnx_graph.clean import check
+from converters.onnx_graph.simplify import simplify
 from converters.parity.inputs import MASKS, make_mask
 from converters.sources.export_torch import export_onnx
 from converters.tensors import TensorSpec

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 import reference.registry
 from converters.errors import ArchitectureError
-from converters.onnx_graph.simplify import check, simplify
+from converters.onnx_graph.clean import check
+from converters.onnx_graph.simplify import simplify
 from converters.sources.export_torch import export_onnx
 from parity_tests.support.deepfill_states import FUSE_KEY, LAYOUTS, make_state, rows
 from parity_tests.support.places import ROOT

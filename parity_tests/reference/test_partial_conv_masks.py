@@ -11,10 +11,10 @@ import torch
 from onnx import ModelProto
 
 from converters.onnx_graph.simplify import simplify
-from converters.parity.expected import run_reference
 from converters.parity.inputs import short_inputs
 from converters.runners import OnnxRunner
 from converters.sources.export_torch import export_onnx
+from converters.sources.torch_source import run_reference
 from converters.targets.mxnet.runtime import MxnetRunner, missing_mxnet
 from converters.targets.mxnet.write import convert_to_mxnet
 from parity_tests.reference.test_partial_conv import (

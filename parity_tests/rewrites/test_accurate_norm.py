@@ -7,8 +7,8 @@ import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from converters.onnx_graph.serialize import serialize
 from converters.rewrites.accurate_norm import OPERATOR, rewrite_accurate_norm
-from converters.targets.onnx.write import serialize
 from converters.tensors import Array
 
 EPSILON = 1e-5

@@ -10,12 +10,13 @@ import onnxruntime
 import pytest
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from converters.onnx_graph.serialize import serialize
 from converters.rewrites.accurate_norm import rewrite_accurate_norm
 from converters.rewrites.block_convolution import rewrite_block_convolution
 from converters.rewrites.cancelled_bias import rewrite_cancelled_bias
 from converters.rewrites.expand import expand
 from converters.rewrites.sigmoid_of_tanh import rewrite_sigmoid_of_tanh
-from converters.targets.onnx.write import IR_VERSION, serialize
+from converters.targets.onnx.write import IR_VERSION
 from converters.tensors import Array
 
 CHANNELS = 16

@@ -13,9 +13,9 @@ import onnx
 import pytest
 from onnx import ModelProto
 
-from converters.bundle.folder import hash_file
 from converters.convert import Conversion, Settings, convert
 from converters.errors import ParityError
+from converters.files import hash_file
 from converters.parity.inputs import make_input
 from converters.rewrites import tiled_conv, tune_cpu
 from converters.rewrites.choices import ConvolutionChoice
@@ -71,9 +71,9 @@ def file_of(conversion: Conversion) -> Path:
 def test_every_rewrite_has_a_rung_and_the_file_its_gate(net: str, tuned: Mapping[str, Conversion]) -> None:
     rungs = [report.rung for report in tuned[net].reports]
     assert rungs == ["fold", "export", "simplify", *RUNGS[net], "onnx"]
-    (artifact,) = tuned[net].bundle.manifest["artifacts"]
-    assert artifact["gate"] == "winograd"
-    assert artifact["details"]["tuned_for"] == "cpu"
+    (artifact,) = tuned[net].bundle.manifest.artifacts
+    assert artifact.gate == "winograd"
+    assert artifact.details["tuned_for"] == "cpu"
     assert {"Conv", "MatMul", "Gather"} <= {node.op_type for node in onnx.load(file_of(tuned[net])).graph.node}
 
 
@@ -158,8 +158,8 @@ def test_same_checkpoint_gives_the_same_tuned_bytes(
 def test_graph_in_which_nothing_pays_is_not_said_to_be_tiled(tmp_path: Path) -> None:
     small = write_checkpoint(tmp_path, "edge")
     (conversion,) = tune({"edge": small}, tmp_path / "out").values()
-    (artifact,) = conversion.bundle.manifest["artifacts"]
-    assert artifact["gate"] == "exact"
+    (artifact,) = conversion.bundle.manifest.artifacts
+    assert artifact.gate == "exact"
     assert "winograd" not in [report.rung for report in conversion.reports]
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from onnx import ModelProto, helper, numpy_helper
 
+from converters.onnx_graph.serialize import serialize
 from converters.rewrites import choose_tiling
 from converters.rewrites.winograd import rewrite_winograd
-from converters.targets.onnx.write import serialize
 from parity_tests.support.convolution_cases import (
     CONVS,
     IN_CHANNELS,
@@ -55,7 +55,7 @@ def test_tiled_convolution_gives_what_torch_gives_at_any_size(name: str) -> None
 @pytest.mark.parametrize("outputs", [2, 4])
 @pytest.mark.parametrize("name", ["3x3", "3x3 dilation 2 mirrored", "4x4 stride 2", "4x4 stride 2 transposed"])
 def test_every_size_of_tile_is_right(name: str, outputs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose_tiling, "CANDIDATES", (outputs,))
+    monkeypatch.setattr(choose_tiling, "TILE_SIZES", (outputs,))
     x = np.random.default_rng(2).standard_normal((1, IN_CHANNELS, 14, 19)).astype(np.float32)
     expected = torch_result(CONVS[name], x)
     (actual,) = run_onnx(rewrite_winograd(model_of(CONVS[name]))[0], x)

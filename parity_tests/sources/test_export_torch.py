@@ -15,11 +15,12 @@ from onnx import ModelProto, TensorProto
 from converters.convert import Conversion, Settings, convert
 from converters.errors import ExportError, FeedError
 from converters.parity.compare import require_passed
-from converters.parity.expected import ReferenceOutputs, run_reference
+from converters.parity.expected import ReferenceOutputs
 from converters.parity.inputs import ParityInput, make_input
 from converters.prove import prove
 from converters.runners import OnnxRunner, Runner
 from converters.sources.export_torch import fix_size
+from converters.sources.torch_source import run_reference
 from converters.targets.registry import TARGETS
 from parity_tests.conftest import Waist
 
@@ -42,8 +43,8 @@ def load_shipped(conversion: Conversion) -> ModelProto:
 
 def open_target(conversion: Conversion, name: str) -> Runner:
     bundle = conversion.bundle
-    (artifact,) = (artifact for artifact in conversion.artifacts if artifact.target == name)
-    return TARGETS[name].open([bundle.folder / file for file in artifact.files], bundle.inputs, bundle.outputs)
+    (artifact,) = (artifact for artifact in conversion.bundle.manifest.artifacts if artifact.target == name)
+    return TARGETS[name].open([bundle.folder / file for file in artifact.files], bundle.signature)
 
 
 def shapes(values: object) -> dict[str, list[int | str]]:
@@ -179,7 +180,7 @@ def test_static_file_has_numbers_for_shapes(static: Conversion) -> None:
     assert shapes(model.graph.input) == {"image": [1, 3, 64, 96], "edges": [1, 1, 64, 96], "mask": [1, 1, 64, 96]}
     assert shapes(model.graph.output) == {"result": [1, 3, 64, 96]}
     assert [report.passed for report in static.reports] == [True] * 5
-    assert static.bundle.manifest["contract"]["static_size"] == [64, 96]
+    assert static.bundle.manifest.contract.static_size == (64, 96)
 
 
 def test_static_file_carries_its_size_as_contract_and_refuses_others_in_our_words(static: Conversion) -> None:
@@ -218,5 +219,5 @@ def test_feeds_without_an_input_are_refused(conversions: Mapping[str, Conversion
 def test_contract_is_read_from_the_file_alone(conversions: Mapping[str, Conversion]) -> None:
     (path,) = conversions["inpaint"].bundle.folder.glob("*.onnx")
     with OnnxRunner(path) as runner:
-        assert tuple(runner.inputs) == conversions["inpaint"].bundle.inputs
-        assert tuple(runner.outputs) == conversions["inpaint"].bundle.outputs
+        assert tuple(runner.inputs) == conversions["inpaint"].bundle.signature.inputs
+        assert tuple(runner.outputs) == conversions["inpaint"].bundle.signature.outputs

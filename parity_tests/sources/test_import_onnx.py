@@ -18,6 +18,7 @@ from onnx import ModelProto, TensorProto, helper
 from torch import nn
 
 from converters.bundle.folder import read_bundle
+from converters.onnx_graph.traversal import list_graphs
 from converters.targets.onnx.write import IR_VERSION
 from converters.targets.registry import TARGETS
 from converters.tensors import Array
@@ -125,6 +126,56 @@ def test_names_inside_branches_are_renamed_and_their_own_make_way(tmp_path: Path
     """
     model = make_model(17, branches, {"zero": np.array(0, np.float32), "w": (3,)}, TABLE)
     bundle = convert(tmp_path, rename(model, {"x": "in/0", "y": "out:0"}))
+    for sign in (1, -1):
+        require_same(bundle, sign * np.abs(draw(2, 3)))
+
+
+@pytest.mark.parametrize("scale", [2.5, 0.4])
+@pytest.mark.parametrize("place", ["branch", "graph"])
+def test_resize_of_opset_10_inside_a_branch_rounds_as_before(place: str, scale: float, tmp_path: Path) -> None:
+    """Its scales are a Constant node of the branch, or a weight of the graph."""
+    scales = np.array([1, 1, scale, scale], np.float32)
+    constant = f"s = Constant<value = float[4] {{1, 1, {scale}, {scale}}}>()" if place == "branch" else ""
+    branches = f"""
+        t = ReduceSum<keepdims = 0>(x)
+        c = Greater(t, zero)
+        y = If(c) <
+            then_branch = one () => (float[N, 3, ?, ?] p) {{ {constant} p = Resize<mode = "nearest">(x, s) }},
+            else_branch = other () => (float[N, 3, ?, ?] q) {{ q = Neg(x) }}
+        >
+    """
+    weights = {"zero": np.array(0, np.float32)} | ({"s": scales} if place == "graph" else {})
+    model = make_model(10, branches, weights, "(float[N, 3, H, W] x) => (float[N, 3, H2, W2] y)", IR_VERSIONS[10])
+    bundle = convert(tmp_path, model)
+    for sign in (1, -1):
+        require_same(bundle, sign * np.abs(draw(2, 3, 7, 9)))
+
+
+def test_constants_inside_branches_and_loops_become_weights_there(tmp_path: Path) -> None:
+    """One is a branch's only node and its output, one is returned by every turn of a loop."""
+    body = """
+        s = ReduceSum<keepdims = 0>(x)
+        c = Greater(s, zero)
+        i = If(c) <
+            then_branch = one () => (float[3] t) { t = Constant<value = float[3] {1, 2, 3}>() },
+            else_branch = other () => (float[3] e) { k = Constant<value_float = 0.5>() e = Mul(w, k) }
+        >
+        turns = Constant<value_int = 3>()
+        z, scan = Loop(turns, , x) <
+            body = turn (int64 index, bool before, float[N, 3] state) =>
+                (bool after, float[N, 3] next, float[3] constant) {
+                after = Constant<value = bool {1}>()
+                next = Add(state, i)
+                constant = Constant<value_floats = [7., 8., 9.]>()
+            }
+        >
+        row = ReduceSum<keepdims = 0>(scan, first)
+        y = Add(z, row)
+    """
+    weights = {"zero": np.array(0, np.float32), "w": (3,), "first": np.array([0])}
+    bundle = convert(tmp_path, make_model(17, body, weights, TABLE))
+    for graph in list_graphs(onnx.load(bundle / "net.onnx").graph):
+        assert "Constant" not in {node.op_type for node in graph.node}
     for sign in (1, -1):
         require_same(bundle, sign * np.abs(draw(2, 3)))
 
@@ -310,8 +361,8 @@ def test_mxnet_runs_a_transposed_convolution_at_one_size_after_another(tmp_path:
     signature = "(float[N, 16, H, W] x) => (float[N, 16, ?, ?] y)"
     body = "y = ConvTranspose<strides = [2, 2], output_padding = [1, 1]>(x, w)"
     bundle = read_bundle(convert(tmp_path, make_model(17, body, {"w": (16, 16, 3, 3)}, signature), to="mxnet"))
-    files = [bundle.folder / file for file in bundle.manifest["artifacts"][0]["files"]]
-    with TARGETS["mxnet"].open(files, bundle.inputs, bundle.outputs) as runner:
+    files = [bundle.folder / file for file in bundle.manifest.artifacts[0].files]
+    with TARGETS["mxnet"].open(files, bundle.signature) as runner:
         for shape in ((1, 16, 64, 64), (2, 16, 64, 96), (1, 16, 8, 8)):
             x = draw(*shape)
             np.testing.assert_allclose(runner.run({"x": x})["y"], *run_model(tmp_path / "net.onnx", x), atol=SUMMED)

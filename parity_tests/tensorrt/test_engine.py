@@ -17,11 +17,12 @@ from torch import nn
 
 from converters.convert import Conversion
 from converters.errors import ConversionError, MissingPackageError, UnrunnableError
-from converters.sources import onnx_source as standards
-from converters.targets.registry import TensorrtTarget
+from converters.sources import torch_source
+from converters.targets.profile import Profile
 from converters.targets.tensorrt import build as to_tensorrt
-from converters.targets.tensorrt.build import Profile, build_engine
+from converters.targets.tensorrt.build import build_engine
 from converters.targets.tensorrt.runtime import TensorrtRunner, has_gpu, load_tensorrt
+from converters.targets.tensorrt.target import TensorrtTarget
 from parity_tests.conftest import Waist
 from parity_tests.support.command import list_tree, run_ganport
 from parity_tests.support.mxnet_op_cases import IR_VERSION, OPSET
@@ -32,11 +33,11 @@ needs_no_gpu = pytest.mark.skipif(has_gpu(), reason="what is said without a GPU,
 
 
 def engine_of(conversion: Conversion) -> Path:
-    return conversion.bundle.folder / f"{conversion.bundle.manifest['name']}.engine"
+    return conversion.bundle.folder / f"{conversion.bundle.manifest.name}.engine"
 
 
 def describe(conversion: Conversion) -> Any:
-    (artifact,) = (entry for entry in conversion.bundle.manifest["artifacts"] if entry["target"] == "trt")
+    (artifact,) = (entry for entry in conversion.bundle.manifest.artifacts if entry.target == "trt")
     return artifact
 
 
@@ -47,7 +48,7 @@ def test_engine_holds_every_layer_of_the_checkpoint(
     """Counted in the torch module, which knows nothing of ONNX or TensorRT."""
     module = waists[net].model.module
     layers = Counter(type(layer) for layer in module.modules())
-    compared = describe(conversions[net])["details"]["compared_with_the_graph"]
+    compared = describe(conversions[net]).details["compared_with_the_graph"]
     assert compared["Conv"] == layers[nn.Conv2d] > 0
     assert compared["ConvTranspose"] == layers[nn.ConvTranspose2d] > 0
     assert compared["InstanceNormalization"] == layers[nn.InstanceNorm2d] > 0
@@ -63,11 +64,11 @@ def test_engine_is_whole_and_lacks_nothing_but_a_gpu(
 ) -> None:
     bundle = conversions[net].bundle
     with pytest.raises(UnrunnableError, match=r"this machine, without a GPU, does not load it \(.*Cuda Runtime"):
-        TensorrtRunner(engine_of(conversions[net]), bundle.inputs, bundle.outputs)
+        TensorrtRunner(engine_of(conversions[net]), bundle.signature.inputs, bundle.signature.outputs)
     cut = tmp_path / "cut.engine"
     cut.write_bytes(engine_of(conversions[net]).read_bytes()[:-1])
     with pytest.raises(UnrunnableError, match=r"does not load it \(.*Serialization"):
-        TensorrtRunner(cut, bundle.inputs, bundle.outputs)
+        TensorrtRunner(cut, bundle.signature.inputs, bundle.signature.outputs)
 
 
 class SpiedTensorrt:
@@ -191,7 +192,7 @@ def test_command_refuses_a_profile_out_of_order_and_writes_nothing(
 def test_command_builds_for_the_profile_it_is_given(
     checkpoints: Mapping[str, Path], waists: Mapping[str, Waist], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standards, "export_onnx", lambda *args: copy.deepcopy(waists["edge"].exported))
+    monkeypatch.setattr(torch_source, "export_onnx", lambda *args: copy.deepcopy(waists["edge"].exported))
     sizes = ("--trt-min", "32x48", "--trt-opt", "64x96", "--trt-max", "128x160")
     result = run_ganport("convert", checkpoints["edge"], "--to", "trt", "-o", tmp_path, "--name", "e", *sizes)
     assert result.exit_code == 0
@@ -207,9 +208,9 @@ def test_command_builds_for_the_profile_it_is_given(
 @pytest.mark.parametrize("net", NETS)
 def test_bundle_says_that_numbers_were_not_checked(net: str, conversions: Mapping[str, Conversion]) -> None:
     bundle = conversions[net].bundle
-    assert bundle.manifest["not_verified"]["trt"] == UNCHECKED
-    assert describe(conversions[net])["verified"] is False
-    assert describe(conversions[net])["parity"] is None
+    assert bundle.manifest.not_verified["trt"] == UNCHECKED
+    assert describe(conversions[net]).verified is False
+    assert describe(conversions[net]).parity is None
     assert f"| trt | {UNCHECKED} |" in (bundle.folder / "README.md").read_text()
     assert UNCHECKED in (bundle.folder / "parity.md").read_text()
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from converters.convert import Conversion
 from converters.errors import BundleError, FeedError, ProfileError, UnrunnableError
 from converters.parity.gates import GATES
-from converters.targets.registry import TensorrtTarget
 from converters.targets.tensorrt import runtime as tensorrt_runtime
 from converters.targets.tensorrt.runtime import TensorrtRunner, has_gpu
+from converters.targets.tensorrt.target import TensorrtTarget
 from converters.tensors import TensorSpec
 from parity_tests.support import tensorrt_stand_in as stand_in
 
@@ -154,9 +154,9 @@ def test_engine_of_another_model_is_refused(machine: Machine) -> None:
 def test_engine_reproduces_the_golden_case_on_this_gpu(net: str, conversions: Mapping[str, Conversion]) -> None:
     bundle = conversions[net].bundle
     feeds, expected = bundle.golden()
-    (artifact,) = (entry for entry in bundle.manifest["artifacts"] if entry["target"] == "trt")
+    (artifact,) = (entry for entry in bundle.manifest.artifacts if entry.target == "trt")
     try:
-        runner = TensorrtTarget().open([bundle.folder / artifact["files"][0]], bundle.inputs, bundle.outputs)
+        runner = TensorrtTarget().open([bundle.folder / artifact.files[0]], bundle.signature)
     except UnrunnableError as error:
         pytest.skip(str(error))
     with runner:

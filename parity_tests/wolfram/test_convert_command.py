@@ -13,6 +13,7 @@ from converters.errors import UnrunnableError
 from converters.parity.gates import GATES
 from converters.targets.registry import TARGETS, with_companions
 from converters.targets.wolfram import weights as wolfram_weights
+from converters.tensors import Signature
 from parity_tests.support.command import list_tree, remembered_exports, run_ganport
 from parity_tests.support.mathics import quote
 
@@ -98,4 +99,4 @@ def test_opening_it_says_what_to_run_instead() -> None:
     assert target.gate in GATES
     paths = [Path(file.format("any")) for file in FILES]
     with pytest.raises(UnrunnableError, match=r"no Mathematica kernel runs it here.*wolframscript -file any-check\.wl"):
-        target.open(paths, (), ())
+        target.open(paths, Signature((), ()))

@@ -15,13 +15,15 @@ import pytest
 
 from converters.onnx_graph.simplify import simplify
 from converters.parity.compare import require_passed
-from converters.parity.expected import ReferenceOutputs, run_reference
+from converters.parity.expected import ReferenceOutputs
 from converters.parity.gates import GATES
 from converters.parity.inputs import make_input, short_inputs
 from converters.runners import TorchRunner
 from converters.sources.export_torch import export_onnx, fix_size
 from converters.sources.spectral_norm import fold_spectral_norm
-from converters.targets.registry import Artifact, WolframTarget
+from converters.sources.torch_source import run_reference
+from converters.targets.target import Artifact
+from converters.targets.wolfram.target import WolframTarget
 from parity_tests.conftest import Waist
 from parity_tests.support.mathics import Call, Symbol
 from parity_tests.support.seeded_checkpoints import FULL_BASE, FULL_BLOCKS, NETS, write_checkpoint

@@ -10,11 +10,13 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from converters.errors import UnsupportedOpError
-from converters.onnx_graph.nodes import NEWEST_OPSET
-from converters.targets.registry import Source, WolframTarget
-from converters.targets.tensorrt.build import DEFAULT_PROFILE
+from converters.onnx_graph.nodes import WAIST_OPSET
+from converters.targets.profile import DEFAULT_PROFILE
+from converters.targets.target import TargetInput
 from converters.targets.wolfram.ops import OPS
+from converters.targets.wolfram.target import WolframTarget
 from converters.targets.wolfram.write import convert_to_wolfram
+from converters.tensors import Signature
 from parity_tests.support.mxnet_op_cases import NODE, PLANE, OpCase, build_model, floats, ints, number
 from parity_tests.support.wolfram_op_cases import CASES, MASK
 
@@ -114,7 +116,7 @@ REFUSED = (
 def test_refusal_names_node_and_reason_and_nothing_is_written(
     case: OpCase, met: str, remedy: str, tmp_path: Path
 ) -> None:
-    source = Source("m", build_model(case), (), (), {}, DEFAULT_PROFILE)
+    source = TargetInput("m", build_model(case), Signature((), ()), {}, DEFAULT_PROFILE)
     with pytest.raises(UnsupportedOpError) as caught:
         WolframTarget().write(source, tmp_path)
     assert caught.value.where == f"node '{NODE}' ({case.op})"
@@ -134,7 +136,7 @@ def test_attribute_that_would_change_the_result_is_refused(op: str) -> None:
 
 
 def _opset(model: ModelProto) -> None:
-    model.opset_import[0].version = NEWEST_OPSET + 1
+    model.opset_import[0].version = WAIST_OPSET + 1
 
 
 def _row(model: ModelProto) -> None:
@@ -171,7 +173,7 @@ def _unknown_rank(model: ModelProto) -> None:
 @pytest.mark.parametrize(
     ("edit", "where", "met"),
     [
-        (_opset, "the model", f"its opset is {NEWEST_OPSET + 1}"),
+        (_opset, "the model", f"its opset is {WAIST_OPSET + 1}"),
         (_row, "input 'in0'", "its shape is (2, 4, 9)"),
         (_free_channels, "input 'in0'", "its shape is (2, 'C', 9, 12)"),
         (_unknown_rank, "input 'in0'", "its shape is None"),

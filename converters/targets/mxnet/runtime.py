@@ -1,4 +1,4 @@
-"""MXNet, which is optional: the only module that imports it."""
+"""Run MXNet files. The only module that imports mxnet, which is an optional package."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import Any, Self
 
 import numpy as np
 
-from converters.errors import BundleError, MissingPackageError
+from converters.errors import BundleError, MissingPackageError, why_missing
 from converters.targets.mxnet.symbol import ARGUMENT_PREFIX
 from converters.tensors import Array, Tensors, TensorSpec, check_feeds
 
-# Names that mxnet 1.9.1 takes from numpy, and numpy dropped in 1.24.
+# Attributes of numpy that mxnet 1.9.1 reads and that numpy removed in 1.24.
 NUMPY_ALIASES = {"bool": bool, "int": int, "float": float, "object": object, "complex": complex, "str": str}
-
+# numpy dtype to the one that stands for it in the files, where MXNet lacks it.
 WITHOUT_BOOL = {"bool": "uint8"}
 
 
 @cache
 def load_mxnet() -> Any:
-    """The mxnet package; numpy gets back the names that it wants.
+    """Import mxnet, after giving numpy the attributes that mxnet reads.
 
     Raises:
-        MissingPackageError: it is not installed, or does not load here.
+        MissingPackageError: mxnet is not installed, or does not load on this machine.
     """
     for name, kind in NUMPY_ALIASES.items():
         if name not in vars(np):
             setattr(np, name, kind)
-    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # else each bind prints a line
-    # Else loading it sets the whole process, torch too, to half of the threads.
+    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # otherwise each bind prints a line
+    # Without this variable, importing mxnet limits the whole process, torch included, to half of the threads.
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     try:
         with warnings.catch_warnings():
@@ -48,22 +48,19 @@ def load_mxnet() -> Any:
 
 
 def missing_mxnet() -> str | None:
-    """Why MXNet cannot run here, or None."""
-    try:
-        load_mxnet()
-    except MissingPackageError as error:
-        return error.met
-    return None
+    """Why MXNet cannot run on this machine, or None if it can."""
+    return why_missing(load_mxnet)
 
 
 class MxnetRunner:
-    """Runs a symbol and its params in MXNet on the CPU, at any size the inputs have.
+    """Runs a symbol and its params in MXNet on the CPU, at any input size that the contract allows.
 
-    What ONNX has and MXNet has not: a bool is a uint8 in the files, a tensor of rank 0 one of shape (1,).
+    MXNet has neither bool tensors nor tensors of rank 0. The files use uint8 and the shape (1,) instead; `run` takes
+    and returns arrays in the contract's dtypes and shapes.
 
     Raises:
         MissingPackageError: mxnet is not installed.
-        BundleError: MXNet cannot read the files, they do not belong together, or it fails on them.
+        BundleError: MXNet cannot load a file, or the params have no names.
     """
 
     def __init__(self, symbol: Path, params: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
@@ -73,24 +70,25 @@ class MxnetRunner:
         self._mx = load_mxnet()
         self._symbol = self._load(self._mx.sym.load, symbol)
         loaded = self._load(self._mx.nd.load, params)
-        if isinstance(loaded, list):  # what MXNet gives where the file holds no names
+        if isinstance(loaded, list):  # mx.nd.load returns a dict only if the file holds names
             if loaded:
                 raise BundleError(params, "its arrays have no names", "Convert it again")
             loaded = {}
         self._params = {name.removeprefix(ARGUMENT_PREFIX): array for name, array in loaded.items()}
+        # The last executor, after the input shapes that it is bound to.
         self._bound: tuple[tuple[tuple[int, ...], ...], Any] | None = None
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
-        """Outputs by name, in the contract's types and shapes.
+        """Compute the outputs, by name.
 
         Raises:
             FeedError: `feeds` does not fit the contract.
-            BundleError: MXNet does not run the symbol on them.
+            BundleError: the params do not fit the symbol, or MXNet fails on these inputs.
         """
         check_feeds(self._where, self.inputs, feeds)
-        executor = self._executor(tuple(feeds[spec.name].shape for spec in self.inputs))
+        executor = self._bind(tuple(feeds[spec.name].shape for spec in self.inputs))
         for spec in self.inputs:
-            if spec.name in executor.arg_dict:  # the symbol names no input that it does not need
+            if spec.name in executor.arg_dict:  # a symbol has no argument for an unused input
                 executor.arg_dict[spec.name][:] = np.atleast_1d(feeds[spec.name])
         try:
             results = [result.asnumpy() for result in executor.forward(is_train=False)]
@@ -104,14 +102,14 @@ class MxnetRunner:
         except (self._mx.MXNetError, UnicodeDecodeError) as error:
             raise BundleError(path, f"MXNet does not load it ({_reason(error)})", "Convert it again") from error
 
-    def _executor(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
-        """The executor for inputs of these shapes; the last one is kept."""
+    def _bind(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
+        """The symbol, bound to inputs of these shapes: the last executor, or else a new one."""
         if self._bound is None or self._bound[0] != shapes:
             arrays = {
                 spec.name: self._mx.nd.empty(shape or (1,), dtype=WITHOUT_BOOL.get(spec.dtype, spec.dtype))
                 for spec, shape in zip(self.inputs, shapes, strict=True)
             }
-            # A run brings weights into an order that another size's kernels may not take: each gets its own.
+            # A run may reorder the weights into a layout that kernels for another input size do not accept.
             params = {name: array.copy() for name, array in self._params.items()}
             try:
                 executor = self._symbol.bind(self._mx.cpu(), {**params, **arrays}, grad_req="null")
@@ -130,10 +128,11 @@ class MxnetRunner:
 
 
 def _restore(array: Array, spec: TensorSpec) -> Array:
-    """An output as ONNX has it."""
+    """Convert an output from MXNet's dtype and shape to the contract's."""
     array = array.astype(bool) if spec.dtype == "bool" else array
     return array.reshape(()) if spec.shape == () and array.shape == (1,) else array
 
 
 def _reason(error: Exception) -> str:
+    """The last line of MXNet's message, which names the reason; lines before it only locate the error."""
     return str(error).strip().splitlines()[-1].rstrip(".")

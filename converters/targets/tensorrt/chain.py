@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from converters.bundle.folder import write_json
+import msgspec
+
 from converters.errors import BundleError
+from converters.files import write_json
 from converters.runners import OnnxRunner, Runner
-from converters.tensors import Array, Tensors, TensorSpec, check_feeds
+from converters.tensors import Array, Name, Signature, Tensors, TensorSpec, check_feeds
 
 
-def write_chain(path: Path, links: Sequence[tuple[str, Sequence[TensorSpec], Sequence[TensorSpec]]]) -> None:
-    """Write which file takes and gives what, in the order in which they run."""
-    write_json(
-        path,
-        [
-            {
-                "file": file,
-                "inputs": [spec.to_json() for spec in inputs],
-                "outputs": [spec.to_json() for spec in outputs],
-            }
-            for file, inputs, outputs in links
-        ],
-    )
+@dataclass(frozen=True)
+class Link(Signature):
+    """One file of a chain, and what it takes and gives."""
+
+    file: Name
+
+
+def write_chain(path: Path, links: Sequence[Link]) -> None:
+    """Write the links, in the order in which they run."""
+    write_json(path, links)
 
 
 class ChainRunner:
@@ -43,11 +42,11 @@ class ChainRunner:
         self._where = chain
         self._stack = ExitStack()
         try:
-            described = json.loads(chain.read_bytes())
-        except (OSError, ValueError) as error:
+            links = msgspec.json.decode(chain.read_bytes(), type=list[Link])
+        except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
             raise BundleError(chain, "it is no list of links", "Convert the checkpoints again") from error
         with ExitStack() as opening:
-            self._links = [opening.enter_context(_open(chain, link)) for link in described]
+            self._links = [opening.enter_context(_open(chain.parent, link)) for link in links]
             self._stack = opening.pop_all()
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
@@ -64,11 +63,10 @@ class ChainRunner:
         self._stack.close()
 
 
-def _open(chain: Path, link: dict[str, Any]) -> Runner:
-    path = chain.parent / link["file"]
-    inputs, outputs = (tuple(TensorSpec.from_json(spec) for spec in link[end]) for end in ("inputs", "outputs"))
+def _open(folder: Path, link: Link) -> Runner:
+    path = folder / link.file
     if path.suffix == ".onnx":
-        return OnnxRunner(path, inputs, outputs)
+        return OnnxRunner(path, link.inputs, link.outputs)
     from converters.targets.tensorrt.runtime import TensorrtRunner
 
-    return TensorrtRunner(path, inputs, outputs)
+    return TensorrtRunner(path, link.inputs, link.outputs)

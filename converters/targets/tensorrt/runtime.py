@@ -1,6 +1,7 @@
-"""TensorRT and CUDA, which are optional: the only module that imports them.
+"""Load TensorRT and run engines. The only module that imports TensorRT and CUDA, which are optional packages.
 
-`tensorrt` (data centre GPUs) and `tensorrt-rtx` share one API. The first builds only on a machine with a GPU.
+The packages `tensorrt` (data centre GPUs) and `tensorrt-rtx` have the same API. `tensorrt` builds engines only on a
+machine with a GPU.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from converters.errors import BundleError, MissingPackageError, ProfileError, UnrunnableError
+from converters.errors import BundleError, MissingPackageError, ProfileError, UnrunnableError, why_missing
 from converters.tensors import Array, Tensors, TensorSpec, check_feeds
 
+# The modules that tensorrt-rtx installs: the whole package's, and that of its bindings alone.
 RTX_MODULES = ("tensorrt_rtx", "tensorrt_rtx_bindings")
 
 
 def load_tensorrt() -> Any:
-    """`tensorrt` where it is installed beside a GPU, else `tensorrt-rtx`.
+    """Import `tensorrt` if it is installed and there is a GPU, else `tensorrt-rtx`.
 
     Raises:
-        MissingPackageError: neither can be used here.
+        MissingPackageError: neither can be used on this machine.
     """
     names = ("tensorrt", *RTX_MODULES) if has_gpu() else RTX_MODULES
     for name in names:
@@ -39,22 +41,18 @@ def load_tensorrt() -> Any:
 
 
 def missing_tensorrt() -> str | None:
-    """Why no engine can be built here, or None."""
-    try:
-        load_tensorrt()
-    except MissingPackageError as error:
-        return error.met
-    return None
+    """Why no engine can be built on this machine, or None if one can."""
+    return why_missing(load_tensorrt)
 
 
 def package_name(trt: Any) -> str:
-    """ "tensorrt" or "tensorrt-rtx"."""
+    """The package that the module `trt` belongs to: "tensorrt" or "tensorrt-rtx"."""
     return "tensorrt-rtx" if trt.__name__ in RTX_MODULES else "tensorrt"
 
 
 @cache
 def gpu() -> str | None:
-    """Name and compute capability of the first GPU, or None if there is none that CUDA can use."""
+    """Name and compute capability of the first GPU; None if CUDA can use none, or its bindings are not installed."""
     try:
         cuda = importlib.import_module("cuda.bindings.runtime")
     except (ImportError, OSError):
@@ -62,20 +60,20 @@ def gpu() -> str | None:
     error, count = cuda.cudaGetDeviceCount()
     if error != cuda.cudaError_t.cudaSuccess or not count:
         return None
-    properties = _checked(cuda.cudaGetDeviceProperties(0))
+    properties = _unwrap(cuda.cudaGetDeviceProperties(0))
     name = properties.name.decode() if isinstance(properties.name, bytes) else properties.name
     return f"{name}, compute capability {properties.major}.{properties.minor}"
 
 
 def has_gpu() -> bool:
-    """Whether an engine can be run here."""
+    """Whether this machine has a GPU that can run an engine."""
     return gpu() is not None
 
 
 def open_logger(trt: Any) -> Any:
-    """A logger that keeps errors; TensorRT's own prints them.
+    """Make a logger that collects TensorRT's errors; the default logger prints them.
 
-    Its `first_error()` is the one to quote: those after it are consequences.
+    Its method `first_error()` returns the message to quote: later errors are consequences of the first.
     """
 
     class Logger(trt.ILogger):  # type: ignore[misc]
@@ -94,12 +92,12 @@ def open_logger(trt: Any) -> Any:
 
 
 class TensorrtRunner:
-    """Runs an engine on the first GPU; feeds and outputs lie in the CPU's memory.
+    """Runs an engine on the first GPU. It takes and returns arrays in host memory.
 
     Raises:
         MissingPackageError: TensorRT is not installed.
         UnrunnableError: the engine does not load on this GPU.
-        BundleError: the engine is another model's.
+        BundleError: the engine's tensor names are not the contract's.
     """
 
     def __init__(self, engine: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
@@ -122,9 +120,15 @@ class TensorrtRunner:
         if ours != theirs:
             raise BundleError(engine, f"its tensors are {sorted(theirs)}, not {sorted(ours)}", "Convert it again")
         self._cuda = importlib.import_module("cuda.bindings.runtime")
-        self._stream = _checked(self._cuda.cudaStreamCreate())
+        self._stream = _unwrap(self._cuda.cudaStreamCreate())
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
+        """Compute the outputs, by name.
+
+        Raises:
+            FeedError: `feeds` does not fit the contract, or (as ProfileError) not the engine's profile.
+            UnrunnableError: TensorRT or CUDA fails, for example because GPU memory is short.
+        """
         check_feeds(self._where, self.inputs, feeds)
         self._log.errors.clear()
         for spec in self.inputs:
@@ -133,12 +137,12 @@ class TensorrtRunner:
         arrays = {spec.name: np.ascontiguousarray(feeds[spec.name]) for spec in self.inputs}
         for spec in self.outputs:
             shape = tuple(self._context.get_tensor_shape(spec.name))
-            self._require(len(shape) == len(spec.shape) and min(shape) >= 0)  # else it could not be inferred
+            self._require(len(shape) == len(spec.shape) and min(shape) >= 0)  # otherwise not inferred
             arrays[spec.name] = np.empty(shape, spec.dtype)
         buffers: dict[str, int] = {}
         try:
             for name, array in arrays.items():
-                buffers[name] = _checked(self._cuda.cudaMalloc(array.nbytes))
+                buffers[name] = _unwrap(self._cuda.cudaMalloc(array.nbytes))
                 self._require(self._context.set_tensor_address(name, int(buffers[name])))
             kinds = self._cuda.cudaMemcpyKind
             for spec in self.inputs:
@@ -148,22 +152,31 @@ class TensorrtRunner:
             for spec in self.outputs:
                 array = arrays[spec.name]
                 self._copy(array.ctypes.data, buffers[spec.name], array.nbytes, kinds.cudaMemcpyDeviceToHost)
-            _checked(self._cuda.cudaStreamSynchronize(self._stream))
+            _unwrap(self._cuda.cudaStreamSynchronize(self._stream))
         finally:
             for buffer in buffers.values():
                 self._cuda.cudaFree(buffer)
         return {spec.name: arrays[spec.name] for spec in self.outputs}
 
-    def _copy(self, to: int, start: int, size: int, kind: Any) -> None:
-        _checked(self._cuda.cudaMemcpyAsync(to, start, size, kind, self._stream))
+    def _copy(self, target: int, source: int, size: int, kind: Any) -> None:
+        """Queue a copy of `size` bytes between two addresses; `kind` is its direction."""
+        _unwrap(self._cuda.cudaMemcpyAsync(target, source, size, kind, self._stream))
 
     def _require(self, succeeded: bool) -> None:
+        """
+        Raises:
+            UnrunnableError: a call of TensorRT did not succeed.
+        """
         if not succeeded:
             raise UnrunnableError(self._where, f"it fails on {gpu()} ({self._log.first_error()})", "Build it again")
 
     def _require_in_profile(self, name: str, shape: tuple[int, ...]) -> None:
+        """
+        Raises:
+            ProfileError: the shape of input `name` lies outside the engine's profile.
+        """
         smallest = largest = tuple(self._engine.get_tensor_shape(name))
-        if -1 in smallest:  # else the engine is static, and was built without a profile
+        if -1 in smallest:  # an input of fixed shape has no profile
             smallest, _, largest = (tuple(limit) for limit in self._engine.get_tensor_profile_shape(name, 0))
         if any(not low <= size <= high for low, size, high in zip(smallest, shape, largest, strict=True)):
             raise ProfileError(
@@ -180,8 +193,11 @@ class TensorrtRunner:
         del self._context, self._engine, self._runtime
 
 
-def _checked(result: tuple[Any, ...]) -> Any:
-    """The value of a CUDA call.
+def _unwrap(result: tuple[Any, ...]) -> Any:
+    """The value of a CUDA call, None if it has none.
+
+    Args:
+        result: What the call returned: its error code, then its value if it has one.
 
     Raises:
         UnrunnableError: the call failed.

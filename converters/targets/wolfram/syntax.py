@@ -1,4 +1,4 @@
-"""Python values as text of the Wolfram Language."""
+"""Format Python values as Wolfram Language source text."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from collections.abc import Iterable
 
 import numpy as np
 
-# Of the ports that take and give images, gray and RGB; others' are arrays whatever is asked for.
+# Channel counts of the ports that take or give images (gray, RGB). A port with another count always takes arrays.
 IMAGE_CHANNELS = (1, 3)
-# Variables that the lines which build a net use themselves.
-TAKEN = ("net", "width", "height")
-SHORTEST_PLAIN, LONGEST_PLAIN = 1e-4, 1e6
+# Variables that the example code in a bundle's README uses itself.
+RESERVED_VARIABLES = ("net", "width", "height")
+# Magnitudes in [MIN_POSITIONAL, MAX_POSITIONAL) are written without an exponent.
+MIN_POSITIONAL, MAX_POSITIONAL = 1e-4, 1e6
 
 
 def format_string(text: str) -> str:
-    """A string literal, in a comment too: an asterisk, which could end one, and all but plain ASCII are escaped."""
+    """Format a string literal that is also safe inside a comment.
+
+    Everything but plain ASCII is escaped, and so is the asterisk, because `*)` would end a comment.
+    """
     return '"' + "".join(map(_escape, text)) + '"'
 
 
@@ -32,31 +36,35 @@ def _escape(character: str) -> str:
 
 
 def make_variables(names: Iterable[str]) -> list[str]:
-    """A symbol for each name: letters and digits, as `_` makes a pattern; small at first, as the language's are not."""
+    """Make one distinct Wolfram symbol per name.
+
+    Symbols consist of letters and digits, because `_` is pattern syntax. They start with a lower-case letter, because
+    the language's own symbols start with a capital.
+    """
     variables: list[str] = []
     for name in names:
         first, *rest = re.findall("[A-Za-z0-9]+", name) or ["x"]
-        wanted = first[0].lower() + first[1:] + "".join(rest)
-        wanted = f"x{wanted}" if wanted[0].isdigit() else wanted
-        count, free = 2, wanted
-        while free in (*TAKEN, *variables):
-            free, count = f"{wanted}v{count}", count + 1
-        variables.append(free)
+        base = first[0].lower() + first[1:] + "".join(rest)
+        base = f"x{base}" if base[0].isdigit() else base
+        count, variable = 2, base
+        while variable in (*RESERVED_VARIABLES, *variables):
+            variable, count = f"{base}v{count}", count + 1
+        variables.append(variable)
     return variables
 
 
 def format_real(value: float) -> str:
-    """The shortest decimal that is `value` again in float32.
+    """Format the shortest decimal that reads back as the same float32.
 
-    More digits than a machine number has would make it one of arbitrary precision.
+    The kernel reads a literal with more digits than a machine number as an arbitrary-precision number.
 
     Raises:
-        ValueError: it is not finite.
+        ValueError: `value` is not finite.
     """
     if not math.isfinite(value):
         raise ValueError(f"{value} has no literal")
     single = np.float32(value)
-    if value == 0 or SHORTEST_PLAIN <= abs(value) < LONGEST_PLAIN:
+    if value == 0 or MIN_POSITIONAL <= abs(value) < MAX_POSITIONAL:
         text = np.format_float_positional(single, trim=".")
     else:
         mantissa, _, exponent = np.format_float_scientific(single, trim=".").partition("e")
@@ -66,5 +74,5 @@ def format_real(value: float) -> str:
 
 
 def format_list(items: Iterable[object]) -> str:
-    """A list of texts, whole numbers and such lists."""
+    """Format a list literal; an item is an integer, Wolfram source text, or a list or tuple of such items."""
     return f"{{{', '.join(format_list(i) if isinstance(i, list | tuple) else str(i) for i in items)}}}"

@@ -1,4 +1,4 @@
-"""NAME-weights.wxf: an Association of NumericArrays, written by wolframclient; the one module that imports it."""
+"""Write NAME-weights.wxf, an Association of NumericArrays. The only module that imports wolframclient (optional)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from converters.tensors import Array
 
 
 def missing_wolframclient() -> str | None:
-    """Why the file cannot be written here, or None if it can."""
+    """Why the weights file cannot be written on this machine, or None if it can."""
     try:
         import_module("wolframclient.serializers")
     except ImportError:
@@ -21,10 +21,12 @@ def missing_wolframclient() -> str | None:
 
 
 def serialize_weights(arrays: Mapping[str, Array]) -> bytes:
-    """WXF bytes: name -> NumericArray "Real32", row by row, bit for bit, in the mapping's order.
+    """Serialize arrays as WXF: an Association from each name to a NumericArray "Real32".
+
+    The values are stored bit for bit, in row-major order, and the entries in the mapping's order.
 
     Args:
-        arrays: float32.
+        arrays: Name to float32 array.
     """
     serializers = import_module("wolframclient.serializers")
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -34,5 +36,5 @@ def serialize_weights(arrays: Mapping[str, Array]) -> bytes:
 
 
 def wolframclient_version() -> str:
-    """Of the package that writes the file."""
+    """The installed version of wolframclient, for the manifest."""
     return version("wolframclient")

@@ -1,18 +1,18 @@
-"""From the waist to a package that builds a native NetGraph, its arrays, and a program that checks them."""
+"""Translate a simplified ONNX graph into a NetGraph, and format the package and the check program of a bundle."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 
 from onnx import ModelProto, numpy_helper
 
-from converters.bundle.folder import GOLDEN
 from converters.errors import UnsupportedOpError
-from converters.onnx_graph.nodes import read_names, read_nodes, read_opset, require_float32
+from converters.files import GOLDEN
+from converters.onnx_graph.nodes import read_nodes, require_float32, require_opset
 from converters.onnx_graph.shapes import read_shapes
+from converters.onnx_graph.traversal import tensor_names
 from converters.targets.wolfram.ops import OPS, Emitter, Net, Value
 from converters.targets.wolfram.ops.registry import RANK
 from converters.targets.wolfram.syntax import format_list, format_real, format_string
@@ -20,81 +20,71 @@ from converters.tensors import TensorSpec
 
 TEMPLATES = files("consumers") / "wolfram"
 PLACEHOLDER = re.compile(r"@(\w+)@")
-# {width, height} where the size is free.
+# {width, height} of the NetGraph by default, where the model's size is free.
 DEFAULT_SIZE = (256, 256)
 
 
-@dataclass(frozen=True)
 class WolframFiles:
-    """Names of the files that the package and the check speak of.
+    """The names that the package and the check program refer to.
+
+    Args:
+        name: The bundle's name.
 
     Attributes:
-        name: The bundle's.
+        name: The bundle's name.
+        package: The package, which builds the NetGraph.
+        weights: The NetGraph's arrays.
+        check: The check program.
+        onnx: The file of the target `onnx`, which the check program runs too.
+        symbol: The symbol of the target `mxnet`, which the check program runs too.
+        params: The params of the target `mxnet`.
+        builder: The package's function, such as BuildEdgeconnectEdge for edgeconnect-edge.
     """
 
-    name: str
-
-    @property
-    def package(self) -> str:
-        return f"{self.name}.wl"
-
-    @property
-    def weights(self) -> str:
-        return f"{self.name}-weights.wxf"
-
-    @property
-    def check(self) -> str:
-        return f"{self.name}-check.wl"
-
-    @property
-    def onnx(self) -> str:
-        """Another route, written by its own target, as the two after it."""
-        return f"{self.name}.onnx"
-
-    @property
-    def symbol(self) -> str:
-        return f"{self.name}-symbol.json"
-
-    @property
-    def params(self) -> str:
-        return f"{self.name}-0000.params"
-
-    @property
-    def builder(self) -> str:
-        """The package's function: BuildEdgeconnectEdge for edgeconnect-edge."""
-        words = re.findall("[A-Za-z0-9]+", self.name)
-        return "Build" + "".join(word[0].upper() + word[1:] for word in words)
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.package = f"{name}.wl"
+        self.weights = f"{name}-weights.wxf"
+        self.check = f"{name}-check.wl"
+        self.onnx = f"{name}.onnx"
+        self.symbol = f"{name}-symbol.json"
+        self.params = f"{name}-0000.params"
+        words = re.findall("[A-Za-z0-9]+", name)
+        self.builder = "Build" + "".join(word[0].upper() + word[1:] for word in words)
 
 
 def convert_to_wolfram(model: ModelProto) -> Net:
-    """Translate every node; layers are named after ONNX outputs, ports as inputs and outputs are.
+    """Translate every node of a graph.
+
+    A layer is named after the ONNX tensor it computes, a port after the graph's input or output.
 
     Args:
         model: float32 graph of opset 18 or earlier; sizes may be free.
 
     Raises:
-        UnsupportedOpError: a node has no translation; it is named, with the reason.
+        UnsupportedOpError: an input, node or output has no translation. The message names it and the reason.
     """
-    opset = read_opset(model)
+    opset = require_opset(model)
     shapes = read_shapes(model)
-    net = Net(frozenset(read_names(model)))
+    net = Net(frozenset(tensor_names(model.graph)))
     outputs = {output.name for output in model.graph.output}
     values: dict[str, Value] = {}
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
         values[tensor.name] = Value(tensor.name, array.shape, array)
-    for given in model.graph.input:
-        if given.name in values:
+    for value_info in model.graph.input:
+        if value_info.name in values:  # an input with an initializer is a constant
             continue
-        require_float32(given)
-        shape = shapes.get(given.name)
+        require_float32(value_info)
+        name = value_info.name
+        shape = shapes.get(name)
         if shape is None or len(shape) != RANK or not isinstance(shape[1], int):
             raise UnsupportedOpError(
-                f"input '{given.name}'", f"its shape is {shape}", "Only planes (NCHW) of known channels are translated"
+                f"input '{name}'", f"its shape is {shape}", "Only planes (NCHW) of known channels are translated"
             )
-        values[given.name] = Value(given.name, shape, source=f"NetPort[{format_string(given.name)}]")
+        values[name] = Value(name, shape, source=f"NetPort[{format_string(name)}]")
     for node in read_nodes(model):
-        # The page "NetGraph" does not say whether a layer may have a port's name.
+        # The page "NetGraph" does not say whether a layer may share its name with a port.
         layer = net.make_name(f"{node.output}_layer") if node.output in outputs else node.output
         inputs = [values[name] if name else None for name in node.inputs]
         result = OPS.convert(Emitter(node.where, layer, net), node.op, opset, inputs, node.attributes)
@@ -110,35 +100,22 @@ def convert_to_wolfram(model: ModelProto) -> Net:
 
 
 def format_package(files: WolframFiles, net: Net, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> str:
-    """The text of the package.
+    """Format the package, which builds the NetGraph.
 
     Args:
-        inputs: Contract.
-        outputs: Contract; what the NetGraph's ports say is left out of those that are not of the inputs' size.
+        files: Names of the package and of the files it refers to.
+        net: The NetGraph.
+        inputs: The model's inputs.
+        outputs: The model's outputs. The kernel infers the port of an output whose height or width differs from the
+            inputs', or whose number of channels is free.
 
     Raises:
-        UnsupportedOpError: one "ImageSize" does not tell the inputs' sizes: several fixed ones, or one fixed side.
+        UnsupportedOpError: one option "ImageSize" cannot give all input sizes.
     """
-    height, width = inputs[0].shape[-2:]
-    sizes = {spec.shape[-2:] for spec in inputs}
-    kinds = {isinstance(side, int) for size in sizes for side in size}
-    if len(kinds) > 1 or (kinds == {True} and len(sizes) > 1):
-        shapes = ", ".join(f"'{spec.name}' {spec.shape}" for spec in inputs)
-        raise UnsupportedOpError(
-            f"inputs {shapes}", 'one "ImageSize" does not tell their sizes', "Export them with one size, free or fixed"
-        )
-    if isinstance(height, int) and isinstance(width, int):
-        default = format_list((width, height))
-        rule, test = f"and this net was converted for {default} only", f"size === {default}"
-    else:
-        multiple, minimum = inputs[0].multiple_of, inputs[0].minimum
-        default = format_list(DEFAULT_SIZE)
-        multiples = f"multiples of {multiple} and " if multiple > 1 else ""
-        rule = f"both {multiples}{minimum} or more"
-        test = f"MatchQ[size, {{_Integer, _Integer}}] && AllTrue[size, # >= {minimum} && Divisible[#, {multiple}] &]"
+    default, rule, test = _format_size_rule(inputs)
     ports = [_format_port("inputPort", spec) for spec in inputs]
     for spec in outputs:
-        if has_size_of(spec, inputs):
+        if spec.shape[-2:] == inputs[0].shape[-2:] and isinstance(spec.shape[1], int):
             ports.append(_format_port("outputPort", spec))
         else:
             channels = spec.shape[1] if isinstance(spec.shape[1], int) else 0
@@ -151,7 +128,7 @@ def format_package(files: WolframFiles, net: Net, inputs: Sequence[TensorSpec], 
             "weights": format_string(files.weights),
             "check": format_string(files.check),
             "builder": files.builder,
-            "usage": format_string(_describe(files, default, rule, inputs, outputs)),
+            "usage": format_string(_format_usage(files, default, rule, inputs, outputs)),
             "size_rule": rule,
             "default_size": default,
             "size_test": test,
@@ -163,22 +140,46 @@ def format_package(files: WolframFiles, net: Net, inputs: Sequence[TensorSpec], 
     )
 
 
-def _format_port(port: str, spec: TensorSpec) -> str:
-    return f"{format_string(spec.name)} -> {port}[ports, {spec.shape[1]}, size]"
+def _format_size_rule(inputs: Sequence[TensorSpec]) -> tuple[str, str, str]:
+    """The values that the option "ImageSize" may have.
+
+    Returns:
+        The default as a list literal {width, height}; the rule in words, for messages; the rule as an expression that
+        tests the variable `size`.
+
+    Raises:
+        UnsupportedOpError: the inputs have several fixed sizes, fixed and free ones, or one fixed side and one free.
+    """
+    height, width = inputs[0].shape[-2:]
+    sizes = {spec.shape[-2:] for spec in inputs}
+    fixed = {isinstance(side, int) for size in sizes for side in size}
+    if len(fixed) > 1 or (fixed == {True} and len(sizes) > 1):
+        shapes = ", ".join(f"'{spec.name}' {spec.shape}" for spec in inputs)
+        raise UnsupportedOpError(
+            f"inputs {shapes}", 'one "ImageSize" does not tell their sizes', "Export them with one size, free or fixed"
+        )
+    if isinstance(height, int) and isinstance(width, int):
+        default = format_list((width, height))
+        return default, f"and this net was converted for {default} only", f"size === {default}"
+    multiple, minimum = inputs[0].multiple_of, inputs[0].minimum
+    multiples = f"multiples of {multiple} and " if multiple > 1 else ""
+    test = f"MatchQ[size, {{_Integer, _Integer}}] && AllTrue[size, # >= {minimum} && Divisible[#, {multiple}] &]"
+    return format_list(DEFAULT_SIZE), f"both {multiples}{minimum} or more", test
 
 
-def has_size_of(output: TensorSpec, inputs: Sequence[TensorSpec]) -> bool:
-    """Whether an output is, by the contract, of the inputs' height and width and of known channels."""
-    return output.shape[-2:] == inputs[0].shape[-2:] and isinstance(output.shape[1], int)
+def _format_port(function: str, spec: TensorSpec) -> str:
+    return f"{format_string(spec.name)} -> {function}[ports, {spec.shape[1]}, size]"
 
 
 def format_check(files: WolframFiles, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], gate: float) -> str:
-    """The text of the program that runs the golden case on every route.
+    """Format the check program, which runs the golden case through the NetGraph, the ONNX file and the MXNet pair.
 
     Args:
-        inputs: Contract.
-        outputs: Contract.
-        gate: Largest difference that passes, of an output without a known range in units of its largest value.
+        files: Names of the check program and of the files it refers to.
+        inputs: The model's inputs.
+        outputs: The model's outputs.
+        gate: Largest absolute difference that passes. Where an output's value range is not known, the difference is
+            first divided by the expected output's largest magnitude, which counts as 0.05 at least.
     """
     return _fill(
         "check.wl",
@@ -186,14 +187,9 @@ def format_check(files: WolframFiles, inputs: Sequence[TensorSpec], outputs: Seq
             "check": format_string(files.check),
             "builder": files.builder,
             "package": format_string(files.package),
-            "inputs": _lines(
-                f'{format_string(spec.name)} -> readArray[file["{GOLDEN}", {format_string(f"input_{spec.name}.npy")}]]'
-                for spec in inputs
-            ),
+            "inputs": _lines(f"{format_string(spec.name)} -> {_read_golden('input', spec)}" for spec in inputs),
             "names": _lines(format_string(spec.name) for spec in outputs),
-            "outputs": _lines(
-                f'readArray[file["{GOLDEN}", {format_string(f"output_{spec.name}.npy")}]]' for spec in outputs
-            ),
+            "outputs": _lines(_read_golden("output", spec) for spec in outputs),
             "relative": ", ".join(str(spec.value_range is None) for spec in outputs),
             "gate": format_real(gate),
             "onnx": format_string(files.onnx),
@@ -203,10 +199,23 @@ def format_check(files: WolframFiles, inputs: Sequence[TensorSpec], outputs: Seq
     )
 
 
-def _describe(
+def _read_golden(kind: str, spec: TensorSpec) -> str:
+    """The expression that reads the golden case's array of one input or output."""
+    return f'readArray[file["{GOLDEN}", {format_string(f"{kind}_{spec.name}.npy")}]]'
+
+
+def _format_usage(
     files: WolframFiles, default: str, rule: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> str:
-    """What `?Build...` says."""
+    """The usage message of the package's function, which Mathematica prints for `?Build...`.
+
+    Args:
+        files: Names of the bundle and of the function.
+        default: Default of "ImageSize".
+        rule: The sizes that "ImageSize" may have, in words.
+        inputs: The model's inputs.
+        outputs: The model's outputs.
+    """
     sentences = [
         f"{files.builder}[] gives the NetGraph of {files.name}.",
         f'"ImageSize" -> {{width, height}} is {default} if it is left out, {rule}.',
@@ -228,7 +237,7 @@ def _lines(texts: Iterable[str]) -> str:
 
 
 def _fill(template: str, texts: Mapping[str, str]) -> str:
-    """A template with each @placeholder@ replaced; all must be known, and all be there."""
+    """Replace each @placeholder@ of a template; `texts` must hold exactly the template's placeholders."""
     text = (TEMPLATES / template).read_text(encoding="ascii")
     assert set(PLACEHOLDER.findall(text)) == texts.keys()
-    return PLACEHOLDER.sub(lambda found: texts[found[1]], text)
+    return PLACEHOLDER.sub(lambda match: texts[match[1]], text)

@@ -1,4 +1,4 @@
-"""ONNX operators as layers of a NetGraph, one module per family; importing the package fills OPS."""
+"""ONNX operators as layers of a NetGraph, one module per operator family. Importing the package fills OPS."""
 
 from converters.targets.wolfram.ops import convolution, elementwise, joining, normalization, padding
 from converters.targets.wolfram.ops.registry import OPS, Emitter, Net, Value

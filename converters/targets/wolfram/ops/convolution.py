@@ -1,4 +1,4 @@
-"""Conv and ConvTranspose, 2-D. Weights go in unchanged: (out, in, h, w), and (in, out, h, w) for the transposed."""
+"""2-D Conv and ConvTranspose. Weights stay as in ONNX: Conv (out, in, kH, kW), ConvTranspose (in, out, kH, kW)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def conv(
     auto_pad: str = "NOTSET",
 ) -> Value:
     """Conv(x: (N, C, H, W), w: (M, C, kH, kW), b: (M,)) -> (N, M, H', W')."""
-    channels, kernel = _kernel(emit, x, w, kernel_shape, group, out=0)
+    channels, kernel = _read_kernel(emit, x, w, kernel_shape, group, out_axis=0)
     options = {
         "Stride": format_list(strides),
-        "PaddingSize": format_list(_symmetric(emit, pads, auto_pad)),
+        "PaddingSize": format_list(_require_symmetric(emit, pads, auto_pad)),
         "Dilation": format_list(dilations),
     }
-    return _emit(emit, f"ConvolutionLayer[{channels}, {kernel}", x, w, b, options)
+    return _emit_layer(emit, f"ConvolutionLayer[{channels}, {kernel}", x, w, b, options)
 
 
 @OPS.op("ConvTranspose", since=1)
@@ -48,40 +48,49 @@ def conv_transpose(
     auto_pad: str = "NOTSET",
 ) -> Value:
     """ConvTranspose(x: (N, C, H, W), w: (C, M, kH, kW), b: (M,)) -> (N, M, H', W')."""
-    channels, kernel = _kernel(emit, x, w, kernel_shape, group, out=1)
+    channels, kernel = _read_kernel(emit, x, w, kernel_shape, group, out_axis=1)
     if any(output_padding):
         raise emit.refuse(f"its output_padding is {tuple(output_padding)}", "DeconvolutionLayer only takes away: use 0")
     options = {
         "Stride": format_list(strides),
-        # The page "DeconvolutionLayer": the amount to remove from each side of the output, as ONNX's pads are.
-        "PaddingSize": format_list(_symmetric(emit, pads, auto_pad)),
+        # The page "DeconvolutionLayer": "PaddingSize" is what to remove from each side of the output, like ONNX's pads.
+        "PaddingSize": format_list(_require_symmetric(emit, pads, auto_pad)),
     }
-    if tuple(dilations) != (1, 1):  # the option is younger than the layer: not stated where it need not be
+    if tuple(dilations) != (1, 1):  # older versions of the layer lack "Dilation": write it only where it is needed
         options["Dilation"] = format_list(dilations)
-    return _emit(emit, f"DeconvolutionLayer[{channels}, {kernel}", x, w, b, options)
+    return _emit_layer(emit, f"DeconvolutionLayer[{channels}, {kernel}", x, w, b, options)
 
 
-def _emit(emit: Emitter, head: str, x: Value, w: Value, b: Value | None, options: dict[str, str]) -> Value:
+def _emit_layer(emit: Emitter, head: str, x: Value, w: Value, b: Value | None, options: dict[str, str]) -> Value:
+    """Add the layer `HEAD, weights, biases, options]`; `head` is its text up to the kernel size."""
     arrays = {"Weights": emit.weights(w, "weight"), "Biases": "None" if b is None else emit.weights(b, "bias")}
     texts = [f'"{name}" -> {value}' for name, value in {**arrays, **options}.items()]
     return emit(f"{', '.join([head, *texts])}]", x)
 
 
-def _kernel(
-    emit: Emitter, x: Value, w: Value, stated: Sequence[int] | None, group: int, *, out: int
+def _read_kernel(
+    emit: Emitter, x: Value, w: Value, kernel_shape: Sequence[int] | None, group: int, *, out_axis: int
 ) -> tuple[int, str]:
-    """Output channels, axis `out` of the weight, and the text of the kernel's size."""
+    """The number of output channels (the weight's axis `out_axis`) and the list literal of the kernel size.
+
+    Raises:
+        UnsupportedOpError: the convolution is grouped, or `kernel_shape` contradicts the weight.
+    """
     emit.require_plane(x)
     shape = emit.require_array(w, "weight").shape
     if group != 1:
         raise emit.refuse(f"it has {group} groups", "Only convolutions of one group are translated")
-    if stated is not None and tuple(stated) != shape[2:]:
-        raise emit.refuse(f"kernel_shape is {tuple(stated)}, the weight's {shape[2:]}", "Check the model")
-    return shape[out], format_list(shape[2:])
+    if kernel_shape is not None and tuple(kernel_shape) != shape[2:]:
+        raise emit.refuse(f"kernel_shape is {tuple(kernel_shape)}, the weight's {shape[2:]}", "Check the model")
+    return shape[out_axis], format_list(shape[2:])
 
 
-def _symmetric(emit: Emitter, pads: Sequence[int], auto_pad: str) -> Sequence[int]:
-    """(top, left) where it equals (bottom, right)."""
+def _require_symmetric(emit: Emitter, pads: Sequence[int], auto_pad: str) -> Sequence[int]:
+    """The pads (top, left), which must equal (bottom, right): a layer has one padding per axis.
+
+    Args:
+        pads: (top, left, bottom, right).
+    """
     if auto_pad == "VALID":
         return (0, 0)
     if auto_pad != "NOTSET":

@@ -1,64 +1,50 @@
-"""Arithmetic and activations, element by element."""
+"""Element-wise arithmetic and activations."""
 
 from __future__ import annotations
 
 from converters.targets.wolfram.ops.registry import OPS, Emitter, Value
 
-
-@OPS.op("Add", since=7)
-def add(emit: Emitter, a: Value, b: Value) -> Value:
-    """Add(a, b); a one-channel tensor is repeated, a constant is one number."""
-    return _binary(emit, a, b, "Plus", "+")
-
-
-@OPS.op("Sub", since=7)
-def sub(emit: Emitter, a: Value, b: Value) -> Value:
-    """Sub(a, b), as Add."""
-    return _binary(emit, a, b, "Subtract", "-")
+# ONNX operator to the function of a ThreadingLayer (two tensors) and the infix sign of an ElementwiseLayer (a tensor
+# and a constant).
+BINARY_OPS = {"Add": ("Plus", "+"), "Sub": ("Subtract", "-"), "Mul": ("Times", "*"), "Div": ("Divide", "/")}
+# ONNX operator to the function of an ElementwiseLayer.
+UNARY_OPS = {"Relu": "Ramp", "Sigmoid": "LogisticSigmoid", "Tanh": "Tanh"}
 
 
-@OPS.op("Mul", since=7)
-def mul(emit: Emitter, a: Value, b: Value) -> Value:
-    """Mul(a, b), as Add."""
-    return _binary(emit, a, b, "Times", "*")
+def _register_binary(op: str, function: str, sign: str) -> None:
+    # Before opset 7, broadcasting was an attribute.
+    @OPS.op(op, since=7)
+    def convert(emit: Emitter, a: Value, b: Value) -> Value:
+        if a.array is None and b.array is None:
+            return emit(f"ThreadingLayer[{function}]", *_match_channels(emit, a, b))
+        if b.array is not None:
+            emit.require_plane(a)
+            return emit(f"ElementwiseLayer[# {sign} {_format_scalar(emit, b)} &]", a)
+        emit.require_plane(b)
+        return emit(f"ElementwiseLayer[{_format_scalar(emit, a)} {sign} # &]", b)
 
 
-@OPS.op("Div", since=7)
-def div(emit: Emitter, a: Value, b: Value) -> Value:
-    """Div(a, b), as Add."""
-    return _binary(emit, a, b, "Divide", "/")
+def _register_unary(op: str, function: str) -> None:
+    # Before opset 6, these operators had the attribute consumed_inputs.
+    @OPS.op(op, since=6)
+    def convert(emit: Emitter, x: Value) -> Value:
+        return emit(f"ElementwiseLayer[{function}]", x)
 
 
-@OPS.op("Relu", since=6)
-def relu(emit: Emitter, x: Value) -> Value:
-    """max(x, 0)."""
-    return emit("ElementwiseLayer[Ramp]", x)
+for _op, (_function, _sign) in BINARY_OPS.items():
+    _register_binary(_op, _function, _sign)
+for _op, _function in UNARY_OPS.items():
+    _register_unary(_op, _function)
 
 
-@OPS.op("Sigmoid", since=6)
-def sigmoid(emit: Emitter, x: Value) -> Value:
-    """1 / (1 + exp(-x))."""
-    return emit("ElementwiseLayer[LogisticSigmoid]", x)
+def _match_channels(emit: Emitter, a: Value, b: Value) -> tuple[Value, Value]:
+    """Both tensors with the same number of channels: a single channel is repeated.
 
+    Heights and widths that shape inference does not know are left for the kernel to compare.
 
-@OPS.op("Tanh", since=6)
-def tanh(emit: Emitter, x: Value) -> Value:
-    """tanh(x)."""
-    return emit("ElementwiseLayer[Tanh]", x)
-
-
-def _binary(emit: Emitter, a: Value, b: Value, function: str, sign: str) -> Value:
-    if a.array is None and b.array is None:
-        return emit(f"ThreadingLayer[{function}]", *_match(emit, a, b))
-    if b.array is not None:
-        emit.require_plane(a)
-        return emit(f"ElementwiseLayer[# {sign} {_number(emit, b)} &]", a)
-    emit.require_plane(b)
-    return emit(f"ElementwiseLayer[{_number(emit, a)} {sign} # &]", b)
-
-
-def _match(emit: Emitter, a: Value, b: Value) -> tuple[Value, Value]:
-    """Both with as many channels; sizes of the plane that inference does not know are the kernel's to compare."""
+    Raises:
+        UnsupportedOpError: another axis than the channels would be broadcast, or a number of channels is not known.
+    """
     left, right = emit.require_plane(a), emit.require_plane(b)
     for axis in (0, 2, 3):
         if (left[axis] == 1) != (right[axis] == 1):
@@ -76,11 +62,10 @@ def _match(emit: Emitter, a: Value, b: Value) -> tuple[Value, Value]:
     return a, b
 
 
-def _number(emit: Emitter, value: Value) -> str:
-    """The text of a constant of one element."""
+def _format_scalar(emit: Emitter, value: Value) -> str:
+    """The literal of a constant that has exactly one element."""
     array = emit.require_array(value, "operand")
     if array.size != 1:
         raise emit.refuse(f"the shape of its constant '{value.name}' is {array.shape}", "Only numbers are translated")
-    if array.dtype != "float32":
-        raise emit.refuse(f"its constant '{value.name}' is {array.dtype}", "Only float32 tensors are translated")
+    emit.require_float32(value.name, array)
     return emit.number(float(array.reshape(())), f"constant '{value.name}'")

@@ -1,4 +1,4 @@
-"""Operators that put tensors together."""
+"""Concat."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from converters.targets.wolfram.ops.registry import OPS, Emitter, Value
 
 @OPS.op("Concat", since=4)
 def concat(emit: Emitter, *tensors: Value, axis: int) -> Value:
-    """Tensors of one rank, joined along `axis`."""
+    """Concat(tensors of equal rank, axis); a CatenateLayer's level is the axis counted without the batch."""
     rank = len(emit.require_plane(tensors[0]))
     level = axis % rank
     if level == 0:

@@ -1,0 +1,74 @@
+"""Whether an artifact runs on this machine: the one answer for every command that runs a bundle's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from converters.errors import UnrunnableError
+from converters.runners import Runner
+from converters.targets.registry import find_target
+from converters.targets.target import Artifact
+from converters.tensors import Signature
+
+T = TypeVar("T")
+
+
+class Files(Protocol):
+    """Where artifacts lie, and what they take and give: a bundle, finished or not."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def signature(self) -> Signature: ...
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """Why an artifact does not run on this machine."""
+
+    why: str
+
+
+def open_artifact(bundle: Files, artifact: Artifact, threads: int | None = None) -> Runner | NotRun:
+    """A runner on an artifact's files, or why there is none.
+
+    Args:
+        bundle: Holds the artifact's files.
+        artifact: One of the bundle's.
+        threads: Size of the thread pool, where the runtime takes it at this point.
+
+    Raises:
+        BundleError: its target is not known, or a file is damaged.
+    """
+    target = find_target(bundle.folder, artifact.target)
+    missing = target.missing_verifier()
+    if missing is not None:
+        return NotRun(missing)
+    try:
+        return target.open([bundle.folder / file for file in artifact.files], bundle.signature, threads)
+    except UnrunnableError as error:
+        return _explain(error)
+
+
+def run_artifact(bundle: Files, artifact: Artifact, use: Callable[[Runner], T]) -> T | NotRun:
+    """What `use` makes of an artifact's runner, or why the artifact does not run on this machine.
+
+    Raises:
+        BundleError: see open_artifact.
+    """
+    runner = open_artifact(bundle, artifact)
+    if isinstance(runner, NotRun):
+        return runner
+    try:
+        with runner:
+            return use(runner)
+    except UnrunnableError as error:
+        return _explain(error)
+
+
+def _explain(error: UnrunnableError) -> NotRun:
+    return NotRun(f"numbers not checked: {error.met}")

@@ -1,0 +1,88 @@
+"""A checkpoint's torch module, untouched, as what its files are made from and held to."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from converters.errors import CheckpointError
+from converters.parity.compare import DO_NOT_USE
+from converters.parity.expected import ReferenceOutputs
+from converters.parity.inputs import ParityInput, golden_input, perturb, short_inputs
+from converters.runners import TorchRunner
+from converters.sources.export_torch import export_onnx, fix_size
+from converters.sources.source import Prove, Size, Waist, prove_waist
+from converters.sources.spectral_norm import fold_spectral_norm
+from converters.tensors import GraphPiece, TensorSpec
+from reference.model import Piece, ReferenceModel
+
+
+@dataclass(frozen=True)
+class TorchSource:
+    """The untouched module of one or several checkpoints; with a `size`, its contract has static shapes."""
+
+    model: ReferenceModel
+    size: Size | None = None
+    remedy: str = DO_NOT_USE
+
+    def run_inputs(self) -> ReferenceOutputs:
+        return run_reference(self.model, short_inputs(self.model.inputs, self.size))
+
+    def run_golden(self, avoid: Collection[str]) -> ReferenceOutputs:
+        return run_reference(self.model, [golden_input(self.model.inputs, self.size)])
+
+    def build_waist(self, prove: Prove, report_progress: Callable[[str], None]) -> Waist:
+        report_progress("folding spectral norm")
+        folded = fold_spectral_norm(self.model.module)
+        prove("fold", "fold", TorchRunner(folded, self.model.inputs, self.model.outputs))
+
+        report_progress("exporting to ONNX")
+        exported = export_onnx(self.model, folded, self.size)
+        graph = prove_waist("export", exported, "runtime norm", self.model, prove, report_progress)
+        return Waist(graph, tuple(map(_locate, self.model.pieces(folded))))
+
+
+def open_torch(model: ReferenceModel, size: Size | None) -> TorchSource:
+    """The source that a checkpoint, or several, are; with a size, of static shapes."""
+    return TorchSource(model if size is None else fix_size(model, size), size)
+
+
+def run_reference(model: ReferenceModel, inputs: Sequence[ParityInput]) -> ReferenceOutputs:
+    """What the untouched module gives for `inputs`, in float32 and in float64.
+
+    Raises:
+        CheckpointError: it gives values that are not finite.
+    """
+    feeds = tuple(model.make_feeds(given.photo, given.edges, given.mask) for given in inputs)
+    single = TorchRunner(model.module, model.inputs, model.outputs)
+    double = TorchRunner(copy.deepcopy(model.module).double(), model.inputs, model.outputs)
+    perturbed = [perturb(feed) for feed in feeds]
+    float32 = tuple(single.run(feed) for feed in feeds)
+    for given, outputs in zip(inputs, float32, strict=True):
+        for name, array in outputs.items():
+            count = int(np.count_nonzero(~np.isfinite(array)))
+            if count:
+                met = f"on {given.name}: in PyTorch, {count} values of its output '{name}' are NaN or infinite"
+                remedy = "Take an earlier checkpoint: this net has diverged"
+                raise CheckpointError(f"a net of {model.architecture}", met, remedy)
+    return ReferenceOutputs(
+        model.outputs,
+        tuple(inputs),
+        feeds,
+        float32,
+        tuple(double.run(feed) for feed in feeds),
+        tuple(None if feed is None else single.run(feed) for feed in perturbed),
+        model.policies,
+    )
+
+
+def _locate(piece: Piece) -> GraphPiece:
+    """The piece without its module: its inputs and outputs under their names in the model's graph."""
+
+    def rename(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+        return tuple(replace(spec, name=piece.wire(spec.name)) for spec in specs)
+
+    return GraphPiece(rename(piece.inputs), rename(piece.outputs), piece.name)

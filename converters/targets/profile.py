@@ -1,0 +1,59 @@
+"""The sizes that a TensorRT engine is built for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from converters.errors import ConversionError
+from converters.tensors import TensorSpec, fit_size
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Sizes (H, W) an engine takes, and the batch sizes with them.
+
+    Attributes:
+        minimum: Smallest.
+        optimum: The one it is tuned for.
+        maximum: Largest.
+        batches: Smallest, tuned and largest N.
+    """
+
+    minimum: Size = (64, 64)
+    optimum: Size = (256, 256)
+    maximum: Size = (1024, 1024)
+    batches: tuple[int, int, int] = (1, 1, 4)
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ConversionError: the sizes are not in order.
+        """
+        heights, widths = zip(*self.sizes, strict=True)
+        for axis, (low, middle, high) in (("N", self.batches), ("H", heights), ("W", widths)):
+            if not 0 < low <= middle <= high:
+                raise ConversionError(
+                    "the engine's profile",
+                    f"0 < {low} <= {middle} <= {high} does not hold for {axis}",
+                    "Check --trt-min, --trt-opt and --trt-max",
+                )
+
+    def fit(self, inputs: Sequence[TensorSpec]) -> Profile:
+        """The profile with sizes rounded up to those that a model with these inputs takes."""
+        low, middle, high = (fit_size(inputs, size) for size in self.sizes)
+        return Profile(low, middle, high, self.batches)
+
+    @property
+    def sizes(self) -> tuple[Size, Size, Size]:
+        return self.minimum, self.optimum, self.maximum
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("minimum", "optimum", "maximum")
+        return {name: [n, *size] for name, n, size in zip(names, self.batches, self.sizes, strict=True)}
+
+
+DEFAULT_PROFILE = Profile()

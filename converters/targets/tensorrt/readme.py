@@ -1,0 +1,24 @@
+"""The section of a bundle's README on the engine, or on the chain of engines."""
+
+from __future__ import annotations
+
+from converters.targets.target import Artifact
+
+
+def format_readme(artifact: Artifact) -> str:
+    """Which files there are, and what built them."""
+    package = next(iter(artifact.versions))
+    built = f"built by {package} {artifact.versions[package]}, TF32 off. {artifact.details['note']}"
+    if len(artifact.files) == 1:
+        return f"""## Run the TensorRT engine
+
+`{artifact.files[0]}` was {built}
+Tensor names are the contract's; deserialize it with the runtime of the same package and version.
+"""
+    links = ", ".join(f"`{file}`" for file in artifact.files[1:])
+    return f"""## Run the TensorRT chain
+
+The nets are engines, {built}
+TensorRT has no float64, which Canny needs: what is around the nets runs in ONNX Runtime. One after another:
+{links}; `{artifact.files[0]}` says which of the others' tensors each takes and gives.
+"""

@@ -1,0 +1,53 @@
+"""The section of a bundle's README on the Mathematica package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from converters.targets.target import Artifact
+from converters.targets.wolfram.syntax import IMAGE_CHANNELS, make_variables
+from converters.tensors import Signature, TensorSpec
+
+
+def format_readme(signature: Signature, artifact: Artifact) -> str:
+    """How to check the files, build the NetGraph and run it."""
+    package, weights, check = artifact.files
+    builder = artifact.details["function"]
+    height, width = signature.inputs[0].shape[-2:]
+    size = f"; this one takes {{{width}, {height}}} only" if isinstance(height, int) and isinstance(width, int) else ""
+    names = [spec.name for spec in signature.inputs]
+    feeds = ", ".join(f'"{name}" -> {variable}' for name, variable in zip(names, make_variables(names), strict=True))
+    return f"""## Build the net in Mathematica
+
+**No Wolfram kernel has run these files.** Let yours run the golden case once, on every route into the language (the
+NetGraph, the ONNX file, the MXNet pair); each prints a line, and the exit code tells of the NetGraph:
+
+    wolframscript -file {check}
+
+`{package}` builds a NetGraph of native layers from the arrays in `{weights}`.
+A size is {{width, height}}{size}:
+
+```wl
+Get["{package}"]
+net = {builder}["ImageSize" -> {{width, height}}];
+net[<|{feeds}|>]
+```
+
+{_format_ports([*signature.inputs, *signature.outputs])}
+`?{builder}` tells the rest.
+"""
+
+
+def _format_ports(specs: Sequence[TensorSpec]) -> str:
+    """Which inputs and outputs of the NetGraph are images, and which are arrays."""
+    arrays = [f"`{spec.name}`" for spec in specs if spec.shape[1] not in IMAGE_CHANNELS]
+    axes = "{channels, height, width}, the axis N left out"
+    if not arrays:
+        return f'Inputs, of that size, and output are images; with `"Ports" -> "Arrays"` they are arrays\n{axes}.'
+    if len(arrays) == len(specs):
+        return f"Inputs, of that size, and output are arrays {axes}: none has the channels of an image."
+    named = f"{', '.join(arrays)}: {'an array' if len(arrays) == 1 else 'arrays'} {axes}"
+    return (
+        'Inputs are of that size. What has 1 or 3 channels is an image, or with `"Ports" -> "Arrays"` an array;\n'
+        f"{named}."
+    )

@@ -1,0 +1,73 @@
+"""The target `wolfram`: a package that builds a NetGraph, its weights, and a program that checks every route."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from converters.errors import UnrunnableError
+from converters.runners import Runner
+from converters.targets.target import Artifact, Target, TargetInput
+from converters.targets.wolfram.readme import format_readme
+from converters.tensors import Signature
+
+
+class WolframTarget(Target):
+    """NAME.wl builds a NetGraph from the arrays of NAME-weights.wxf; NAME-check.wl runs the golden case."""
+
+    name = "wolfram"
+    gate = "mxnet"
+    formats = ("Wolfram Language", "WXF")
+    needs = "the extra 'wolfram' to write; Mathematica or a Wolfram Engine to check the numbers"
+    runtime = "mathematica"
+    no_pipeline = (
+        "a NetGraph has no loop that runs until nothing changes, as Canny's hysteresis does, and no 8-bit arithmetic"
+    )
+    companions = ("onnx", "mxnet")
+
+    def missing_builder(self) -> str | None:
+        from converters.targets.wolfram.weights import missing_wolframclient
+
+        return missing_wolframclient()
+
+    def missing_verifier(self) -> str | None:
+        return "written, numbers not checked: no Mathematica kernel here has run it"
+
+    def write(self, source: TargetInput, folder: Path) -> Artifact:
+        from converters.parity.gates import GATES
+        from converters.targets.wolfram.weights import serialize_weights, wolframclient_version
+        from converters.targets.wolfram.write import WolframFiles, convert_to_wolfram, format_check, format_package
+
+        net = convert_to_wolfram(source.waist)
+        files = WolframFiles(source.name)
+        largest = GATES[self.gate].max_abs
+        assert largest is not None
+        inputs, outputs = source.signature.inputs, source.signature.outputs
+        (folder / files.package).write_text(format_package(files, net, inputs, outputs), encoding="ascii")
+        (folder / files.weights).write_bytes(serialize_weights(net.weights))
+        (folder / files.check).write_text(format_check(files, inputs, outputs, largest), encoding="ascii")
+        return Artifact(
+            self.name,
+            "float32",
+            self.gate,
+            (files.package, files.weights, files.check),
+            {"wolframclient": wolframclient_version()},
+            {"function": files.builder, "layers": len(net.layers)},
+        )
+
+    def load_runtime(self) -> None:
+        """Nothing to import: no kernel runs here."""
+
+    def open(self, paths: Sequence[Path], signature: Signature, threads: int | None = None) -> Runner:
+        """
+        Raises:
+            UnrunnableError: always.
+        """
+        raise UnrunnableError(
+            paths[0],
+            "no Mathematica kernel runs it here",
+            f"Where there is one, run wolframscript -file {paths[2].name}",
+        )
+
+    def format_readme(self, name: str, signature: Signature, artifact: Artifact) -> str:
+        return format_readme(signature, artifact)
