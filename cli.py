@@ -14,61 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from converters.errors import GanportError, ParityError
+from converters.errors import ParityError
+from converters.terminal.options import PATH, TARGET_NAMES, Group, Size, json_option, read_size, read_targets
 from converters.terminal.progress import format_bar, show_progress
 
 if TYPE_CHECKING:
     from converters.convert import Conversion
-
-TARGET_NAMES = ("onnx", "mxnet", "trt", "wolfram")
-LARGEST_SIDE = 16384
-Size = tuple[int, int]
-
-
-def read_size(text: str) -> Size:
-    """HxW, two whole numbers."""
-    height, cross, width = text.partition("x")
-    if not (cross and height.isdecimal() and width.isdecimal()):
-        raise click.BadParameter(f"'{text}' is no size. Write HEIGHTxWIDTH, as in 256x320.")
-    if not all(0 < int(side) <= LARGEST_SIDE for side in (height, width)):
-        raise click.BadParameter(f"'{text}' is out of bounds. Each side is from 1 to {LARGEST_SIDE}.")
-    return int(height), int(width)
-
-
-def read_targets(text: str) -> tuple[str, ...]:
-    """Comma-separated target names."""
-    names = tuple(name.strip() for name in text.split(","))
-    for name in names:
-        if name not in TARGET_NAMES:
-            raise click.BadParameter(f"'{name}' is no target. Targets are {', '.join(TARGET_NAMES)}.")
-    return names
-
-
-class Group(click.Group):
-    """Turns our errors into one line on stderr and their exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except GanportError as error:
-            click.echo(f"ganport: {error}", err=True)
-            ctx.exit(error.exit_code)
-
-
-class TextPath(click.Path):
-    """A path whose name is text: bundles tell of files by name, and runtimes open no others."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = super().convert(value, param, ctx)
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            self.fail(f"{str(path)!r} is not UTF-8: rename it.", param, ctx)
-        return path
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-PATH = TextPath(path_type=Path)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -146,7 +97,6 @@ def convert(
     import reference.registry
     from converters.convert import Settings
     from converters.convert import convert as convert_all
-    from converters.freed_memory import keep_freed_memory
     from converters.targets.profile import Profile
     from converters.terminal.tables import print_conversions
 
@@ -162,7 +112,6 @@ def convert(
     chosen = tuple(target for target in TARGET_NAMES if any(target in group for group in targets))
     profile = Profile(trt_min, trt_opt, trt_max)
     settings = Settings(chosen, out, name, raw, size, overwrite, pipeline, tune is not None, profile, inputs)
-    keep_freed_memory()
     with show_progress() as report_progress:
         conversions = list(convert_all(sources, settings, report_progress))
     if as_json:

@@ -26,7 +26,6 @@ import torch
 from torch import nn
 
 from benchmarks.cpu_latency_plot import draw
-from cli import read_size
 from converters.bench.measure import read_environment
 from converters.convert import Settings, convert
 from converters.onnx_graph.simplify import simplify
@@ -38,6 +37,7 @@ from converters.targets.mxnet.ops import OPS, Emitter, Value
 from converters.targets.mxnet.runtime import MxnetRunner
 from converters.targets.mxnet.write import convert_to_mxnet
 from converters.tensors import Array, Tensors
+from converters.terminal.options import read_size
 from parity_tests.support.seeded_checkpoints import FULL_BASE, FULL_BLOCKS, NETS, write_checkpoint
 from reference.checkpoint import read_checkpoint
 from reference.model import ReferenceModel

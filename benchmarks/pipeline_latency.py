@@ -22,11 +22,11 @@ from skimage.color import rgb2gray
 from skimage.feature import canny
 
 import reference.registry
-from cli import read_size
 from converters.bench.measure import read_environment
 from converters.convert import Settings, convert
 from converters.parity.inputs import make_input
 from converters.runners import OnnxRunner
+from converters.terminal.options import read_size
 from reference.checkpoint import read_checkpoint
 from reference.registry import identify_model
 

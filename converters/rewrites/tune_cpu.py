@@ -55,7 +55,7 @@ def tune_for_cpu(waist: ModelProto) -> Iterator[TuningStep]:
     rewritten, blocks = rewrite_block_convolution(graph)
     if rewritten is not graph:
         graph = rewritten
-        yield TuningStep("few outputs", "exact", graph, blocks)
+        yield TuningStep("block convolution", "exact", graph, blocks)
     rewritten, tiles = rewrite_winograd(graph)
     if rewritten is not graph:
         yield TuningStep("winograd", "winograd", rewritten, (*blocks, *tiles))

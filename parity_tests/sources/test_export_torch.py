@@ -179,7 +179,7 @@ def test_static_file_has_numbers_for_shapes(static: Conversion) -> None:
     model = load_shipped(static)
     assert shapes(model.graph.input) == {"image": [1, 3, 64, 96], "edges": [1, 1, 64, 96], "mask": [1, 1, 64, 96]}
     assert shapes(model.graph.output) == {"result": [1, 3, 64, 96]}
-    assert [report.passed for report in static.reports] == [True] * 5
+    assert [report.passed for report in static.reports] == [True] * 6
     assert static.bundle.manifest.contract.static_size == (64, 96)
 
 

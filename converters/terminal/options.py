@@ -1,0 +1,60 @@
+"""What the commands' options and arguments have in common; imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from converters.errors import GanportError
+
+TARGET_NAMES = ("onnx", "mxnet", "trt", "wolfram")
+LARGEST_SIDE = 16384
+Size = tuple[int, int]
+
+
+def read_size(text: str) -> Size:
+    """HxW, two whole numbers."""
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdecimal() and width.isdecimal()):
+        raise click.BadParameter(f"'{text}' is no size. Write HEIGHTxWIDTH, as in 256x320.")
+    if not all(0 < int(side) <= LARGEST_SIDE for side in (height, width)):
+        raise click.BadParameter(f"'{text}' is out of bounds. Each side is from 1 to {LARGEST_SIDE}.")
+    return int(height), int(width)
+
+
+def read_targets(text: str) -> tuple[str, ...]:
+    """Comma-separated target names."""
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in TARGET_NAMES:
+            raise click.BadParameter(f"'{name}' is no target. Targets are {', '.join(TARGET_NAMES)}.")
+    return names
+
+
+class Group(click.Group):
+    """Prints an error of ganport's own as one line on stderr, and exits with its code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GanportError as error:
+            click.echo(f"ganport: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+class TextPath(click.Path):
+    """A path that is valid UTF-8: manifests hold file names as text, and some runtimes open no other files."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            self.fail(f"{str(path)!r} is not UTF-8: rename it.", param, ctx)
+        return path
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+PATH = TextPath(path_type=Path)

@@ -1,0 +1,155 @@
+"""The rooms of the code: who may import whom, and that ARCHITECTURE.md tells the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from parity_tests.packaging.test_packaging import MODULES, find_imports
+from parity_tests.support.places import ROOT
+
+BASE = ("errors", "tensors")
+# Each room, from the lowest up, and the rooms below it whose modules it may import, for types only too. A room is a
+# folder with what is inside it, or a module that stands alone. Names are paths below `converters`, or after a slash
+# paths from the root.
+MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
+    "errors": (),
+    "files": (),
+    "tensors": ("errors",),
+    "write_consumer": ("errors",),
+    "runners": BASE,
+    "photos": BASE,
+    "/reference": BASE,
+    "onnx_graph": BASE,
+    "rewrites": (*BASE, "onnx_graph"),
+    "parity": (*BASE, "files", "photos", "/reference", "runners"),
+    "sources": (*BASE, "/reference", "onnx_graph", "parity", "rewrites", "runners"),
+    "targets": (*BASE, "parity", "rewrites", "runners"),
+    "targets/onnx": (*BASE, "files", "onnx_graph", "rewrites", "runners", "targets"),
+    "targets/mxnet": (*BASE, "files", "onnx_graph", "rewrites", "runners", "targets"),
+    "targets/tensorrt": (*BASE, "files", "onnx_graph", "runners", "targets", "targets/onnx"),
+    "targets/wolfram": (*BASE, "files", "onnx_graph", "parity", "runners", "targets"),
+    "targets/registry": (
+        *("errors", "targets", "targets/onnx", "targets/mxnet", "targets/tensorrt", "targets/wolfram"),
+    ),
+    "targets/proven": (),
+    "bundle": (*BASE, "/reference", "files", "parity", "runners", "sources", "targets", "targets/registry"),
+    "convert": (
+        *(*BASE, "/reference", "bundle", "parity", "rewrites", "runners", "sources", "targets", "targets/registry"),
+    ),
+    "prove": (*BASE, "/reference", "bundle", "parity", "runners", "sources", "targets"),
+    "verify": (*BASE, "bundle", "parity", "targets"),
+    "inpaint": (*BASE, "/reference", "bundle", "convert", "photos", "runners"),
+    "inspect_file": ("errors", "/reference", "bundle", "sources", "targets/onnx"),
+    "bench": (
+        *(*BASE, "/reference", "bundle", "parity", "runners", "targets", "targets/registry", "targets/tensorrt"),
+    ),
+    "terminal": ("errors", "bench", "convert", "parity", "targets/proven"),
+    "/cli.py": (
+        *("errors", "/reference", "bench", "bundle", "convert", "inpaint", "inspect_file", "parity", "photos", "prove"),
+        *("targets", "targets/registry", "targets/proven", "terminal", "verify", "write_consumer"),
+    ),
+}
+
+
+def name_room(module: str) -> str:
+    """The room of a module, given by its dotted name: the longest entry of MAY_IMPORT that it lies in."""
+    path = module.replace(".", "/")
+    place = path.removeprefix("converters/") if path.startswith("converters/") else f"/{path}"
+    place = "/cli.py" if place == "/cli" else place
+    rooms = [room for room in MAY_IMPORT if place == room or place.startswith(f"{room}/")]
+    return max(rooms, key=len, default="")
+
+
+def name_module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def list_arrows() -> Iterator[tuple[str, str]]:
+    """(importing module, imported module) of our own, imports inside functions and for types included."""
+    known = {name_module(path) for path in MODULES}
+    for path in MODULES:
+        for name in find_imports(path, typing_too=True):
+            found = [module for module in (name, name.rpartition(".")[0]) if module in known]
+            if found and found[0] not in ("converters", "reference"):
+                yield name_module(path), found[0]
+
+
+def find_faults(arrows: Iterator[tuple[str, str]]) -> list[str]:
+    """A sentence for each import that no room allows."""
+    faults = []
+    for importer, imported in arrows:
+        room, other = name_room(importer), name_room(imported)
+        if room != other and other not in MAY_IMPORT[room]:
+            faults.append(f"{importer} imports {imported}: {room} may not import {other}")
+    return faults
+
+
+def test_every_module_lies_in_a_room() -> None:
+    modules = {name_module(path) for path in MODULES} - {"converters"}
+    assert [module for module in sorted(modules) if not name_room(module)] == []
+    assert set(map(name_room, modules)) == MAY_IMPORT.keys()
+
+
+def test_no_room_imports_what_it_may_not() -> None:
+    assert find_faults(list_arrows()) == []
+
+
+def test_rule_has_no_arrow_that_runs_up_and_none_that_nobody_needs() -> None:
+    rooms = list(MAY_IMPORT)
+    for room, below in MAY_IMPORT.items():
+        assert all(rooms.index(other) < rooms.index(room) for other in below), room
+    used = {(name_room(importer), name_room(imported)) for importer, imported in list_arrows()}
+    unused = {(room, other) for room, below in MAY_IMPORT.items() for other in below} - used
+    assert unused - {(room, base) for room in MAY_IMPORT for base in BASE} == set()
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported"),
+    [
+        ("converters.onnx_graph.nodes", "converters.rewrites.internal_ops"),
+        ("converters.parity.compare", "converters.bundle.folder"),
+        ("converters.sources.source", "converters.targets.target"),
+        ("converters.targets.target", "converters.targets.onnx.target"),
+        ("converters.targets.mxnet.write", "converters.targets.wolfram.write"),
+        ("reference.registry", "converters.sources.torch_source"),
+    ],
+)
+def test_upward_import_is_found(importer: str, imported: str) -> None:
+    (fault,) = find_faults(iter([(importer, imported)]))
+    assert fault.startswith(f"{importer} imports {imported}: ")
+
+
+def test_modules_of_one_room_do_not_import_each_other_in_a_circle() -> None:
+    arrows: dict[str, set[str]] = {}
+    for importer, imported in list_arrows():
+        arrows.setdefault(importer, set()).add(imported)
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join((*path, module))
+        if module not in done:
+            for imported in arrows.get(module, ()):
+                visit(imported, (*path, module))
+            done.add(module)
+
+    done: set[str] = set()
+    for module in arrows:
+        visit(module, ())
+
+
+def test_architecture_page_tells_the_rule() -> None:
+    """Its table has a row for each room, in this order, with the same rooms below it."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([^`]+)` \| [^|]+ \| ([^|]*) \|$", text, re.MULTILINE)
+    told = {room: set(re.findall(r"`([^`]+)`", below)) for room, below in rows}
+    assert list(told) == list(MAY_IMPORT)
+    assert told == {room: set(below) for room, below in MAY_IMPORT.items()}
+
+
+def test_files_are_short_and_the_top_is_seen_at_a_glance() -> None:
+    long = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in MODULES}
+    assert {file: lines for file, lines in long.items() if lines > 400} == {}
+    assert len([path for path in (ROOT / "converters").iterdir() if path.name != "__pycache__"]) <= 20
