@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.bundle.folder import Bundle, read_bundle, require_writable, write_bundle, write_golden
-from converters.bundle.open_artifact import NotRun, run_artifact
 from converters.bundle.record import SourceFile, make_manifest, write_record
+from converters.bundle.run_artifact import NotRun, run_artifact
 from converters.errors import BundleError, ConversionError, MissingPackageError, ParityError
 from converters.parity.compare import ParityReport, Verdict, require_passed
 from converters.parity.report import clear_failed, write_parity

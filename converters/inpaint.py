@@ -13,7 +13,7 @@ import platformdirs
 
 from converters.bundle.folder import Bundle, read_bundle
 from converters.bundle.manifest import MANIFEST
-from converters.bundle.open_artifact import NotRun, open_artifact
+from converters.bundle.run_artifact import NotRun, open_artifact
 from converters.errors import BundleError, GanportError, PhotoError, ProfileError, UnrunnableError
 from converters.photos import Photo, match_names, read_marks, read_photo, require_output, write_photo, write_plane
 from converters.runners import Runner
@@ -29,16 +29,16 @@ OUTPUT_SUFFIX = "-inpainted"
 
 @dataclass(frozen=True)
 class Job:
-    """One photo to fill.
+    """One photo whose hole is to be filled.
 
     Attributes:
         photo: PNG, JPEG or WebP.
         mask: Any value above 0 is the hole.
         out: PNG or WebP to write.
         edges_out: Where to write the edges that the second net was given.
-        draw: An image whose marks become edges.
-        erase: An image whose marks stop being edges; where both mark, `draw` wins.
-        resize_mask: Scale a mask of another size.
+        draw: An image; where it is not black, an edge is drawn.
+        erase: An image; where it is not black, edges are erased, unless `draw` draws there.
+        resize_mask: Whether a mask of another size is scaled to the photo's.
     """
 
     photo: Path
@@ -52,7 +52,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job's files, read: the photo, its hole (H, W) bool, and the edits (H, W) int8."""
+    """The contents of a job's files.
+
+    Attributes:
+        photo: The photo.
+        hole: (H, W) bool, True where to fill.
+        edits: (H, W) int8: 1 draws an edge, -1 erases one, 0 leaves it.
+    """
 
     photo: Photo
     hole: Array
@@ -60,7 +66,7 @@ class Prepared:
 
 
 def prepare(job: Job) -> Prepared:
-    """Read a job's files, and refuse a place where its results cannot be written.
+    """Read a job's files, and check that its results can be written.
 
     Raises:
         PhotoError: a file cannot be read, does not fit, or cannot be written.
@@ -101,12 +107,15 @@ def inpaint(job: Job, runner: Runner) -> None:
 
 
 def inpaint_all(jobs: Sequence[Job], runner: Runner, progress: Callable[[int, Job], None]) -> dict[Job, GanportError]:
-    """Fill every photo that can be filled; why the others cannot.
+    """Fill every photo that can be filled.
 
     Args:
-        jobs: The photos; the outputs' folders exist.
-        runner: Of a pipeline.
-        progress: Called as each job begins, with the number of those that are done.
+        jobs: The photos; the folders of their outputs exist.
+        runner: A pipeline's.
+        progress: Called before each job, with the number of finished jobs and the job.
+
+    Returns:
+        The error of each job that failed.
     """
     failures: dict[Job, GanportError] = {}
     for done, job in enumerate(jobs):
@@ -158,7 +167,7 @@ def open_pipeline(bundle: Bundle) -> Runner:
 
 
 def _cache_folder() -> Path:
-    """One folder for each version of ganport and of the pair."""
+    """The cache folder of this version of ganport and this shipped pair."""
     digest = hashlib.sha256(version("ganport").encode())
     for path in shipped_checkpoints():
         digest.update(path.read_bytes())

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from converters.bundle.folder import Bundle, read_bundle
-from converters.bundle.open_artifact import NotRun, run_artifact
+from converters.bundle.run_artifact import NotRun, run_artifact
 from converters.errors import BundleError
 from converters.parity.compare import ParityReport
 from converters.parity.expected import NamedInput, ReferenceOutputs

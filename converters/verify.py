@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.bundle.folder import Bundle, read_bundle, verify_hashes
-from converters.bundle.open_artifact import NotRun, run_artifact
+from converters.bundle.checksums import verify_hashes
+from converters.bundle.folder import Bundle, read_bundle
+from converters.bundle.run_artifact import NotRun, run_artifact
 from converters.errors import BundleError
 from converters.parity.compare import ParityReport, require_passed
 from converters.parity.expected import ReferenceOutputs

@@ -18,9 +18,13 @@ MakeFeeds = Callable[[Array, Array, Array], Tensors]
 
 
 class Contract(NamedTuple):
-    """A model's inputs and outputs, and `make_feeds`, which makes the inputs of a photo, its edges and its mask.
+    """What a model takes and gives, and how a photo becomes its inputs.
 
-    make_feeds: (photo (N,3,H,W), edges (N,1,H,W), mask (N,1,H,W)), all float32 in [0, 1] -> the inputs by name.
+    Attributes:
+        inputs: In the order in which the module takes them.
+        outputs: In the order in which the module returns them.
+        make_feeds: Called with photo (N, 3, H, W), edges (N, 1, H, W) and mask (N, 1, H, W), all float32 in [0, 1];
+            returns the arrays for `inputs` by name.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -30,14 +34,14 @@ class Contract(NamedTuple):
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a model that is exported on its own.
+    """A part of a model that is exported on its own, and joined with the other parts afterwards.
 
     Attributes:
         name: Unique in its model.
-        module: Takes the inputs in order, gives the outputs in order.
-        inputs: Its own contract; named sizes are free.
-        outputs: Likewise.
-        wires: The model's value that each input and output is, where it is called otherwise.
+        module: Takes the inputs in order and returns the outputs in order.
+        inputs: The part's own inputs; named sizes are free.
+        outputs: The part's own outputs.
+        wires: The name in the whole model of each input and output that has another name there.
     """
 
     name: str
@@ -47,19 +51,19 @@ class Piece:
     wires: Mapping[str, str] = field(default_factory=dict)
 
     def wire(self, end: str) -> str:
-        """The model's value that an input or output is."""
+        """The name in the whole model of the input or output `end`."""
         return self.wires.get(end, end)
 
 
 @dataclass(frozen=True)
 class OutputPolicy:
-    """How an output is held to torch's.
+    """How an output is compared with its source's.
 
     Attributes:
-        known: The input whose pixels come back bit for bit outside the hole, so that the hole is judged; None judges
-            the whole plane. The hole is the input "mask", where it is above 0.
-        gate: A gate of its own, instead of the target's.
-        relative: Errors are in units of the largest expected magnitude: the range is not known.
+        known: The input whose pixels outside the hole must come back bit for bit; then only the hole is judged. The
+            hole is where the input "mask" is above 0. None judges the whole plane.
+        gate: The name of the output's own gate; None is the target's.
+        relative: Whether errors are divided by the largest expected magnitude, as the output's range is not known.
     """
 
     known: str | None = None
@@ -72,17 +76,17 @@ WHOLE_PLANE = OutputPolicy()
 
 @dataclass(frozen=True)
 class ReferenceModel:
-    """A checkpoint, or several, as a torch module, untouched: the standard that every file is held to.
+    """The untouched torch module of one or several checkpoints, which every file is compared with.
 
     Attributes:
-        architecture: Name in ARCHITECTURES.
-        hyperparameters: Read from the tensors' shapes.
-        inputs: Contract of the inputs; the module takes them in this order.
-        outputs: Contract of the outputs; the module gives them in this order.
-        module: In eval mode, spectral norm alive.
+        architecture: Name of the architecture or the pipeline.
+        hyperparameters: Read from the shapes of the tensors.
+        inputs: Contract of the inputs, in the order in which the module takes them.
+        outputs: Contract of the outputs, in the order in which the module returns them.
+        module: In eval mode, its spectral norm not folded.
         policies: How an output is judged, by its name, if not on the whole plane by the target's gate.
-        make_feeds: Makes the inputs; see Contract.
-        split: The pieces that `module`, or a folded copy of it, is exported in; None exports it whole.
+        make_feeds: See Contract.
+        split: Cuts `module`, or a folded copy of it, into the pieces that are exported; None exports it whole.
     """
 
     architecture: str
@@ -95,7 +99,7 @@ class ReferenceModel:
     split: Callable[[nn.Module], tuple[Piece, ...]] | None = None
 
     def pieces(self, module: nn.Module) -> tuple[Piece, ...]:
-        """What `module` is exported in, in an order in which every value is computed before it is used."""
+        """The pieces of `module` to export, each after the pieces whose outputs it takes."""
         if self.split is None:
             return (Piece(self.architecture, module, self.inputs, self.outputs),)
         return self.split(module)
@@ -124,9 +128,9 @@ class Architecture(Protocol):
 
 
 class Pipeline(Protocol):
-    """Several nets, and what is around them, as one model.
+    """Several nets, and the steps before, between and after them, as one model.
 
-    `stages` are the architectures it is made of, in the order in which `build` takes their models.
+    `stages` names the nets' architectures, in the order in which `build` takes their models.
     """
 
     @property

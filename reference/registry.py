@@ -26,16 +26,16 @@ ARCHITECTURES = {
     "style-transfer": "reference.style_transfer:STYLE_TRANSFER",
 }
 PIPELINES = {"edgeconnect": "reference.edgeconnect_pipeline:PIPELINE"}
-# A tensor of CycleGAN's discriminator: its layer, and what it is there.
+# A key of CycleGAN's discriminator: the number of the layer, and the tensor's name in it.
 PATCHGAN_KEY = re.compile(r"model\.(\d{1,3})\.(\w+)\Z", re.ASCII)
 
 
 def identify(checkpoint: Checkpoint) -> Architecture:
-    """The one architecture whose keys and shapes are the checkpoint's.
+    """The one architecture that has exactly the checkpoint's keys and shapes.
 
     Raises:
-        ArchitectureError: none fits, and the message names the nearest with its missing and extra keys, unless none
-            has a key in common with the file; or several do.
+        ArchitectureError: no architecture fits, or several do. If none fits, the message names the nearest one with its
+            missing and extra keys, unless no architecture has any key of the file.
     """
     shapes = list_shapes(checkpoint.tensors)
     architectures = [open_architecture(name) for name in ARCHITECTURES]
@@ -64,12 +64,12 @@ def identify(checkpoint: Checkpoint) -> Architecture:
 
 @dataclass(frozen=True)
 class IdentifiedModel:
-    """Checkpoints whose model is known: one net, or the stages of a pipeline in its order.
+    """Checkpoints and the model that they are: one net, or a pipeline of several.
 
     Attributes:
-        name: Of the architecture or the pipeline.
-        license_note: Which licence covers files made from it.
-        checkpoints: One, or one per stage.
+        name: Name of the architecture or the pipeline.
+        license_note: Which licence covers files made from them.
+        checkpoints: One, or one per stage in the pipeline's order.
     """
 
     name: str
@@ -81,20 +81,20 @@ class IdentifiedModel:
         """The untouched torch model.
 
         Args:
-            raw: Leave masking and compositing out; a pipeline has no such form.
+            raw: Whether to leave out masking and compositing; a pipeline has no such form.
 
         Raises:
-            ArchitectureError: a weight is no floating point tensor.
+            ArchitectureError: a weight is not floating point.
         """
         return self._build(raw)
 
 
 def identify_model(checkpoints: Sequence[Checkpoint], *, as_pipeline: bool = False) -> IdentifiedModel:
-    """What the checkpoints are: one net's, or together a pipeline's, in whatever order.
+    """Identify one checkpoint as a net, or several, in any order, as the nets of a pipeline.
 
     Args:
-        checkpoints: At least one.
-        as_pipeline: Whether one checkpoint alone is to be taken for a pipeline's; several always are.
+        checkpoints: One or more.
+        as_pipeline: Whether a single checkpoint, too, must be a pipeline.
 
     Raises:
         ArchitectureError: no architecture fits a checkpoint, or no pipeline is made of them.
@@ -119,7 +119,7 @@ def identify_model(checkpoints: Sequence[Checkpoint], *, as_pipeline: bool = Fal
 
 
 def name_generator_file(shapes: Shapes) -> str | None:
-    """What the generator's file is called, where the keys are those of a discriminator, EdgeConnect's or CycleGAN's."""
+    """The usual name of the generator's file, if the shapes are of EdgeConnect's or CycleGAN's discriminator."""
     if any(key.startswith("conv1.0.weight") for key in shapes):
         return "..._gen.pth"
     layers = {key: PATCHGAN_KEY.match(key) for key in shapes}
@@ -133,7 +133,7 @@ def name_generator_file(shapes: Shapes) -> str | None:
 
 
 def identify_pipeline(names: Sequence[str]) -> Pipeline:
-    """The pipeline whose stages are the architectures `names`, in whatever order.
+    """The pipeline whose stages are the architectures `names`, in any order.
 
     Raises:
         ArchitectureError: there is none.
@@ -147,7 +147,7 @@ def identify_pipeline(names: Sequence[str]) -> Pipeline:
 
 
 def list_contracts() -> list[Contract]:
-    """Of every architecture, raw or not, and of every pipeline."""
+    """The contracts of every architecture, raw and not, and of every pipeline."""
     architectures = [open_architecture(name) for name in ARCHITECTURES]
     return [
         *(architecture.contract(raw) for architecture in architectures for raw in (False, True)),

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from converters.bench.sources import BUFFERS, TORCH, Contestant, Group
-from converters.bundle.open_artifact import NotRun
+from converters.bundle.run_artifact import NotRun
 from converters.errors import GanportError, UnrunnableError
 from converters.tensors import Array, Tensors
 

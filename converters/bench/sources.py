@@ -11,7 +11,7 @@ import numpy as np
 
 from converters.bundle.folder import Bundle, read_bundle
 from converters.bundle.manifest import MANIFEST
-from converters.bundle.open_artifact import NotRun, open_artifact
+from converters.bundle.run_artifact import NotRun, open_artifact
 from converters.errors import BundleError
 from converters.parity.inputs import PHOTOS, SEED, make_input
 from converters.runners import OnnxRunner, Runner, TorchRunner

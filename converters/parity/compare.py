@@ -1,6 +1,6 @@
-"""Compare what a file computes with what its source computes, and judge it.
+"""Compare a file's outputs with its source's, and judge each item.
 
-Nothing is clamped or rounded before it is compared; the worst item of the worst input decides; a NaN fails anywhere.
+Nothing is clamped or rounded before the comparison. The worst item of the worst input decides. A NaN anywhere fails.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 
 from converters.errors import ParityError
 from converters.parity.gates import (
-    EXCESS_ALONE,
     ILL_CONDITIONED,
     ILL_CONDITIONED_LEVELS,
     ILL_CONDITIONED_PERTURBED,
+    MAX_EXCESS_ALONE,
     MAX_FLOAT64_DISAGREEMENT,
     Gate,
 )
 from converters.parity.metrics import Metrics, error_unit, find_misses, is_integer, max_difference, measure, plain_json
 from converters.tensors import Array, Tensors
 
-# Magnitude of an output of unknown range that is within every gate of 0.
+# An output of unknown range that is never larger than this passes every gate, even if a file gives 0 for it.
 MAX_NEGLIGIBLE_MAGNITUDE = 1e-6
 DO_NOT_USE = "The file is not what its source computes: do not use it"
 
@@ -226,7 +226,7 @@ def compare(rung: str, gate: Gate, cases: Sequence[ComparedCase]) -> ParityRepor
 
 
 def _is_flat(name: str, cases: Sequence[ComparedCase]) -> bool:
-    """Whether it is one number throughout, or, of an unknown range, nothing that a gate would see."""
+    """Whether the expected output is one number throughout, or has an unknown range and is too small for any gate."""
     expected = [case.expected[name] for case in cases if name in case.expected and case.expected[name].size]
     if all(bool((array == expected[0].flat[0]).all()) for array in expected):
         return True
@@ -235,7 +235,10 @@ def _is_flat(name: str, cases: Sequence[ComparedCase]) -> bool:
 
 
 def broadcast_hole(mask: Array, image: Array) -> Array:
-    """Where `mask` is above 0, in as many axes as the image has: channels first (N, 1, H, W), or last (N, H, W, 1)."""
+    """The hole as bool: True where `mask` is above 0.
+
+    A mask with one axis less than the image, (N, H, W), gets a last axis: (N, H, W, 1).
+    """
     hole: Array = mask > 0
     return hole[..., np.newaxis] if hole.ndim < image.ndim else hole
 
@@ -272,7 +275,7 @@ def _broadcasts(mask: Array, output: Array) -> bool:
 
 
 def _compare_item(name: str, gate: Gate, case: ComparedCase, index: int | None) -> TensorParity:
-    """`index` is None for an output without axes."""
+    """Compare item `index` of an output; None if the output has no axes."""
     item = index or 0
 
     def pick(tensors: Tensors | None) -> Array | None:
@@ -303,7 +306,7 @@ def _compare_item(name: str, gate: Gate, case: ComparedCase, index: int | None) 
             verdict = Verdict.NOT_JUDGED
         elif misses and _excess_can_decide(expected, float64, inside, unit, gate):
             verdict = Verdict.PASSED_BY_EXCESS
-            failures += find_misses(metrics, Gate(None, None, None, EXCESS_ALONE))
+            failures += find_misses(metrics, Gate(None, None, None, MAX_EXCESS_ALONE))
         else:
             failures += misses
     return TensorParity(

@@ -1,4 +1,4 @@
-"""The gates: how far a file may be from what its source computes, and when an input says nothing."""
+"""The gates: the largest errors that a file may have, and the limits beyond which an input proves nothing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from converters.errors import BundleError
 
 @dataclass(frozen=True)
 class Gate:
-    """A gate: largest errors allowed over the region, None where not judged. In levels where outputs are 8-bit.
+    """The limits for the errors of an output over its region; None is no limit. For 8-bit outputs they are in levels.
 
     Attributes:
-        max_abs: Largest absolute error.
-        p99_9: 99.9th percentile of the absolute error.
-        psnr_db: Smallest peak signal-to-noise ratio, peak 1.
-        excess: Largest error against float64, in units of the standard's own: the larger of its float32 run's and of
-            that on inputs moved by one float32 step, as one draw of rounding may be lucky.
+        max_abs: Largest absolute error allowed.
+        p99_9: Largest 99.9th percentile of the absolute error allowed.
+        psnr_db: Smallest peak signal-to-noise ratio allowed, in dB, the peak being 1.
+        excess: Largest error against a float64 run of the source allowed, in units of the source's own float32 error.
+            That is the larger of two float32 runs' errors, one on the inputs and one on inputs moved by one float32
+            step, as the rounding of a single run may be lucky.
     """
 
     max_abs: float | None
@@ -31,39 +32,42 @@ GATES: Mapping[str, Gate] = {
     "fold": Gate(1e-6, None, 120.0, None),
     # float32 rounding through some twenty normalized layers is 1e-6; 2e-5 leaves room for other CPUs' kernels.
     "onnx": Gate(2e-5, 2e-5, 100.0, 4.0),
-    # A graph on its way, run with ONNX Runtime's own norm operator, which adds up a plane in one float32 sum. No file
-    # has it: the rung "accurate norm" and every file are held to tighter gates.
+    # An exported graph before its norms are spelled out. ONNX Runtime's own norm operator adds up a whole plane in one
+    # float32 sum: 1.9e-4 on the shipped pair, 9.4e-4 on a trained pair of 24 channels, with a hole of 83 %. No file of
+    # ganport's contains it: the rung "accurate norm" and every file are held to tighter gates.
     "runtime norm": Gate(2e-3, None, 60.0, None),
     # On a processor with AVX-512, MXNet 1.9.1's own convolution of 256 channels has 3.8 times torch's error in the mean
     # square and 7.6 times in the worst place (benchmarks/mxnet_rounding.py); the shipped inpaint net ends at 4.1 times.
     "mxnet": Gate(1e-4, 2e-5, 100.0, 8.0),
-    # Rewrites that are identities but for the order of sums.
+    # Rewrites that change nothing but the order of sums.
     "exact": Gate(2e-5, None, 100.0, 4.0),
-    # Tiles add and subtract multiples of pixels before they are multiplied, and lose about one digit by it.
+    # Winograd tiles add and subtract multiples of pixels before multiplying, which costs about one digit.
     "winograd": Gate(1e-4, 2e-5, 95.0, 16.0),
     "tensorrt": Gate(1e-3, 1e-4, 80.0, 32.0),
-    # OpenVINO on the ONNX file (no target; the C++ consumer's): its fusions put back the norms that the file spells
-    # out, and 4.8e-5 of error with them on a net with random weights; 6e-7 to 6e-6 on trained ones.
+    # OpenVINO on the ONNX file, as the C++ programs can be built with it. Its fusions undo the spelled-out norms, which
+    # costs 4.8e-5 on a net with random weights and 6e-7 to 6e-6 on trained ones.
     "openvino": Gate(1e-4, 1e-4, 95.0, None),
-    # 8 bits: a value near the middle between two levels may fall to either side.
+    # 8-bit outputs: a value near the middle between two levels may be rounded either way.
     "levels": Gate(None, 1.0, None, None),
     "equal": Gate(0.0, None, None, None),
 }
 
-# Where the standard's float32 is itself further than this, in units, from float64, the input says nothing of a file.
+# An input is ill-conditioned, and proves nothing about a file, if the source's own float32 output is further than this
+# from its float64 output: in units for floats, in levels for integers.
 ILL_CONDITIONED = 1e-5
-
 ILL_CONDITIONED_LEVELS = 1
 
-# And where one float32 step of the inputs moves its result as far as this: then agreement is luck.
+# It is ill-conditioned too if moving the inputs by one float32 step moves the float32 output further than this from
+# float64: then agreement would be luck.
 ILL_CONDITIONED_PERTURBED = 1e-3
 
-# Further apart, a float64 run and float32 are not one computation: onnx's reference and ONNX Runtime disagree on some
-# operators by 0.3 to 0.9. A net of strangers whose float32 is in doubt was 2e-5 away.
+# If a float64 run is further than this from float32, in units, it is not the same computation and excuses nothing:
+# onnx's reference and ONNX Runtime disagree on some operators by 0.3 to 0.9. On a net that others made, whose float32
+# is doubtful, they were 2e-5 apart.
 MAX_FLOAT64_DISAGREEMENT = 1e-4
 
-# Where the excess error decides alone, whatever the gate.
-EXCESS_ALONE = 4.0
+# The largest excess error allowed where it alone decides, whatever the gate says.
+MAX_EXCESS_ALONE = 4.0
 
 
 def require_gate(where: object, name: str) -> None:

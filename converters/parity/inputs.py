@@ -1,4 +1,4 @@
-"""The inputs that parity is judged on: named, seeded, hashed, and independent of any model."""
+"""The parity inputs of checkpoints: photos, edges and masks; named, seeded, hashed, and the same for every model."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SEED = 20190101
 PHOTOS = ("astronaut", "chelsea", "coffee")
 IMAGES = (*PHOTOS, "constant", "checkerboard", "noise")
 MASKS = ("small", "large", "most", "border", "none", "full")
-# Sizes are multiples of this where a net halves them five times or more.
-DEEP = 32
+# A net whose sizes must be multiples of this or more halves them at least five times.
+DEEP_MULTIPLE = 32
 CANNY_SIGMA = 2.0
 PHOTO_FOLDER = Path(str(files("reference"))) / "photos"
 
@@ -30,9 +30,9 @@ class ParityInput:
     """A batch of photos, their edges and masks.
 
     Attributes:
-        name: Image and mask of each item, and the size.
+        name: Tells the image and the mask of each item, and the size.
         photo: (N, 3, H, W) float32 in [0, 1].
-        edges: (N, 1, H, W) float32, 0 or 1: Canny of the known part.
+        edges: (N, 1, H, W) float32, 0 or 1: Canny edges of the pixels outside the hole.
         mask: (N, 1, H, W) float32, 0 or 1; 1 is the hole.
     """
 
@@ -50,18 +50,19 @@ class ParityInput:
         return digest.hexdigest()
 
 
-# Takes a model's inputs and makes what it is judged on.
+# Makes the parity inputs of a model from the contract of its inputs.
 MakeInputs = Callable[[Sequence[TensorSpec]], tuple[ParityInput, ...]]
 
 
 def short_inputs(inputs: Sequence[TensorSpec], size: tuple[int, int] | None = None) -> tuple[ParityInput, ...]:
-    """What `convert` gates on: every image and every mask at 96x128 in batches of 2, 12x12, a photo with an 83 % hole.
+    """The short set, which `convert` runs at every rung.
 
-    Deep nets (see DEEP) also get a photo of four times their multiple of which a corner is known.
+    Every image and every mask at 96x128 in batches of 2; a photo of 12x12; a photo of 256x256 with a hole of 83 %. A
+    deep net (see DEEP_MULTIPLE) also gets a photo, four times as large as its multiple, of which only a corner is known.
 
     Args:
-        inputs: Contract; sizes that it does not allow become the next that it does.
-        size: (H, W) of a model with static shapes: the same pairs at that size, one at a time.
+        inputs: Contract of the model's inputs. Sizes that it does not allow are rounded up to sizes that it allows.
+        size: (H, W) of a model with static shapes: the same images and masks at that size, in batches of 1.
     """
     if size is not None:
         return tuple(make_input([pair], size) for pair in _pairs(0))
@@ -74,13 +75,13 @@ def short_inputs(inputs: Sequence[TensorSpec], size: tuple[int, int] | None = No
 
 
 def _corner(inputs: Sequence[TensorSpec]) -> list[ParityInput]:
-    """For nets that halve their size often, and may carry the mask along: a hole that is still there in their depth."""
+    """For a net that halves its size often and may carry the mask along: a hole that is left at its smallest size."""
     multiple = max(spec.multiple_of for spec in inputs)
-    return [make_input([("coffee", "corner")], (4 * multiple, 4 * multiple))] if multiple >= DEEP else []
+    return [make_input([("coffee", "corner")], (4 * multiple, 4 * multiple))] if multiple >= DEEP_MULTIPLE else []
 
 
 def long_inputs(inputs: Sequence[TensorSpec]) -> tuple[ParityInput, ...]:
-    """What `parity` and the tests judge: the short set, more pairs at 96x128, 256x256, 320x480 and 512x512."""
+    """The long set, of `ganport parity` and the tests: the short set, and more at 96x128 to 512x512."""
     square, oblong = fit_size(inputs, (256, 256)), fit_size(inputs, (320, 480))
     return (
         *short_inputs(inputs),
@@ -94,7 +95,7 @@ def long_inputs(inputs: Sequence[TensorSpec]) -> tuple[ParityInput, ...]:
 
 
 def _pairs(shift: int) -> list[tuple[str, str]]:
-    """Every image with the mask `shift` places on, so that every mask occurs once."""
+    """Every image with a mask: the one at the image's own place in MASKS plus `shift`, so that each occurs once."""
     return [(image, MASKS[(i + shift) % len(MASKS)]) for i, image in enumerate(IMAGES)]
 
 
@@ -104,7 +105,7 @@ def _batches(shift: int, size: tuple[int, int]) -> list[ParityInput]:
 
 
 def golden_input(inputs: Sequence[TensorSpec], size: tuple[int, int] | None = None) -> ParityInput:
-    """One small real case, packed with every bundle."""
+    """The golden case, which is packed with every bundle: one small photo with a large hole."""
     return make_input([("astronaut", "large")], size or fit_size(inputs, (64, 96)))
 
 
@@ -123,7 +124,15 @@ def _stack(name: str, photos: list[Array], masks: list[Array]) -> ParityInput:
 
 
 def canny_edges(photo: Array, mask: Array) -> Array:
-    """(H, W, 3) and (H, W) in [0, 1] -> (H, W) float32, 0 or 1; the mask keeps the hole's outline out."""
+    """Canny edges of the pixels outside the hole; without the mask, Canny would draw the hole's outline.
+
+    Args:
+        photo: (H, W, 3) float32 in [0, 1].
+        mask: (H, W) float32, 0 or 1; 1 is the hole.
+
+    Returns:
+        (H, W) float32, 0 or 1.
+    """
     from skimage.color import rgb2gray
     from skimage.feature import canny
 
@@ -132,7 +141,7 @@ def canny_edges(photo: Array, mask: Array) -> Array:
 
 
 def _image(name: str, size: tuple[int, int]) -> Array:
-    """(H, W, 3) float32 in [0, 1]."""
+    """A photo or a synthetic image by its name in IMAGES: (H, W, 3) float32 in [0, 1]."""
     height, width = size
     if name == "constant":
         return np.full((height, width, 3), 0.5, np.float32)
@@ -154,9 +163,12 @@ def _photo(name: str, size: tuple[int, int]) -> Array:
 
 
 def make_mask(name: str, size: tuple[int, int]) -> Array:
-    """(H, W) float32, 1 in the hole: none, small (strokes), large (40 %), most (83 %), border (touches it), full.
+    """A mask by its name: (H, W) float32, 1 in the hole, else 0.
 
-    Of "corner" only a sixteenth of each side is known.
+    Args:
+        name: "none", "small" (strokes), "large" (40 %), "most" (83 %), "border" (touches two sides), "full", or
+            "corner" (only a corner is known, a sixteenth of each side).
+        size: (H, W).
     """
     return _MASKS[name](*size).astype(np.float32)
 
@@ -192,13 +204,13 @@ _MASKS: dict[str, Callable[[int, int], Array]] = {
 
 
 def user_inputs(images: Path, masks: Path) -> MakeInputs:
-    """Pairs of photo and mask from two folders, matched by the name before the suffix, read at once.
+    """Photos and masks of the user's from two folders, matched by the file name without its suffix.
 
-    They are cut, at the bottom and the right, to the sizes that a model takes.
+    The files are read at once. The function that is returned crops each pair, at the bottom and the right, to the sizes
+    that the model takes, and raises PhotoError if a photo is too small.
 
     Raises:
-        PhotoError: a folder is missing or empty, a mask is missing, a size differs, or a file is no image; from what
-            is returned, a photo is too small for the model.
+        PhotoError: a folder is missing or empty, a mask is missing, a size differs, or a file is no image.
     """
     pairs = []
     for path, mask_path in match_names(images, masks):
@@ -226,9 +238,10 @@ def _cut(inputs: Sequence[TensorSpec], path: Path, rgb: Array, marks: Array) -> 
 
 
 def perturb(feeds: Tensors) -> Tensors | None:
-    """The feeds with every number between 0 and 1 moved up or down by one float32 step, or not at all, by a seed.
+    """Inputs that differ from `feeds` by rounding only; None if none of their values can be moved.
 
-    Masks and edges are 0 and 1 and stay so. None if nothing moved.
+    Each float32 value strictly between 0 and 1 moves up by one float32 step, down by one, or stays, at random from a
+    fixed seed. Masks and edges, which are 0 or 1, stay.
     """
     random = np.random.default_rng(SEED)
     moved = {}

@@ -1,4 +1,4 @@
-"""Errors of one array against another: what is measured, and in which units."""
+"""Measure the errors of one array against another, and compare them with a gate."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ import numpy as np
 from converters.parity.gates import Gate
 from converters.tensors import Array
 
-# The standard's own error is never taken to be smaller than one float32 step near 1.
-SMALLEST_ERROR = 1e-7
-# A small output is computed from numbers near 1 and rounded as those are: ONNX Runtime's sigmoid is off by 1e-7 even
-# where it gives 1e-4. Errors of it are not measured in smaller units than this.
-SMALLEST_UNIT = 0.05
+# The smallest own error, in units, that the source is taken to have: one float32 step near 1.
+MIN_SOURCE_ERROR = 1e-7
+# The smallest unit of relative errors. A small output is computed from numbers near 1 and has their rounding error:
+# ONNX Runtime's sigmoid is off by 1e-7 even where it gives 1e-4.
+MIN_UNIT = 0.05
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Errors of one item over its region, in its unit: 1, or as `ComparedCase.relative` says.
+    """The errors of one item of an output over its region (hole or plane).
+
+    Absolute errors are divided by a unit: 1, or for relative errors the item's largest expected magnitude.
 
     Attributes:
         max_abs: Largest absolute error; infinite where a value is not finite.
         p99_9: 99.9th percentile of the absolute error.
-        psnr_db: 10 log10(peak^2 / mean squared error), infinite when equal; the peak is the unit, of integers the
-            type's.
-        non_finite: NaN and infinite values in the whole item, region or not.
-        levels: Elements whose 8-bit level, round(255 x / unit), differs; of integers, elements that differ.
+        psnr_db: 10 log10(peak^2 / mean squared error), infinite if all are equal. The peak is the unit; for integers it
+            is the largest value of their type.
+        non_finite: How many values of the whole item, inside the region or not, are NaN or infinite.
+        levels: How many elements differ in their 8-bit level, round(255 x / unit); for integers, how many differ.
         excess: max|actual - float64| / max(max|expected - float64|, max|perturbed - float64|, 1e-7 units); None without
             a float64 run.
-        worst_index: Where the largest error is.
+        worst_index: The index of the largest error.
     """
 
     max_abs: float
@@ -43,24 +45,25 @@ class Metrics:
     worst_index: tuple[int, ...]
 
     def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
         return {key: plain_json(value) for key, value in asdict(self).items()}
 
 
 def error_unit(expected: Array, output: Array | None = None) -> float:
-    """The largest magnitude of a float output whose range is not known, at least SMALLEST_UNIT; 1 of integers.
+    """The unit of relative errors: the largest magnitude of the expected values, at least MIN_UNIT; 1 for integers.
 
     Args:
-        expected: The output, or one item of it.
-        output: The whole: the unit of an item that is darker than its neighbours is 1, or their largest if below 1.
+        expected: One item of the output, or the whole output.
+        output: The whole batch. If the item's own maximum is smaller, the batch's maximum, capped at 1, is the unit.
     """
     if is_integer(expected):
         return 1.0
-    neighbours = 0.0 if output is None else min(_largest_magnitude(output), 1.0)
-    return max(_largest_magnitude(expected), neighbours, SMALLEST_UNIT)
+    batch = 0.0 if output is None else min(_largest_magnitude(output), 1.0)
+    return max(_largest_magnitude(expected), batch, MIN_UNIT)
 
 
 def _largest_magnitude(array: Array) -> float:
-    """Of its finite values, 0 where there is none."""
+    """The largest magnitude of the finite values; 0 if there is none."""
     return float(np.abs(array[np.isfinite(array)]).max(initial=0))
 
 
@@ -72,22 +75,22 @@ def measure(
     unit: float = 1,
     perturbed: Array | None = None,
 ) -> Metrics:
-    """Measure `actual` against `expected`, arrays of one shape, in float64 arithmetic; integers exactly.
+    """Measure `actual` against `expected`, which has the same shape, in float64 arithmetic; integers exactly.
 
     Args:
-        actual: What the file gave.
-        expected: What the untouched module gave in float32.
-        float64: What it gave in float64; None leaves out the excess error.
-        region: bool, broadcast to the shape; None is everything. At least one element must be in it.
-        unit: What errors are divided by.
-        perturbed: What it gave in float32 on inputs moved by one float32 step.
+        actual: The file's output.
+        expected: The source's output in float32.
+        float64: The source's output in float64; None leaves out the excess error.
+        region: bool, broadcast to the shape: True where errors are measured, at one element or more; None measures all.
+        unit: Errors are divided by this.
+        perturbed: The source's output in float32 on inputs moved by one float32 step.
     """
     inside = np.broadcast_to(True if region is None else region, actual.shape)
     non_finite = int(np.count_nonzero(~np.isfinite(actual)))
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.asarray(np.abs(actual.astype(np.float64) - expected.astype(np.float64)) / unit)
         error[np.isnan(error)] = np.inf
-        if is_integer(actual):  # float64 does not tell those above 2^53 apart
+        if is_integer(actual):  # float64 rounds integers above 2^53
             error = np.where(actual == expected, 0.0, np.maximum(error, 1.0))
         error = np.where(inside, error, -1.0)
         errors = error[inside]
@@ -109,29 +112,30 @@ def measure(
 
 
 def is_integer(array: Array) -> bool:
+    """Whether the elements are integers or truth values."""
     return array.dtype.kind in "iub"
 
 
 def _largest(array: Array) -> int:
-    """Of an integer type."""
+    """The largest value of the array's integer type."""
     return 1 if array.dtype.kind == "b" else int(np.iinfo(array.dtype).max)
 
 
 def max_difference(one: Array, other: Array, inside: Array) -> float:
-    """max|one - other| over the region; infinite where a value is not finite."""
+    """max|one - other| where `inside` is True; infinite if a difference is not a number."""
     with np.errstate(invalid="ignore"):
         error = np.abs(one.astype(np.float64) - other)[inside]
     return float(np.where(np.isnan(error), np.inf, error).max())
 
 
 def _own_error(expected: Array, perturbed: Array | None, float64: Array, inside: Array, unit: float) -> float:
-    """The standard's own error in float32, as `Metrics.excess` takes it."""
+    """The source's own error in float32: the denominator of `Metrics.excess`."""
     runs = [expected] if perturbed is None or is_integer(expected) else [expected, perturbed]
-    return max(SMALLEST_ERROR * unit, *(max_difference(run, float64, inside) for run in runs))
+    return max(MIN_SOURCE_ERROR * unit, *(max_difference(run, float64, inside) for run in runs))
 
 
 def find_misses(metrics: Metrics, gate: Gate) -> list[str]:
-    """A sentence for each limit of `gate` that is passed."""
+    """A sentence for each limit of `gate` that the errors exceed."""
     misses = []
     if gate.max_abs is not None and not metrics.max_abs <= gate.max_abs:
         misses.append(f"max abs error {metrics.max_abs:.1e}, allowed {gate.max_abs:.0e}")
@@ -145,5 +149,5 @@ def find_misses(metrics: Metrics, gate: Gate) -> list[str]:
 
 
 def plain_json(value: Any) -> Any:
-    """JSON has no NaN and no infinities: they become the strings "nan", "inf" and "-inf"."""
+    """The value, but NaN and infinities, which JSON does not have, as the strings "nan", "inf" and "-inf"."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -106,7 +106,7 @@ def _format_item(tensor: TensorParity) -> str:
         verdict = "no hole: known pixels bit-equal" if tensor.region == "hole" else "no elements"
     elif tensor.verdict is Verdict.PASSED_BY_EXCESS:
         verdict = (
-            f"passed by its excess error alone: the standard's float32 is itself further than {ILL_CONDITIONED:g} "
+            f"passed by its excess error alone: the source's float32 is itself further than {ILL_CONDITIONED:g} "
             "from float64"
         )
     elif tensor.verdict is Verdict.NOT_JUDGED:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from converters.bundle import checksums
 from converters.bundle import folder as bundle
 from converters.convert import Conversion
 from parity_tests.support.command import list_tree, remembered_exports, run_ganport
@@ -153,7 +154,7 @@ def test_disk_that_fills_up_before_the_sums_leaves_the_old_bundle(tmpfs: Path, m
     with bundle.write_bundle(tmpfs / "b") as partial:
         (partial / "manifest.json").write_text("old")
     before = list_tree(tmpfs / "b")
-    format_sums = bundle.format_sums
+    format_sums = checksums.format_sums
 
     def fill_the_disk_first(folder: Path) -> str:
         with pytest.raises(OSError, match="No space left"):
@@ -176,7 +177,7 @@ def test_two_runs_at_once_do_not_crash_and_the_later_one_is_told(tmp_path: Path)
         with pytest.raises(bundle.BundleError, match="another run is writing it"), bundle.write_bundle(tmp_path / "b"):
             pytest.fail("two runs share one partial folder")
         assert (partial / "manifest.json").read_text() == "first"
-    bundle.verify_hashes(tmp_path / "b")
+    checksums.verify_hashes(tmp_path / "b")
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from converters.bundle import checksums
 from converters.bundle import folder as bundle
 from converters.errors import BundleError
 from converters.files import hash_file, write_json
@@ -18,13 +19,13 @@ def write_sample(folder: Path, text: str = "one") -> None:
         (partial / "model.onnx").write_text(text)
         (partial / "sub").mkdir()
         (partial / "sub" / "a.npy").write_text("a")
-        hashes = {file: {"sha256": hash_file(partial / file)} for file in bundle.list_files(partial)}
+        hashes = {file: {"sha256": hash_file(partial / file)} for file in checksums.list_files(partial)}
         write_json(partial / "manifest.json", {"schema_version": 1, "files": hashes})
 
 
 def test_complete_bundle_verifies_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     write_sample(tmp_path / "b")
-    bundle.verify_hashes(tmp_path / "b")
+    checksums.verify_hashes(tmp_path / "b")
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
@@ -35,7 +36,7 @@ def test_sums_are_what_sha256sum_reads(tmp_path: Path) -> None:
 
 def test_one_flipped_bit_in_any_file_is_found_and_the_file_named(tmp_path: Path) -> None:
     write_sample(tmp_path / "b")
-    files = bundle.list_files(tmp_path / "b")
+    files = checksums.list_files(tmp_path / "b")
     assert len(files) == 4
     for file in files:
         path = tmp_path / "b" / file
@@ -43,23 +44,23 @@ def test_one_flipped_bit_in_any_file_is_found_and_the_file_named(tmp_path: Path)
         for position in range(0, len(whole), max(1, len(whole) // 40)):
             path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
             with pytest.raises(BundleError) as caught:
-                bundle.verify_hashes(tmp_path / "b")
+                checksums.verify_hashes(tmp_path / "b")
             assert f"'{file}'" in str(caught.value)
         path.write_bytes(whole)
-    bundle.verify_hashes(tmp_path / "b")
+    checksums.verify_hashes(tmp_path / "b")
 
 
 def test_missing_and_unlisted_files_are_named(tmp_path: Path) -> None:
     write_sample(tmp_path / "b")
     (tmp_path / "b" / "model.onnx").rename(tmp_path / "b" / "other.onnx")
     with pytest.raises(BundleError, match=r"'model.onnx' is missing; 'other.onnx' is not listed"):
-        bundle.verify_hashes(tmp_path / "b")
+        checksums.verify_hashes(tmp_path / "b")
 
 
 def test_folder_without_sums_is_no_complete_bundle(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(BundleError, match="holds no SHA256SUMS"):
-        bundle.verify_hashes(tmp_path)
+        checksums.verify_hashes(tmp_path)
 
 
 def test_failure_leaves_nothing_and_takes_new_parents_away(tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_failed_replacement_keeps_the_old_bundle(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), bundle.write_bundle(tmp_path / "b"):
         raise RuntimeError
     assert (tmp_path / "b" / "model.onnx").read_text() == "one"
-    bundle.verify_hashes(tmp_path / "b")
+    checksums.verify_hashes(tmp_path / "b")
 
 
 def test_overwrite_replaces_the_bundle(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_bundle_moved_away_by_a_killed_run_comes_back(tmp_path: Path) -> None:
     write_sample(tmp_path / "b")
     (tmp_path / "b").rename(tmp_path / ".b.old")
     bundle.recover(tmp_path / "b")
-    bundle.verify_hashes(tmp_path / "b")
+    checksums.verify_hashes(tmp_path / "b")
     shutil.copytree(tmp_path / "b", tmp_path / ".b.old")
     bundle.recover(tmp_path / "b")
     assert [path.name for path in tmp_path.iterdir()] == ["b"]

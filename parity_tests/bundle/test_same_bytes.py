@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.bundle.folder import list_files
+from converters.bundle.checksums import list_files
 from converters.convert import Conversion
 from converters.targets.registry import TARGETS
 from parity_tests.conftest import Waist

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from onnx import numpy_helper
 
 from cli import main
-from converters.bundle import folder as bundle
+from converters.bundle import checksums
 from converters.convert import Conversion
 from parity_tests.support.command import rewrite_hashes, run_ganport
 from parity_tests.support.foreign_models import make_model, write_model
@@ -44,7 +44,7 @@ def tampered(conversions: Mapping[str, Conversion], tmp_path: Path) -> Path:
 def test_wrong_epsilon_under_right_hashes_exits_3_and_names_the_rung(
     tampered: Path, checkpoints: Mapping[str, Path]
 ) -> None:
-    bundle.verify_hashes(tampered)
+    checksums.verify_hashes(tampered)
     result = run_parity(tampered, checkpoints["edge"])
     assert result.exit_code == 3
     last = result.stderr.splitlines()[-1]

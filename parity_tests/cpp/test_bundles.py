@@ -143,7 +143,7 @@ def test_folder_that_is_not_what_its_sums_say_is_refused(
 
 def test_file_of_odd_name_is_listed_as_sha256sum_lists_it(folder: Path) -> None:
     (folder / "a\\b\nc").write_text("x")
-    from converters.bundle.folder import SUMS, format_sums
+    from converters.bundle.checksums import SUMS, format_sums
 
     (folder / SUMS).unlink()
     (folder / SUMS).write_text(format_sums(folder))

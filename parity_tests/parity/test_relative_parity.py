@@ -15,7 +15,7 @@ from onnx import ModelProto, numpy_helper
 
 from converters.parity.compare import MAX_NEGLIGIBLE_MAGNITUDE, ComparedCase, Verdict, compare
 from converters.parity.gates import GATES
-from converters.parity.metrics import SMALLEST_UNIT, error_unit
+from converters.parity.metrics import MIN_UNIT, error_unit
 from converters.sources import onnx_source, source
 from converters.tensors import Array
 from parity_tests.support.command import rewrite_hashes, run_ganport
@@ -61,9 +61,9 @@ def test_small_output_that_the_file_gives_as_zeros_is_a_miss() -> None:
 @pytest.mark.parametrize("largest", [0, 1e-8, 1e-4, 0.04])
 def test_small_output_may_be_off_by_the_rounding_of_what_it_is_computed_from(largest: float) -> None:
     expected = plane(largest)
-    assert error_unit(expected) == SMALLEST_UNIT
-    assert judge(expected + np.float32(0.4 * ALLOWED * SMALLEST_UNIT), expected) == []
-    assert judge(expected + np.float32(1.1 * ALLOWED * SMALLEST_UNIT), expected)
+    assert error_unit(expected) == MIN_UNIT
+    assert judge(expected + np.float32(0.4 * ALLOWED * MIN_UNIT), expected) == []
+    assert judge(expected + np.float32(1.1 * ALLOWED * MIN_UNIT), expected)
 
 
 def test_output_that_no_gate_sees_is_told_of() -> None:
@@ -84,7 +84,7 @@ def test_unit_of_a_dark_item_is_one_or_its_neighbours_largest_if_below(bright: f
 
 def test_unit_is_of_finite_floats() -> None:
     assert error_unit(np.array([3, np.inf, np.nan, -7], np.float32)) == 7
-    assert error_unit(np.array([np.nan], np.float32)) == SMALLEST_UNIT
+    assert error_unit(np.array([np.nan], np.float32)) == MIN_UNIT
     assert error_unit(np.array([200], np.uint8)) == error_unit(np.array([200], np.int64)) == 1
     assert error_unit(np.array(-9, np.float32)) == 9
 

@@ -12,7 +12,7 @@ import pytest
 from onnx import ModelProto, helper, numpy_helper
 from torch import nn
 
-from converters.bundle.folder import list_files
+from converters.bundle.checksums import list_files
 from converters.convert import Conversion
 from converters.targets.mxnet.runtime import load_mxnet
 from converters.tensors import Array

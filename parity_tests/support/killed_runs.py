@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from converters.bundle import checksums
 from converters.bundle import folder as bundle
 from converters.errors import BundleError
 from parity_tests.support.command import list_tree, remembered_exports
@@ -58,7 +59,7 @@ def find_bundles(out: Path, known: dict[str, Tree]) -> dict[str, str]:
     found = {}
     for folder in sorted(out.iterdir()):
         with suppress(BundleError):
-            bundle.verify_hashes(folder)
+            checksums.verify_hashes(folder)
             tree = list_tree(folder)
             found[folder.name] = next((name for name, whole in known.items() if whole == tree), "incomplete")
     return found

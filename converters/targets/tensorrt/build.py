@@ -11,7 +11,7 @@ from onnx import ModelProto, TensorProto
 from converters.errors import ConversionError, MissingPackageError
 from converters.onnx_graph.serialize import serialize
 from converters.targets.profile import Profile
-from converters.targets.tensorrt.network import compare_network
+from converters.targets.tensorrt.compare_network import compare_network
 from converters.targets.tensorrt.runtime import load_tensorrt, open_logger, package_name
 
 OTHER_FLOATS = (TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)

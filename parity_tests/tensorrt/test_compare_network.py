@@ -11,7 +11,7 @@ import pytest
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from converters.errors import ConversionError
-from converters.targets.tensorrt.network import compare_network
+from converters.targets.tensorrt.compare_network import compare_network
 from converters.targets.tensorrt.runtime import load_tensorrt, open_logger
 from parity_tests.support.mxnet_op_cases import IR_VERSION, OPSET, floats, ints
 

@@ -1,0 +1,87 @@
+"""SHA256SUMS of a bundle: write it, and check that every file is there, listed and unchanged."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from converters.bundle.manifest import MANIFEST
+from converters.errors import BundleError
+from converters.files import hash_file
+
+SUMS = "SHA256SUMS"
+
+
+def list_files(folder: Path) -> list[str]:
+    """Every file below `folder`, relative to it and sorted; a link counts as a file, whatever it points to."""
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def format_sums(folder: Path) -> str:
+    """The right text of SHA256SUMS: a line `HASH  FILE` for every other file, as `sha256sum -c` reads it."""
+    return "".join(_format_sum(hash_file(folder / file), file) for file in list_files(folder) if file != SUMS)
+
+
+def _format_sum(sha256: str, file: str) -> str:
+    """One line; characters of the name that would break the line are escaped as sha256sum escapes them."""
+    escaped = file.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    mark = "" if escaped == file else "\\"
+    return f"{mark}{sha256}  {escaped}\n"
+
+
+def verify_hashes(folder: Path) -> None:
+    """Compare SHA256SUMS byte for byte with the sums of the files that are there.
+
+    Raises:
+        BundleError: naming each file that is missing, not listed, or not what its hash says.
+    """
+    if not folder.is_dir():
+        raise BundleError(folder, "it is no folder", "Name a bundle's folder")
+    sums = folder / SUMS
+    if not sums.is_file():
+        raise BundleError(folder, f"it holds no {SUMS}", "It is no complete bundle: convert its source again")
+    with explain_os_error(folder, "cannot be read", "Check its permissions"):
+        for file in list_files(folder):
+            if not (folder / file).is_file():
+                raise BundleError(folder, f"'{file}' is no regular file", "Do not use it: fetch or convert it again")
+        recorded, computed = sums.read_bytes(), os.fsencode(format_sums(folder))
+    if recorded == computed:
+        return
+    listed, present = _parse_sums(recorded), _parse_sums(computed)
+    changed = sorted(file for file in listed.keys() & present.keys() if listed[file] != present[file])
+    faults = [f"'{file}' is not what its hash in {SUMS} says" for file in changed]
+    faults += [f"'{file}' is missing" for file in sorted(listed.keys() - present.keys())]
+    faults += [f"'{file}' is not listed" for file in sorted(present.keys() - listed.keys())]
+    if not changed or changed == [MANIFEST] or _manifest_agrees(folder, changed):
+        faults.append(f"'{SUMS}' itself may be altered")
+    raise BundleError(folder, "; ".join(faults), "Do not use it: fetch or convert it again")
+
+
+def _manifest_agrees(folder: Path, files: list[str]) -> bool:
+    """Whether `files` have the hashes that the manifest records: then SHA256SUMS is wrong, not they."""
+    try:
+        known = json.loads((folder / MANIFEST).read_bytes())["files"]
+        return all(known[file]["sha256"] == hash_file(folder / file) for file in files)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _parse_sums(text: bytes) -> dict[str, str]:
+    """Hash by file name."""
+    lines = (line.partition("  ") for line in text.decode("utf-8", errors="surrogateescape").split("\n") if line)
+    return {file: sha256 for sha256, _, file in lines}
+
+
+@contextlib.contextmanager
+def explain_os_error(
+    folder: Path, fault: str = "cannot be written", remedy: str = "Free some space or name another folder with -o"
+) -> Iterator[None]:
+    """Turn an error of the operating system, inside the block, into a BundleError about `folder`."""
+    try:
+        yield
+    except OSError as error:
+        raise BundleError(folder, f"{fault} ({error.strerror or error})", remedy) from error
