@@ -1,4 +1,4 @@
-"""What several rooms write or name: JSON files, file hashes, and the golden case's files in a bundle."""
+"""Write JSON files, hash files, and name the golden case's files in a bundle."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from typing import Literal
 
 import msgspec
 
-# The folder inside a bundle that holds one case: inputs, and the source's outputs for them.
+# The folder inside a bundle that holds the golden case: one input, and the source's outputs for it.
 GOLDEN = "golden"
 
 
 def hash_file(path: Path) -> str:
-    """The file's sha256, in hex."""
+    """The SHA-256 of the file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value`, of JSON types, arrays as tuples or dataclasses, with sorted keys: the same bytes every time."""
+    """Write `value` as JSON with sorted keys, so that equal values give equal bytes.
+
+    Args:
+        path: The file to write.
+        value: JSON types, dataclasses and tuples, nested at will; numbers must be finite.
+    """
     text = json.dumps(msgspec.to_builtins(value), indent=2, sort_keys=True, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 

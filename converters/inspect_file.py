@@ -1,9 +1,10 @@
-"""What is inside a checkpoint, an ONNX file or a bundle, as plain JSON types."""
+"""List facts about a checkpoint, an ONNX file or a bundle, as JSON types and as lines of text."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,26 +18,26 @@ from converters.errors import BundleError, CheckpointError
 from reference.checkpoint import SUFFIXES, read_checkpoint
 
 ONNX_SUFFIX = ".onnx"
-TAKEN = f"Name a checkpoint ({', '.join(SUFFIXES)}), an ONNX file ({ONNX_SUFFIX}) or a bundle's folder"
+NAME_A_KNOWN_KIND = f"Name a checkpoint ({', '.join(SUFFIXES)}), an ONNX file ({ONNX_SUFFIX}) or a bundle's folder"
 
 
 def inspect_file(path: Path) -> dict[str, Any]:
-    """Facts about `path`.
+    """Facts about a checkpoint, an ONNX file or a bundle's folder, as JSON types.
 
     Raises:
-        GanportError: it cannot be read as any of the three.
+        GanportError: `path` is none of the three, or cannot be read.
     """
     try:
-        is_bundle, is_folder, is_there = (path / MANIFEST).is_file(), path.is_dir(), path.exists()
+        is_bundle, is_folder, exists = (path / MANIFEST).is_file(), path.is_dir(), path.exists()
     except OSError as error:
         raise CheckpointError(path, f"it cannot be read ({error.strerror})", "Check path and permissions") from error
     if is_bundle:
         read_bundle(path)
         return {"kind": "bundle", **json.loads((path / MANIFEST).read_bytes())}
     if is_folder:
-        raise CheckpointError(path, f"it is a folder without a {MANIFEST}", TAKEN)
-    if is_there and path.suffix not in (*SUFFIXES, ONNX_SUFFIX):
-        raise CheckpointError(path, f"its suffix is '{path.suffix}'", TAKEN)
+        raise CheckpointError(path, f"it is a folder without a {MANIFEST}", NAME_A_KNOWN_KIND)
+    if exists and path.suffix not in (*SUFFIXES, ONNX_SUFFIX):
+        raise CheckpointError(path, f"its suffix is '{path.suffix}'", NAME_A_KNOWN_KIND)
     if path.suffix == ONNX_SUFFIX:
         return _inspect_onnx(path)
     return _inspect_checkpoint(path)
@@ -48,7 +49,7 @@ def _inspect_onnx(path: Path) -> dict[str, Any]:
 
     model, data = parse_onnx(path)
 
-    def shape(value: Any) -> list[int | str]:
+    def read_shape(value: Any) -> list[int | str]:
         return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
     metadata = {entry.key: entry.value for entry in model.metadata_props}
@@ -59,17 +60,25 @@ def _inspect_onnx(path: Path) -> dict[str, Any]:
         "ir_version": model.ir_version,
         "opsets": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
         "producer": model.producer_name,
-        "inputs": {value.name: shape(value) for value in model.graph.input},
-        "outputs": {value.name: shape(value) for value in model.graph.output},
+        "inputs": {value.name: read_shape(value) for value in model.graph.input},
+        "outputs": {value.name: read_shape(value) for value in model.graph.output},
         "nodes": dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
-        "parameters": sum(_count(tensor) for tensor in model.graph.initializer),
+        "parameters": sum(math.prod(tensor.dims) for tensor in model.graph.initializer),
         "metadata": metadata,
         **_read_tuning(path, tuning),
     }
 
 
 def _read_tuning(path: Path, text: str | None) -> dict[str, Any]:
-    """What `convert --tune` says of its convolutions, nothing where it was not asked for."""
+    """The facts that `convert --tune` recorded in the metadata; no facts if the file was not tuned.
+
+    Args:
+        path: The ONNX file, for the error message.
+        text: The value of the metadata key, or None if the file lacks the key.
+
+    Raises:
+        BundleError: `text` is not a JSON object.
+    """
     try:
         tuning: Any = json.loads(text or "{}")
     except ValueError:
@@ -98,15 +107,11 @@ def _inspect_checkpoint(path: Path) -> dict[str, Any]:
     }
 
 
-def _count(tensor: Any) -> int:
-    count = 1
-    for dim in tensor.dims:
-        count *= dim
-    return count
-
-
 def format_facts(facts: Mapping[str, Any]) -> Iterator[str]:
-    """Lines for a person: a fact each, and each object of a list or of an object on a line of its own below it."""
+    """Format facts as lines of text, one fact per line.
+
+    A list or object that holds objects takes several lines: its name, then its elements, indented.
+    """
     for key, value in facts.items():
         yield from _format_fact(f"{key}:", value)
 
@@ -114,18 +119,18 @@ def format_facts(facts: Mapping[str, Any]) -> Iterator[str]:
 def _format_fact(label: str, value: Any) -> Iterator[str]:
     if isinstance(value, Mapping) and any(map(_is_nested, value.values())):
         yield label
-        facts: Iterable[tuple[str, Any]] = ((f"{key}:", inner) for key, inner in value.items())
+        inner_facts: Iterable[tuple[str, Any]] = ((f"{key}:", inner) for key, inner in value.items())
     elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
         yield label
-        facts = (("-", inner) for inner in value)
+        inner_facts = (("-", inner) for inner in value)
     else:
         yield f"{label} {value if isinstance(value, str | int) else json.dumps(value)}"
         return
-    for inner_label, inner in facts:
+    for inner_label, inner in inner_facts:
         for line in _format_fact(inner_label, inner):
             yield f"  {line}"
 
 
 def _is_nested(value: Any) -> bool:
-    """Whether it is an object, or a list of such."""
-    return isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(one, Mapping) for one in value))
+    """Whether a JSON value is an object, or a list that holds an object."""
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(item, Mapping) for item in value))

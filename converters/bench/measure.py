@@ -1,7 +1,7 @@
-"""Measure how fast files run, beside how true they are.
+"""Measure latency, load time and memory of files, and how far their outputs differ.
 
-Every contestant lives in a process of its own, so that thread pools do not disturb each other and peak memory is
-its own. The processes take turns, one run at a time: whatever slows the machine slows all of them alike.
+Every contestant has a process of its own: thread pools do not disturb each other, and peak memory is counted per
+contestant. The processes take turns, one run at a time, so that whatever slows the machine slows all of them alike.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from converters.bundle.run_artifact import NotRun
 from converters.errors import GanportError, UnrunnableError
 from converters.tensors import Array, Tensors
 
-WARM_UP_MOST, WARM_UP_WINDOW, WARM_UP_SPREAD = 20, 3, 0.05
-# Idle worker threads of the runtimes spin for some milliseconds after a run.
+# A warm-up ends when the latest 3 runs take at most 5 % longer than the fastest of them, and after 20 runs anyway.
+WARM_UP_WINDOW, MAX_WARM_UP_SPREAD, MAX_WARM_UP_RUNS = 3, 0.05, 20
+# Before each run: worker threads of the runtime that ran last still spin for some milliseconds.
 PAUSE_S = 0.03
 PACKAGES = ("ganport", "torch", "onnxruntime", "mxnet", "numpy", "tensorrt-rtx-cu13-bindings", "tensorrt")
 
@@ -50,12 +51,13 @@ class Measurement:
     """One contestant's figures.
 
     Attributes:
-        latency_ms: Of one call, all items of the batch.
+        contestant: What was measured.
+        latency_ms: Of one call with the whole batch.
         images_per_s: Batch size over the median latency.
-        load_ms: From opening the files to being ready, the runtime's import left out.
-        peak_rss_mib: Of its process, the runtime included.
-        max_abs: Largest absolute difference from `compared_with` over all inputs.
-        compared_with: Whose outputs are the standard: the checkpoint's in torch where it takes part, else the first.
+        load_ms: From opening the files to being ready to run, without the import of the runtime.
+        peak_rss_mib: Peak resident memory of its process, runtime included.
+        max_abs: Largest absolute difference from the outputs of `compared_with`, over all inputs.
+        compared_with: The checkpoint in torch if the group holds it, else the group's first contestant.
     """
 
     contestant: Contestant
@@ -102,16 +104,16 @@ class Skipped:
 def measure_group(
     group: Group, threads: int, runs: int, report_progress: Callable[[str], None]
 ) -> tuple[list[Measurement], list[Skipped]]:
-    """Run every contestant of a group on the same inputs in turn.
+    """Run the contestants of a group in turn on the same inputs.
 
     Args:
         group: The contestants and their inputs.
         threads: Size of each runtime's thread pool.
         runs: Measured runs of each contestant, after its warm-up.
-        report_progress: Told of each step as it begins.
+        report_progress: Called with a description of each step before it begins.
 
     Returns:
-        Figures of those that run here, and why the others do not.
+        The contestants that run on this machine, measured; and those that do not run, with the reason.
 
     Raises:
         GanportError: a contestant's files are damaged, or it refuses the inputs.
@@ -158,31 +160,31 @@ def measure_group(
 
 
 def _difference(actual: Tensors, expected: Tensors) -> float:
-    """Largest absolute difference of all outputs, taken in order; infinite where one is not finite or misshapen."""
-    worst = 0.0
+    """Largest absolute difference over all outputs, paired by position; infinite if it is NaN or shapes differ."""
+    largest = 0.0
     for one, other in zip(actual.values(), expected.values(), strict=True):
         if one.shape != other.shape:
             return math.inf
-        distance = np.abs(one.astype(np.float64) - other.astype(np.float64))
-        worst = max(worst, float(np.where(np.isnan(distance), np.inf, distance).max()))
-    return worst
+        difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
+        largest = max(largest, float(np.where(np.isnan(difference), np.inf, difference).max()))
+    return largest
 
 
 class _Worker:
-    """A process that holds one opened contestant and runs it on demand."""
+    """A process that opens one contestant and runs it on demand; this object is the side of the parent process."""
 
     def __init__(self, contestant: Contestant, feeds: Sequence[Tensors], threads: int) -> None:
         self.contestant = contestant
         self.latencies_ms: list[float] = []
         self.load_ms = 0.0
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, contestant, feeds, threads), daemon=True)
+        self._pipe, child_pipe = context.Pipe()
+        self._process = context.Process(target=_serve, args=(child_pipe, contestant, feeds, threads), daemon=True)
         self._process.start()
-        theirs.close()
+        child_pipe.close()
 
     def load(self) -> NotRun | None:
-        """Wait until the contestant is opened, or tell why it does not run here."""
+        """Wait until the process has opened the contestant; a NotRun if it does not run on this machine."""
         answer = self._receive()
         if isinstance(answer, NotRun):
             return answer
@@ -190,19 +192,20 @@ class _Worker:
         return None
 
     def warm_up(self) -> None:
-        """Run until the last few latencies are close to each other, or often enough."""
-        recent: list[float] = []
-        while len(recent) < WARM_UP_MOST:
-            recent.append(self._ask(len(recent) % BUFFERS))
-            last = recent[-WARM_UP_WINDOW:]
-            if len(recent) > WARM_UP_WINDOW and max(last) <= min(last) * (1 + WARM_UP_SPREAD):
+        """Run until the latest latencies are close to each other, or the maximum number of runs is reached."""
+        latencies_ms: list[float] = []
+        while len(latencies_ms) < MAX_WARM_UP_RUNS:
+            latencies_ms.append(self._time_run(len(latencies_ms) % BUFFERS))
+            latest = latencies_ms[-WARM_UP_WINDOW:]
+            if len(latencies_ms) > WARM_UP_WINDOW and max(latest) <= min(latest) * (1 + MAX_WARM_UP_SPREAD):
                 return
 
     def run(self, buffer: int) -> None:
-        self.latencies_ms.append(self._ask(buffer))
+        """Run once on `feeds[buffer]` and record the latency."""
+        self.latencies_ms.append(self._time_run(buffer))
 
     def finish(self) -> tuple[list[dict[str, Array]], float]:
-        """Outputs for every input, and the peak resident memory in MiB."""
+        """The outputs for every element of `feeds`, and the peak resident memory in MiB."""
         self._pipe.send(None)
         outputs, peak_rss_mib = self._receive()
         return outputs, peak_rss_mib
@@ -212,7 +215,7 @@ class _Worker:
         self._process.kill()
         self._process.join()
 
-    def _ask(self, buffer: int) -> float:
+    def _time_run(self, buffer: int) -> float:
         time.sleep(PAUSE_S)
         self._pipe.send(buffer)
         latency_ms: float = self._receive()
@@ -234,7 +237,12 @@ class _Worker:
 
 
 def _serve(pipe: Connection, contestant: Contestant, feeds: Sequence[Tensors], threads: int) -> None:
-    """Run in the process: open the contestant, send its load time, then one latency for each buffer asked for."""
+    """The worker process.
+
+    It opens the contestant and sends the load time in ms, or else a NotRun. For each index it receives, it runs that
+    element of `feeds` and sends the latency in ms. On None, it sends the outputs for all of `feeds` and its peak
+    memory in MiB. A GanportError is sent in place of an answer.
+    """
     import resource
 
     os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -253,7 +261,7 @@ def _serve(pipe: Connection, contestant: Contestant, feeds: Sequence[Tensors], t
                 pipe.send(1000 * (time.perf_counter() - start))
             peak_rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             pipe.send(([dict(runner.run(feed)) for feed in feeds], peak_rss_mib))
-            pipe.recv()
+            pipe.recv()  # blocks until the parent closes the pipe
     except GanportError as error:
         pipe.send(error)
     except EOFError:
@@ -261,15 +269,11 @@ def _serve(pipe: Connection, contestant: Contestant, feeds: Sequence[Tensors], t
 
 
 def read_environment(threads: int) -> dict[str, Any]:
-    """What the figures depend on: processor, cores, GPU, versions."""
+    """What the figures depend on: processor, number of cores and threads, GPU, system, versions."""
     from converters.targets.tensorrt.runtime import gpu
 
-    model = next(
-        (line.split(":", 1)[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")),
-        platform.processor(),
-    )
     return {
-        "processor": model,
+        "processor": _read_processor(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": threads,
         "gpu": gpu(),
@@ -279,8 +283,12 @@ def read_environment(threads: int) -> dict[str, Any]:
     }
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.is_file() else []
+def _read_processor() -> str:
+    """The processor's model name as Linux states it, elsewhere as Python does."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    models = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor())
 
 
 def _version(package: str) -> str | None:

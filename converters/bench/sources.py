@@ -1,4 +1,4 @@
-"""What `ganport bench` is given: bundles, checkpoints and ONNX files become groups of contestants on equal inputs."""
+"""Turn what `ganport bench` is given (bundles, checkpoints, ONNX files) into groups that run on the same inputs."""
 
 from __future__ import annotations
 
@@ -21,23 +21,27 @@ from converters.tensors import Signature, Tensors, TensorSpec
 from reference.checkpoint import SUFFIXES, read_checkpoint
 from reference.registry import ARCHITECTURES, identify_model, list_contracts, open_architecture
 
+# One mask for each of the inputs over which the runs rotate.
 MASKS = ("large", "small", "border")
 BUFFERS = len(MASKS)
+# The target name of a checkpoint that runs in torch.
 TORCH = "torch"
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One file, or the files of one artifact, in one runtime.
+    """An artifact of a bundle, an ONNX file or a checkpoint, in one runtime.
 
     Attributes:
-        model: The bundle's or the architecture's name, or an ONNX file's stem; where two would be alike, the file.
-        file: As the user named it.
-        folder: Where its files are.
+        model: Name of the bundle or architecture, or the ONNX file's stem. If two contestants would have the same model
+            and runtime, it is `file` instead.
+        file: The path that the user gave.
+        folder: The folder that holds its files.
         signature: Its inputs and outputs.
-        parity: What was proven of it, in words.
-        artifact: The bundle's artifact, or that which an ONNX file on its own would be; None is a checkpoint, in torch.
-        raw: For a checkpoint: run the bare generator.
+        parity: For a bundle's artifact "passed", or why it was not verified; for a checkpoint "reference"; for an ONNX
+            file "not looked at".
+        artifact: The bundle's artifact, or one made up for an ONNX file; None for a checkpoint, which runs in torch.
+        raw: For a checkpoint: whether to run the bare generator, without masking and compositing.
     """
 
     model: str
@@ -55,17 +59,17 @@ class Contestant:
 
     @property
     def runtime(self) -> str:
-        """In words."""
+        """The runtime's name for people."""
         return "torch eager" if self.artifact is None else TARGETS[self.target].runtime
 
     @property
     def size(self) -> int:
-        """Of its files, in bytes."""
+        """Total size of its files in bytes."""
         files = [Path(self.file)] if self.artifact is None else [self.folder / file for file in self.artifact.files]
         return sum(file.stat().st_size for file in files)
 
     def load_runtime(self) -> None:
-        """Import what `open` needs, so that it does not count as load time."""
+        """Import what `open` needs, so that the import does not count as load time."""
         if self.artifact is None:
             for name in ARCHITECTURES:
                 open_architecture(name)
@@ -73,9 +77,9 @@ class Contestant:
             TARGETS[self.target].load_runtime()
 
     def open(self, threads: int) -> Runner | NotRun:
-        """A runner with `threads` threads, or why it does not run here.
+        """A runner with `threads` threads; a NotRun if the contestant does not run on this machine.
 
-        MXNet takes the number of threads from OMP_NUM_THREADS, which must be set before its import.
+        MXNet reads its number of threads from OMP_NUM_THREADS, which must be set before MXNet is imported.
         """
         if self.artifact is not None:
             return open_artifact(self, self.artifact, threads)
@@ -88,17 +92,22 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Group:
-    """Contestants that take the same inputs, and those inputs: some buffers to rotate over."""
+    """Contestants that take the same inputs.
+
+    Attributes:
+        contestants: At least one.
+        feeds: BUFFERS inputs over which the runs rotate, each an array per input name.
+    """
 
     contestants: tuple[Contestant, ...]
     feeds: tuple[Tensors, ...]
 
 
 def read_sources(sources: Sequence[Path], size: tuple[int, int], batch: int) -> list[Group]:
-    """Group what `sources` hold by the inputs that they take.
+    """List the contestants in `sources`, grouped by their inputs.
 
     Args:
-        sources: Bundles, checkpoints, ONNX files of ganport's or of anybody.
+        sources: Folders of bundles, checkpoints, ONNX files.
         size: (H, W) of the inputs.
         batch: N of the inputs.
 
@@ -106,7 +115,7 @@ def read_sources(sources: Sequence[Path], size: tuple[int, int], batch: int) -> 
         GanportError: a source cannot be read.
     """
     bundles = {path: read_bundle(path) for path in sources if (path / MANIFEST).is_file()}
-    raw_sources = {
+    raw_hashes = {
         source.sha256 for bundle in bundles.values() if bundle.manifest.raw for source in bundle.manifest.sources
     }
     contestants: list[Contestant] = []
@@ -116,15 +125,15 @@ def read_sources(sources: Sequence[Path], size: tuple[int, int], batch: int) -> 
         if path.suffix == ".onnx":
             contestants.append(_read_onnx(path))
         elif path.suffix in SUFFIXES:
-            contestants.append(_read_checkpoint(path, raw_sources))
+            contestants.append(_read_checkpoint(path, raw_hashes))
         elif path not in bundles:
             raise BundleError(path, "it is no bundle, checkpoint or ONNX file", "Name a bundle's folder or a file")
     groups: dict[frozenset[tuple[str, int | str]], list[Contestant]] = {}
-    named = Counter((contestant.model, contestant.runtime) for contestant in contestants)
+    counts = Counter((contestant.model, contestant.runtime) for contestant in contestants)
     for contestant in contestants:
-        alone = named[contestant.model, contestant.runtime] == 1
-        told = contestant if alone else replace(contestant, model=contestant.file)
-        groups.setdefault(_channels(told.signature.inputs), []).append(told)
+        is_unique = counts[contestant.model, contestant.runtime] == 1
+        named = contestant if is_unique else replace(contestant, model=contestant.file)
+        groups.setdefault(_identify_inputs(named.signature.inputs), []).append(named)
     return [Group(tuple(members), _make_feeds(members[0].signature.inputs, size, batch)) for members in groups.values()]
 
 
@@ -143,26 +152,26 @@ def _read_onnx(path: Path) -> Contestant:
     return Contestant(path.stem, str(path), path.parent, signature, "not looked at", artifact)
 
 
-def _read_checkpoint(path: Path, raw_sources: Collection[str]) -> Contestant:
-    """`raw_sources` are the hashes of checkpoints whose bundles, of the bare generator, take part."""
+def _read_checkpoint(path: Path, raw_hashes: Collection[str]) -> Contestant:
+    """A checkpoint, as the bare generator if its hash is in `raw_hashes`: those of the `--raw` bundles in the run."""
     checkpoint = read_checkpoint(path)
-    raw = checkpoint.sha256 in raw_sources
+    raw = checkpoint.sha256 in raw_hashes
     model = identify_model([checkpoint]).build(raw)
     signature = Signature(model.inputs, model.outputs)
     return Contestant(model.architecture, str(path), path.parent, signature, "reference", raw=raw)
 
 
-def _channels(inputs: Sequence[TensorSpec]) -> frozenset[tuple[str, int | str]]:
-    """Names and channel counts: what two files of one model have in common, whatever their free axes are called."""
+def _identify_inputs(inputs: Sequence[TensorSpec]) -> frozenset[tuple[str, int | str]]:
+    """Names and channel counts. Files of one model agree in these; the names of their free axes may differ."""
     return frozenset((spec.name, spec.shape[1] if len(spec.shape) > 1 else 0) for spec in inputs)
 
 
 def _make_feeds(inputs: Sequence[TensorSpec], size: tuple[int, int], batch: int) -> tuple[Tensors, ...]:
-    """Photos with holes where the inputs are an architecture's; seeded noise in [0, 1] for a foreign net."""
+    """Photos with holes if the inputs are those of a known architecture, else seeded noise in [0, 1]."""
     for contract in list_contracts():
-        if _channels(contract.inputs) == _channels(inputs):
-            pairs = [[(PHOTOS[(i + n) % len(PHOTOS)], MASKS[i]) for n in range(batch)] for i in range(BUFFERS)]
-            cases = [make_input(each, size) for each in pairs]
+        if _identify_inputs(contract.inputs) == _identify_inputs(inputs):
+            batches = [[(PHOTOS[(i + n) % len(PHOTOS)], MASKS[i]) for n in range(batch)] for i in range(BUFFERS)]
+            cases = [make_input(pairs, size) for pairs in batches]
             return tuple(contract.make_feeds(case.photo, case.edges, case.mask) for case in cases)
     random = np.random.default_rng(SEED)
     return tuple(_make_noise(inputs, size, batch, random) for _ in range(BUFFERS))
@@ -171,10 +180,11 @@ def _make_feeds(inputs: Sequence[TensorSpec], size: tuple[int, int], batch: int)
 def _make_noise(
     inputs: Sequence[TensorSpec], size: tuple[int, int], batch: int, random: np.random.Generator
 ) -> Tensors:
+    """Arrays by input name; booleans and integers are 0 or 1. Free axes other than N, H and W get size 1."""
+    free_sizes = {0: batch, 2: size[0], 3: size[1]}
     feeds = {}
     for spec in inputs:
-        free = {0: batch, 2: size[0], 3: size[1]}
-        shape = [axis if isinstance(axis, int) else free.get(index, 1) for index, axis in enumerate(spec.shape)]
+        shape = [axis if isinstance(axis, int) else free_sizes.get(index, 1) for index, axis in enumerate(spec.shape)]
         noise = random.random(shape, np.float32)
         feeds[spec.name] = (noise if np.issubdtype(spec.dtype, np.floating) else noise < 0.5).astype(spec.dtype)
     return feeds

@@ -58,7 +58,7 @@ def short_inputs(inputs: Sequence[TensorSpec], size: tuple[int, int] | None = No
     """The short set, which `convert` runs at every rung.
 
     Every image and every mask at 96x128 in batches of 2; a photo of 12x12; a photo of 256x256 with a hole of 83 %. A
-    deep net (see DEEP_MULTIPLE) also gets a photo, four times as large as its multiple, of which only a corner is known.
+    deep net (see DEEP_MULTIPLE) also gets a photo, 4 times as large as its multiple, of which only a corner is known.
 
     Args:
         inputs: Contract of the model's inputs. Sizes that it does not allow are rounded up to sizes that it allows.

@@ -1,4 +1,4 @@
-"""From a reference model to ONNX: the waist that every target starts from."""
+"""Export a reference model from torch to one ONNX graph of opset 18."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from converters.tensors import TensorSpec, fit_size
 if TYPE_CHECKING:
     from reference.model import Piece, ReferenceModel
 
-# Traced on two items and unequal sides, also where a net has halved them as often as it can: a 1, or two equal sizes,
-# would be taken for constants.
+# Sizes of the example that torch traces, by axis name. torch would take a size of 1, or two equal sizes, for constants.
+# A net that needs multiples of m is traced at H >= 2 m and W >= 3 m: divided by m, they still exceed 1 and differ.
 TRACE_SIZES = {"N": 2, "H": 32, "W": 48, "H4": 36, "W4": 52}
 
 
 def fix_size(model: ReferenceModel, size: tuple[int, int]) -> ReferenceModel:
-    """`model` with static shapes for contract: N = 1, (H, W) = `size`.
+    """`model` with static shapes in its contract: N = 1 and (H, W) = `size`.
 
     Raises:
-        ExportError: `size` breaks the model's contract.
+        ExportError: the model does not accept `size`.
     """
     for spec in model.inputs:
         if any(side % spec.multiple_of or side < spec.minimum for side in size):
@@ -51,11 +51,13 @@ def fix_size(model: ReferenceModel, size: tuple[int, int]) -> ReferenceModel:
 
 
 def export_onnx(model: ReferenceModel, module: nn.Module, size: tuple[int, int] | None = None) -> ModelProto:
-    """Write `module` as an ONNX graph of opset 18, weights inside.
+    """Export `module` to an ONNX graph of opset 18 that holds the weights.
+
+    A model of several pieces is exported piece by piece, and the graphs are joined.
 
     Args:
-        model: Gives the pieces to export, and names, shapes and constraints of their inputs and outputs.
-        module: The module to export, float32, spectral norm folded.
+        model: The contract of `module`, and how it splits into pieces.
+        module: The module to export, float32, with spectral norm folded.
         size: (H, W) for static shapes with N = 1; None keeps N, H and W free.
 
     Raises:
@@ -66,9 +68,9 @@ def export_onnx(model: ReferenceModel, module: nn.Module, size: tuple[int, int] 
         return _export_piece(pieces[0], size)
     parts = []
     for piece in pieces:
-        ends = [spec.name for spec in (*piece.inputs, *piece.outputs)]
-        parts.append(Part(piece.name, _export_piece(piece, None), {name: piece.wire(name) for name in ends}))
-    return join_graphs(parts, *([_describe(spec) for spec in specs] for specs in (model.inputs, model.outputs)))
+        wires = {spec.name: piece.wire(spec.name) for spec in (*piece.inputs, *piece.outputs)}
+        parts.append(Part(piece.name, _export_piece(piece, None), wires))
+    return join_graphs(parts, list(map(_make_value_info, model.inputs)), list(map(_make_value_info, model.outputs)))
 
 
 def _export_piece(piece: Piece, size: tuple[int, int] | None) -> ModelProto:
@@ -77,7 +79,7 @@ def _export_piece(piece: Piece, size: tuple[int, int] | None) -> ModelProto:
         piece.inputs, (max(TRACE_SIZES["H"], 2 * multiple), max(TRACE_SIZES["W"], 3 * multiple))
     )
     sizes = {**TRACE_SIZES, "N": TRACE_SIZES["N"] if size is None else 1, "H": height, "W": width}
-    example = tuple(_example(spec, sizes) for spec in piece.inputs)
+    example = tuple(_make_example(spec, sizes) for spec in piece.inputs)
     with _quiet_exporter():
         try:
             program = torch.onnx.export(
@@ -100,17 +102,21 @@ def _export_piece(piece: Piece, size: tuple[int, int] | None) -> ModelProto:
     return program.model_proto
 
 
-def _describe(spec: TensorSpec) -> ValueInfoProto:
+def _make_value_info(spec: TensorSpec) -> ValueInfoProto:
     return helper.make_tensor_value_info(spec.name, helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape)
 
 
-def _example(spec: TensorSpec, sizes: Mapping[str, int]) -> torch.Tensor:
-    """A tensor of its own for each input: one tensor given twice becomes one graph input, silently."""
+def _make_example(spec: TensorSpec, sizes: Mapping[str, int]) -> torch.Tensor:
+    """A random tensor in [0, 1). Each input needs its own: the exporter merges inputs that share a tensor into one."""
     shape = [axis if isinstance(axis, int) else sizes[axis] for axis in spec.shape]
     return torch.rand(shape).to(getattr(torch, spec.dtype))
 
 
 def _dynamic_shapes(inputs: tuple[TensorSpec, ...]) -> tuple[dict[int, object], ...]:
+    """torch's Dim of each free axis, by its index, for each input.
+
+    A size that must be a multiple of m is declared as m times a Dim, whose lower bound is minimum / m, rounded up.
+    """
     dims: dict[str, object] = {"N": Dim("N", min=1)}
     for spec in inputs:
         for axis in spec.shape:
@@ -124,7 +130,7 @@ def _dynamic_shapes(inputs: tuple[TensorSpec, ...]) -> tuple[dict[int, object], 
 
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Keep the exporter's notes on torchvision, pytree and axis names from the user: none of them concerns us."""
+    """Silence the exporter's notes on torchvision, pytree and axis names: they do not concern the user."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

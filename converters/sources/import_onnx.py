@@ -1,4 +1,4 @@
-"""Turn any ONNX file into the waist: the graph of one opset, with plain names, that every target starts from."""
+"""Turn an ONNX file into a graph of opset 18 with names that every target accepts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from converters.onnx_graph.traversal import list_graphs
 from converters.sources.onnx_file import OnnxFile, first_line, list_inputs
 from converters.tensors import Array, TensorSpec
 
-# What onnx's C++ functions raise for a model that they refuse.
+# What onnx's C++ functions raise for a model that they do not accept.
 ONNX_ERRORS = (
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,
@@ -30,23 +30,23 @@ ONNX_ERRORS = (
 )
 
 
-def build_waist(source: OnnxFile, size: tuple[int, int] | None = None) -> ModelProto:
-    """The file's graph at opset 18, its inputs and outputs under their plain names.
+def build_waist(file: OnnxFile, size: tuple[int, int] | None = None) -> ModelProto:
+    """The file's graph at opset 18, with the input and output names of `file.inputs` and `file.outputs`.
 
     Args:
-        source: The file.
+        file: The ONNX file.
         size: (H, W) for static shapes, as `fix_sizes` sets them.
 
     Raises:
         ConversionError: onnx's version converter, shape inference or checker refuses the graph, or the inputs do not
             fit `size`.
     """
-    inputs, outputs = fix_sizes(source, size)
-    model = strip_metadata(source.model)
+    inputs, outputs = fix_sizes(file, size)
+    model = strip_metadata(file.model)
     inputs_without_weights = list_inputs(model)
     del model.graph.input[:]
     model.graph.input.extend(inputs_without_weights)
-    model.ir_version = max(model.ir_version, 4)  # up to IR 3 weights had to be inputs too
+    model.ir_version = max(model.ir_version, 4)  # up to IR 3, every initializer had to be an input too
     try:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model, convert_version=True)
@@ -54,18 +54,18 @@ def build_waist(source: OnnxFile, size: tuple[int, int] | None = None) -> ModelP
             model = onnx.version_converter.convert_version(model, WAIST_OPSET)
     except ONNX_ERRORS as error:
         raise ConversionError(
-            source.path,
+            file.path,
             f"ONNX's converter does not bring it from opset {read_opset(model)} to {WAIST_OPSET} ({first_line(error)})",
             f"Export it at opset {WAIST_OPSET}",
         ) from error
     for graph in list_graphs(model.graph):
         _lift_constants(graph)
-    if read_opset(source.model) < 11:
+    if read_opset(file.model) < 11:
         _keep_resize_modes(model.graph)
     opset = helper.make_opsetid("", WAIST_OPSET)
     del model.opset_import[:]
     model.opset_import.append(opset)
-    rename(model, {old: new for new, old in source.renamed.items()})
+    rename(model, {old: new for new, old in file.renamed.items()})
     for index, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{index}"  # error messages name the node
     _write_shapes(model, inputs, outputs)
@@ -77,65 +77,65 @@ def build_waist(source: OnnxFile, size: tuple[int, int] | None = None) -> ModelP
         onnx.checker.check_model(model, full_check=True)
     except ONNX_ERRORS as error:
         raise ConversionError(
-            source.path, f"onnx's checker refuses it ({first_line(error)})", "Export it again"
+            file.path, f"onnx's checker refuses it ({first_line(error)})", "Export it again"
         ) from error
     return model
 
 
-def fix_sizes(source: OnnxFile, size: tuple[int, int] | None) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+def fix_sizes(file: OnnxFile, size: tuple[int, int] | None) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """The file's inputs and outputs with static shapes.
 
-    A free first axis becomes 1; the last two of four axes become (H, W). An axis name gets the same size everywhere.
+    A free first axis becomes 1; the last two of four axes become (H, W). Axes of the same name get the same size.
 
     Args:
-        source: The file.
+        file: The ONNX file.
         size: (H, W); None leaves all shapes as the file gives them.
 
     Returns:
         Inputs and outputs.
 
     Raises:
-        ConversionError: an input is fixed to another size, or has a free axis that none of these rules fixes.
+        ConversionError: no input has four axes, an input's H or W is another than `size` says, or an axis stays free.
     """
     if size is None:
-        return source.inputs, source.outputs
+        return file.inputs, file.outputs
     option = f"--size {size[0]}x{size[1]}"
-    if all(len(spec.shape) != 4 for spec in source.inputs):
-        raise ConversionError(source.path, f"{option} was asked for, and no input has four axes", "Leave out --size")
-    fixed: dict[str, int] = {}
-    for spec in source.inputs:
+    if all(len(spec.shape) != 4 for spec in file.inputs):
+        raise ConversionError(file.path, f"{option} was asked for, and no input has four axes", "Leave out --size")
+    sizes: dict[str, int] = {}
+    for spec in file.inputs:
         wanted = {0: 1, 2: size[0], 3: size[1]} if len(spec.shape) == 4 else {0: 1}
-        for axis, length in wanted.items():
-            found = spec.shape[axis] if axis < len(spec.shape) else length
-            if isinstance(found, str):
-                found = fixed.setdefault(found, length)
-            if found != length and axis:
-                met = f"axis {axis} of input '{spec.name}' is {found}"
-                raise ConversionError(source.path, f"{met}, and {option} was asked for", "Give another or no --size")
+        for index, axis in enumerate(spec.shape):
+            if index not in wanted:
+                continue
+            length = sizes.setdefault(axis, wanted[index]) if isinstance(axis, str) else axis
+            if length != wanted[index] and index > 0:  # a file may fix its batch size
+                met = f"axis {index} of input '{spec.name}' is {length}"
+                raise ConversionError(file.path, f"{met}, and {option} was asked for", "Give another or no --size")
 
     def fix(spec: TensorSpec) -> TensorSpec:
         return replace(
-            spec, shape=tuple(fixed.get(axis, axis) if isinstance(axis, str) else axis for axis in spec.shape)
+            spec, shape=tuple(sizes.get(axis, axis) if isinstance(axis, str) else axis for axis in spec.shape)
         )
 
-    inputs = tuple(map(fix, source.inputs))
+    inputs = tuple(map(fix, file.inputs))
     for spec in inputs:
-        for axis, side in enumerate(spec.shape):
-            if isinstance(side, str):
-                met = f"{option} does not tell the size of axis {axis} of input '{spec.name}' ({side})"
-                raise ConversionError(source.path, met, "Export it with that size fixed, or give no --size")
-    return inputs, tuple(map(fix, source.outputs))
+        for index, axis in enumerate(spec.shape):
+            if isinstance(axis, str):
+                met = f"{option} does not tell the size of axis {index} of input '{spec.name}' ({axis})"
+                raise ConversionError(file.path, met, "Export it with that size fixed, or give no --size")
+    return inputs, tuple(map(fix, file.outputs))
 
 
 def _keep_resize_modes(graph: GraphProto) -> None:
-    """Give every Resize the attributes that stand for what it computes before opset 11.
+    """Give every Resize explicit modes that describe what the operator computes before opset 11.
 
-    onnx's version converter leaves these attributes to their later defaults, which mean something else. Before opset
-    11 no attribute chooses the rounding: ONNX Runtime rounds down where an axis grows and up where it shrinks. The
-    later operator rounds all axes in the same way.
+    onnx's version converter leaves the modes to the defaults of opset 11, which mean something else. Before opset 11
+    no attribute chooses the rounding: ONNX Runtime rounds down along an axis that grows and up along one that shrinks.
+    The newer operator rounds all axes alike: up if no scale exceeds 1, else down.
     """
     scales: dict[str, Array] = {}
-    for part in list_graphs(graph):  # a subgraph comes after the graph around it, whose scales it may read
+    for part in list_graphs(graph):  # a subgraph follows the graph around it, whose initializers it may read
         scales |= {tensor.name: numpy_helper.to_array(tensor) for tensor in part.initializer}
         for node in part.node:
             if node.op_type == "Resize":
@@ -150,7 +150,7 @@ def _keep_resize_modes(graph: GraphProto) -> None:
 
 
 def _lift_constants(graph: GraphProto) -> None:
-    """Replace the graph's Constant nodes that hold numbers by initializers, where targets look for constants."""
+    """Turn Constant nodes that hold numbers into initializers: targets read constants only from there."""
     values = {index: value for index, node in enumerate(graph.node) if (value := _read_constant(node)) is not None}
     for index, value in values.items():
         graph.initializer.add().CopyFrom(value)
@@ -174,9 +174,9 @@ def _read_constant(node: NodeProto) -> TensorProto | None:
 
 
 def _write_shapes(model: ModelProto, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
-    """Write the shapes of the inputs, and of outputs that no node computes, and delete every other shape.
+    """Set the shapes of inputs, and of outputs that no node computes; delete all other shapes.
 
-    The file's other shapes may be wrong; shape inference finds the right ones.
+    A file may state wrong shapes for its other tensors; shape inference finds the right ones.
     """
     computed = {name for node in model.graph.node for name in node.output}
     for value, spec in zip(model.graph.input, inputs, strict=True):
@@ -191,11 +191,11 @@ def _write_shapes(model: ModelProto, inputs: Sequence[TensorSpec], outputs: Sequ
 
 
 def _set_shape(value: ValueInfoProto, shape: Sequence[int | str]) -> None:
-    written = value.type.tensor_type.shape
-    del written.dim[:]
-    for size in shape:
-        if isinstance(size, int):
-            written.dim.add().dim_value = size
+    proto = value.type.tensor_type.shape
+    del proto.dim[:]
+    for axis in shape:
+        if isinstance(axis, int):
+            proto.dim.add().dim_value = axis
         else:
-            written.dim.add().dim_param = size
-    written.SetInParent()  # a scalar has a shape, without axes
+            proto.dim.add().dim_param = axis
+    proto.SetInParent()  # makes the shape present even if it has no axes, as for a scalar

@@ -1,9 +1,9 @@
-"""An ONNX file that somebody made: read whole, checked, and run as it is."""
+"""An ONNX file that somebody made: read with its external weights, checked, and run unchanged."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,24 +23,24 @@ from converters.sources.onnx_float64 import run_float64
 from converters.tensors import Array, Tensors, TensorSpec
 
 SUFFIX = ".onnx"
-OLDEST_OPSET, NEWEST_OPSET = 9, 23
-# numpy's kinds of element types that every step here handles: floats, integers, truth values.
-KINDS = "fiub"
-# A protobuf message is smaller than this, in bytes, and a bundle's ONNX file is one.
+MIN_OPSET, MAX_OPSET = 9, 23
+# numpy's kind codes of the element types that every step of a conversion handles: floats, integers, booleans.
+NUMERIC_KINDS = "fiub"
+# A bundle's ONNX file is one protobuf message, which must be smaller than this.
 MAX_PROTOBUF_BYTES = 2**31
 
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An ONNX file that was read whole.
+    """An ONNX file, read with its external weights.
 
     Attributes:
         path: The file.
-        sha256: Of its bytes, in hex; of weights beside it too.
-        model: As it is in the file, weights inside.
-        inputs: What it says of its inputs, under names that every target takes.
-        outputs: Likewise.
-        renamed: The file's own name of each input and output that has another here.
+        sha256: Hash of the file's bytes, followed by those of its external data files, in hex.
+        model: The file's graph, unchanged, with external weights loaded into it.
+        inputs: The file's inputs without the initializers, under names that every target accepts.
+        outputs: The file's outputs, under names that every target accepts.
+        renamed: For each input or output whose name was changed: the new name to the name in the file.
     """
 
     path: Path
@@ -55,81 +55,91 @@ class OnnxFile:
 
     @property
     def name(self) -> str:
-        """The file's stem, where it can be a folder's name."""
+        """The file's stem as a folder name: unsuitable characters become `_`; "model" if only dots are left."""
         name = "".join(char if char.isprintable() and char != "\\" else "_" for char in self.path.stem)
         return name if name.strip(".") else "model"
 
     @property
     def computes_in_float16(self) -> bool:
-        """Whether an input or a weight is of that type."""
+        """Whether an input or an initializer is float16."""
         types = {tensor.data_type for tensor in self.model.graph.initializer}
         return TensorProto.FLOAT16 in types or any(spec.dtype == "float16" for spec in self.inputs)
 
     @cached_property
     def runner(self) -> OnnxRunner:
-        """ONNX Runtime on the untouched file.
+        """ONNX Runtime on the untouched file, whose inputs and outputs have the file's names.
 
         Raises:
             CheckpointError: ONNX Runtime does not load it.
         """
+        inputs, outputs = (
+            tuple(replace(spec, name=self._name_in_file(spec.name)) for spec in specs)
+            for specs in (self.inputs, self.outputs)
+        )
         try:
-            return OnnxRunner(self.path, self._original(self.inputs), self._original(self.outputs))
+            return OnnxRunner(self.path, inputs, outputs)
         except BundleError as error:
             raise CheckpointError(self.path, error.met, "Export it again") from error
 
-    def _original(self, specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-        return tuple(replace(spec, name=self.renamed.get(spec.name, spec.name)) for spec in specs)
-
     def run(self, feeds: Tensors) -> dict[str, Array]:
-        """What ONNX Runtime gives for the untouched file.
+        """Compute the untouched file's outputs in ONNX Runtime.
 
         Raises:
             FeedError, UnrunnableError: ONNX Runtime refuses these inputs.
         """
-        given = {self.renamed.get(name, name): array for name, array in feeds.items()}
-        results = self.runner.run(given)
-        return {spec.name: results[self.renamed.get(spec.name, spec.name)] for spec in self.outputs}
+        return self._pick_outputs(self.runner.run(self._rename_feeds(feeds)))
 
     def run_float64(self, feeds: Tensors) -> dict[str, Array] | None:
-        """What onnx's reference implementation gives for the untouched file in float64, None where it does not run."""
-        results = run_float64(self.model, {self.renamed.get(name, name): array for name, array in feeds.items()})
-        if results is None:
-            return None
-        return {spec.name: results[self.renamed.get(spec.name, spec.name)] for spec in self.outputs}
+        """Compute the outputs in float64 with onnx's reference implementation; None if that cannot run the file."""
+        results = run_float64(self.model, self._rename_feeds(feeds))
+        return None if results is None else self._pick_outputs(results)
+
+    def _name_in_file(self, name: str) -> str:
+        return self.renamed.get(name, name)
+
+    def _rename_feeds(self, feeds: Tensors) -> dict[str, Array]:
+        return {self._name_in_file(name): array for name, array in feeds.items()}
+
+    def _pick_outputs(self, results: Tensors) -> dict[str, Array]:
+        return {spec.name: results[self._name_in_file(spec.name)] for spec in self.outputs}
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Read an ONNX file of opset 9 to 23, and the weights beside it if it has such.
+    """Read an ONNX file of opset 9 to 23 and its external weights.
 
     Raises:
-        CheckpointError: the file is missing or damaged, or no model of this kind.
-        ConversionError: it holds what no target takes: foreign operators, inputs that are no tensors.
+        CheckpointError: the file is missing, damaged, too large, or not an ONNX model.
+        ConversionError: no target accepts the model: its opset, an operator's domain, sparse weights, or an input or
+            output that is not a tensor of numbers with a known rank.
     """
     model, sha256 = _read_model(path)
-    _require_known(path, model)
-    given = list_inputs(model)
-    if not given:
+    _require_convertible(path, model)
+    inputs = list_inputs(model)
+    if not inputs:
         raise ConversionError(path, "it has no inputs", "Export it with what it computes from as inputs")
-    ends = [*given, *model.graph.output]
-    plain = plain_names(value.name for value in ends)
-    specs = [_read_spec(path, value, plain[value.name]) for value in ends]
+    values = [*inputs, *model.graph.output]
+    plain = plain_names(value.name for value in values)
+    specs = [_read_spec(path, value, plain[value.name]) for value in values]
     renamed = {new: old for old, new in plain.items() if new != old}
-    return OnnxFile(path, sha256, model, tuple(specs[: len(given)]), tuple(specs[len(given) :]), renamed)
+    return OnnxFile(path, sha256, model, tuple(specs[: len(inputs)]), tuple(specs[len(inputs) :]), renamed)
 
 
 def list_inputs(model: ModelProto) -> list[ValueInfoProto]:
-    """A model's inputs that are no weights."""
+    """The graph's inputs that are not initializers."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
 
 
 def first_line(error: Exception) -> str:
-    """Of its message; its type's name where it has none."""
+    """The first line of the error's message; the name of its type if the message is empty."""
     return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
 
 
 def parse_onnx(path: Path) -> tuple[ModelProto, bytes]:
-    """A file's model, weights beside it left there, and the file's bytes.
+    """Parse an ONNX file without its external weights.
+
+    Returns:
+        The model, and the file's bytes.
 
     Raises:
         CheckpointError: the file is missing, damaged or empty.
@@ -151,19 +161,19 @@ def parse_onnx(path: Path) -> tuple[ModelProto, bytes]:
 
 
 def _read_model(path: Path) -> tuple[ModelProto, str]:
-    """The model with the weights beside it, and the hash of all of that."""
+    """The model with its external weights, and the SHA-256 of the file and its external data files, in hex."""
     model, data = parse_onnx(path)
     try:
         digest, size = hashlib.sha256(data), len(data)
-        files = sorted(_files_beside(model))
+        files = _list_external_files(model)
         for file in files:
             if not (path.parent / file).exists():
                 raise CheckpointError(path, f"its weights' file '{file}' is missing", "Keep it beside the model")
-        onnx.load_external_data_for_model(model, str(path.parent))  # which refuses files that are not beside it
+        onnx.load_external_data_for_model(model, str(path.parent))  # refuses files outside the model's folder
         for file in files:
-            beside = (path.parent / file).read_bytes()
-            digest.update(beside)
-            size += len(beside)
+            weights = (path.parent / file).read_bytes()
+            digest.update(weights)
+            size += len(weights)
     except OSError as error:
         raise CheckpointError(
             path, f"it cannot be read ({error.strerror}: {error.filename})", "Check its permissions"
@@ -178,30 +188,27 @@ def _read_model(path: Path) -> tuple[ModelProto, str]:
 
 
 def _require_text(path: Path, message: Message) -> None:
-    """Refuse names and words that are no text: they come as bytes."""
-    for kind, value in message.ListFields():
+    """Refuse string fields, at any depth, that are not UTF-8: protobuf gives them as bytes instead of failing."""
+    for field_type, value in message.ListFields():
         values = (value,) if isinstance(value, str | bytes | Message) else value
-        if kind.message_type is not None:
+        if field_type.message_type is not None:
             for inner in values:
                 _require_text(path, inner)
-        elif kind.type == kind.TYPE_STRING:
+        elif field_type.type == field_type.TYPE_STRING:
             for text in values:
                 if isinstance(text, bytes):
                     raise CheckpointError(path, f"a name in it, {text!r}, is not UTF-8", "Export or copy it again")
 
 
-def _files_beside(model: ModelProto) -> set[str]:
-    tensors = [tensor for graph in list_graphs(model.graph) for tensor in _list_tensors(graph)]
-    return {
-        entry.value
-        for tensor in tensors
-        if tensor.data_location == TensorProto.EXTERNAL
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
+def _list_external_files(model: ModelProto) -> list[str]:
+    """The external data files of the model's tensors, relative to the model's folder, sorted."""
+    tensors = (tensor for graph in list_graphs(model.graph) for tensor in _list_tensors(graph))
+    entries = [entry for t in tensors if t.data_location == TensorProto.EXTERNAL for entry in t.external_data]
+    return sorted({entry.value for entry in entries if entry.key == "location"})
 
 
 def _list_tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """The initializers, and the tensors in attributes of nodes."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:
@@ -209,17 +216,16 @@ def _list_tensors(graph: GraphProto) -> Iterator[TensorProto]:
             yield from attribute.tensors
 
 
-def _require_known(path: Path, model: ModelProto) -> None:
+def _require_convertible(path: Path, model: ModelProto) -> None:
+    """Refuse another opset, operators that neither ONNX nor the file itself defines, and sparse weights."""
     opset = read_opset(model)
-    if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
+    if not MIN_OPSET <= opset <= MAX_OPSET:
         raise ConversionError(
-            path,
-            f"its opset is {opset or 'not given'}",
-            f"Export it at an opset from {OLDEST_OPSET} to {NEWEST_OPSET}",
+            path, f"its opset is {opset or 'not given'}", f"Export it at an opset from {MIN_OPSET} to {MAX_OPSET}"
         )
-    own = {(function.domain, function.name) for function in model.functions}
+    functions = {(function.domain, function.name) for function in model.functions}
     for node in _list_nodes(model):
-        if node.domain not in ONNX_DOMAINS and (node.domain, node.op_type) not in own:
+        if node.domain not in ONNX_DOMAINS and (node.domain, node.op_type) not in functions:
             raise ConversionError(
                 f"{path}, node '{node.name or ' '.join(node.output)}' ({node.op_type})",
                 f"its domain is '{node.domain}'",
@@ -230,7 +236,7 @@ def _require_known(path: Path, model: ModelProto) -> None:
 
 
 def _list_nodes(model: ModelProto) -> Iterator[NodeProto]:
-    """Those of branches, loop bodies and local functions too."""
+    """Every node, also those in branches, loop bodies and local functions."""
     bodies = [GraphProto(node=function.node) for function in model.functions]
     for body in (model.graph, *bodies):
         for graph in list_graphs(body):
@@ -238,29 +244,35 @@ def _list_nodes(model: ModelProto) -> Iterator[NodeProto]:
 
 
 def _read_spec(path: Path, value: ValueInfoProto, name: str) -> TensorSpec:
+    """The contract of an input or output that is called `name`; an axis without size or name gets a name of its own.
+
+    Raises:
+        ConversionError: it is not a tensor of numbers, or its rank is not known.
+    """
     where = f"{path}, '{value.name}'"
-    kind = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or kind.elem_type in (TensorProto.UNDEFINED, TensorProto.STRING):
+    tensor_type = value.type.tensor_type
+    element_type = tensor_type.elem_type
+    if not value.type.HasField("tensor_type") or element_type in (TensorProto.UNDEFINED, TensorProto.STRING):
         raise ConversionError(where, "it is no tensor of numbers", "Export it with such")
-    dtype = _read_dtype(kind.elem_type)
+    dtype = _read_dtype(element_type)
     if dtype is None:
         types = TensorProto.DataType
-        known = types.Name(kind.elem_type) if kind.elem_type in types.values() else kind.elem_type
-        raise ConversionError(where, f"its element type is {known}", "Export it with float32")
-    if not kind.HasField("shape"):
+        type_name = types.Name(element_type) if element_type in types.values() else element_type
+        raise ConversionError(where, f"its element type is {type_name}", "Export it with float32")
+    if not tensor_type.HasField("shape"):
         raise ConversionError(where, "its number of axes is not given", "Export it with shapes")
     shape = tuple(
         axis.dim_value if axis.dim_value > 0 else axis.dim_param or f"{name}_axis_{index}"
-        for index, axis in enumerate(kind.shape.dim)
+        for index, axis in enumerate(tensor_type.shape.dim)
     )
     meaning = "" if name == value.name else f"'{value.name}' in {path.name}"
     return TensorSpec(name, shape, dtype, layout="", meaning=meaning)
 
 
 def _read_dtype(element_type: int) -> str | None:
-    """numpy's own name of an element type, None where numpy has none."""
+    """numpy's name of an ONNX element type; None if plain numpy lacks the type, as it does bfloat16."""
     try:
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(element_type))
     except KeyError:
         return None
-    return dtype.name if dtype.kind in KINDS and dtype.isbuiltin == 1 else None
+    return dtype.name if dtype.kind in NUMERIC_KINDS and dtype.isbuiltin == 1 else None

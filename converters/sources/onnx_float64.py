@@ -1,4 +1,7 @@
-"""An ONNX file in float64, by onnx's own reference implementation: slow, and asked only where float32 leaves doubt."""
+"""Run an ONNX graph in float64 with onnx's reference implementation.
+
+It is slow, and runs only if a file misses its gate.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,23 @@ from onnx.reference import ReferenceEvaluator
 
 from converters.tensors import Array, Tensors
 
-# What its operators, written in numpy, raise for what they do not know or cannot hold.
-FAILURES = (
+# What the reference implementation raises for an operator it lacks, and what numpy raises inside an operator.
+EVALUATOR_ERRORS = (
     *(NotImplementedError, RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError),
     *(AssertionError, MemoryError),
 )
 
 
 def run_float64(model: ModelProto, feeds: Tensors) -> dict[str, Array] | None:
-    """The outputs by name, floats in float64; None where the reference implementation does not run the model so.
+    """Compute a model's outputs with float64 in place of float32.
 
     Args:
-        model: Any opset that it knows; float32 constants are widened, casts in the graph stay.
-        feeds: Inputs by name; float32 ones are widened.
+        model: Of any opset that the reference implementation knows. Its float32 constants become float64; its Cast
+            nodes stay.
+        feeds: Arrays by input name; float32 ones become float64.
+
+    Returns:
+        Arrays by output name, floats in float64; None if the model cannot be run, or an output is a narrower float.
     """
     wide = ModelProto()
     wide.CopyFrom(model)
@@ -28,11 +35,11 @@ def run_float64(model: ModelProto, feeds: Tensors) -> dict[str, Array] | None:
     for tensor in [*wide.graph.initializer, *constants]:
         if tensor.data_type == TensorProto.FLOAT:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float64), tensor.name))
-    given = {name: array.astype(np.float64) if array.dtype == np.float32 else array for name, array in feeds.items()}
+    inputs = {name: array.astype(np.float64) if array.dtype == np.float32 else array for name, array in feeds.items()}
     try:
         with np.errstate(all="ignore"):
-            results = ReferenceEvaluator(wide).run(None, given)
-    except FAILURES:
+            results = ReferenceEvaluator(wide).run(None, inputs)
+    except EVALUATOR_ERRORS:
         return None
     outputs = {value.name: np.asarray(result) for value, result in zip(wide.graph.output, results, strict=True)}
     narrow = any(array.dtype.kind == "f" and array.dtype != np.float64 for array in outputs.values())

@@ -1,4 +1,4 @@
-"""What an ONNX file is judged on: seeded numbers, or the user's arrays; and what the untouched file gives for them."""
+"""The parity inputs of an ONNX file: seeded random numbers, or the user's arrays; and the file's outputs for them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,30 +15,34 @@ import numpy as np
 from converters.errors import ConversionError, FeedError, UnrunnableError
 from converters.parity.inputs import SEED
 from converters.sources.onnx_file import OnnxFile
+from converters.sources.source import describe_non_finite
 from converters.tensors import UNREADABLE, Array, Tensors, TensorSpec, check_feeds
 
+# Size of every free axis but the first, whose size is 1.
 FREE_SIZE = 64
-# By axis; the first with which the file runs: axes that are swapped, items of a batch that are mixed and sizes that are
-# baked in show only where sizes differ.
+# Other sizes of free axes, by axis index; the first entry with which the file runs is used. Swapped axes, mixed batch
+# items and hard-coded sizes show only if sizes differ.
 VARIED_SIZES: Sequence[Mapping[int, int]] = ({0: 2, 1: 96, 2: 128, 3: 96}, {1: 96, 2: 128, 3: 96}, {0: 2})
+# Smallest and largest value, by numpy's kind of element type: "f", "i", "u".
 Ranges = Mapping[str, tuple[int, int]]
-# An operator that is left out may show only below 0 or above 1, an index only beyond the first.
+# Ranges beyond [0, 1], by their description in reports; the first with which the file gives finite numbers is used. A
+# missing Relu or Clip shows only below 0 or above 1, a wrong row of a table only at larger indices.
 WIDE_RANGES: Mapping[str, Ranges] = {
     "from -3 to 3, integers of 8 bits": {"f": (-3, 3), "i": (-128, 127), "u": (0, 255)},
     "from -3 to 3, integers to 15": {"f": (-3, 3), "i": (0, 15), "u": (0, 255)},
     "integers to 15": {"i": (0, 15), "u": (0, 255)},
     "integers to 3": {"i": (0, 3), "u": (0, 3)},
 }
-# Elements of one input: float64 numbers are drawn first, 2 GiB of them.
+# Of one input. The random numbers are drawn as float64, which takes 2 GiB for the largest input.
 MAX_ELEMENTS = 2**28
-# Two runs of a file on the same numbers; a net is repeatable, sums in another order differ by less.
-REPEATABLE = 1e-4
+# Absolute and relative, between two runs on the same input. Sums in another order differ by less.
+REPEAT_TOLERANCE = 1e-4
 GIVE_INPUTS = "Give inputs that fit it with --inputs FILE.npz"
 
 
 @dataclass(frozen=True)
 class OnnxInput:
-    """Inputs of an ONNX file, named and hashed for the report."""
+    """Arrays for all inputs of an ONNX file, with the name and hash that reports show."""
 
     name: str
     feeds: Tensors
@@ -50,104 +56,116 @@ class OnnxInput:
         return digest.hexdigest()
 
 
-def seeded_inputs(source: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[OnnxInput, ...]:
-    """Floats in [0, 1], integers 0 or 1; a free first axis is 1, every other free size 64.
+def seeded_inputs(file: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[OnnxInput, ...]:
+    """Three or four cases of random numbers.
 
-    Then, if the file takes such, one case of other sizes (see VARIED_SIZES) and one of other values (see WIDE_RANGES).
+    The first two hold floats in [0, 1] and integers 0 or 1. A free first axis has size 1, every other free axis 64.
+    The third has other sizes if the file accepts one of VARIED_SIZES. The fourth has other values; it is left out if
+    the file accepts none of WIDE_RANGES.
+
+    Args:
+        file: Runs the cases, to find sizes and values that it accepts.
+        specs: The file's inputs.
 
     Raises:
-        UnrunnableError: an input is too large for that.
+        UnrunnableError: an input has more than MAX_ELEMENTS elements.
     """
     for spec in specs:
         size = math.prod(FREE_SIZE if isinstance(axis, str) else axis for axis in spec.shape)
         if size > MAX_ELEMENTS:
             met = f"its input '{spec.name}' has {size} elements, and seeded ones {MAX_ELEMENTS} at most"
-            raise UnrunnableError(source.path, met, GIVE_INPUTS)
-    zero, one, plain = (_make_input(f"seed {seed}", specs, seed, {}) for seed in range(3))
-    varied = (_make_input("seed 2", specs, 2, free) for free in VARIED_SIZES)
-    wide = (_make_input(f"seed 3, {what}", specs, 3, {}, ranges) for what, ranges in WIDE_RANGES.items())
-    other_sizes = next((case for case in varied if _runs(source, case)), plain)
-    other_values = next((case for case in wide if _runs(source, case)), None)
-    return (zero, one, other_sizes) if other_values is None else (zero, one, other_sizes, other_values)
+            raise UnrunnableError(file.path, met, GIVE_INPUTS)
+    first, second, third = (_make_input(f"seed {seed}", specs, seed, {}, {}) for seed in range(3))
+    varied = (_make_input("seed 2", specs, 2, sizes, {}) for sizes in VARIED_SIZES)
+    wide = (_make_input(f"seed 3, {title}", specs, 3, {}, ranges) for title, ranges in WIDE_RANGES.items())
+    runs = partial(_gives_finite_outputs, file)
+    return (first, second, next(filter(runs, varied), third), *islice(filter(runs, wide), 1))
 
 
-def _runs(source: OnnxFile, case: OnnxInput) -> bool:
-    """Whether the file gives finite numbers for it."""
+def _gives_finite_outputs(file: OnnxFile, case: OnnxInput) -> bool:
     try:
-        return all(np.isfinite(array).all() for array in source.run(case.feeds).values())
+        return describe_non_finite(file.run(case.feeds)) is None
     except (FeedError, UnrunnableError):
         return False
 
 
 def _make_input(
-    name: str, specs: Sequence[TensorSpec], seed: int, free: Mapping[int, int], ranges: Ranges | None = None
+    name: str, specs: Sequence[TensorSpec], seed: int, free_sizes: Mapping[int, int], ranges: Ranges
 ) -> OnnxInput:
-    """
+    """Random arrays for all inputs.
+
     Args:
-        name: What the case is called, before its shapes.
-        free: Sizes of free axes, by their place.
-        ranges: Smallest and largest value by kind of element type: "f", "i", "u"; [0, 1] where not given.
+        name: Start of the case's name; the shapes follow it.
+        specs: The file's inputs.
+        seed: Added to SEED.
+        free_sizes: Sizes of free axes, by axis index; others get their default size.
+        ranges: Ranges of values; a kind that is not in it gets values from 0 to 1.
     """
     random = np.random.default_rng(SEED + seed)
     feeds: dict[str, Array] = {}
     sizes: dict[str, int] = {}
     for spec in specs:
-        for axis, wanted in enumerate(spec.shape):
-            if isinstance(wanted, str):
-                sizes.setdefault(wanted, free.get(axis, 1 if axis == 0 else FREE_SIZE))
+        for index, axis in enumerate(spec.shape):
+            if isinstance(axis, str):
+                sizes.setdefault(axis, free_sizes.get(index, 1 if index == 0 else FREE_SIZE))
         shape = tuple(sizes[axis] if isinstance(axis, str) else axis for axis in spec.shape)
         dtype = np.dtype(spec.dtype)
-        low, high = (ranges or {}).get(dtype.kind, (0, 1))
-        values = random.random(shape) if dtype.kind == "f" else random.integers(low, high + 1, shape)
-        feeds[spec.name] = np.asarray(values * (high - low) + low if dtype.kind == "f" else values, dtype)
+        low, high = ranges.get(dtype.kind, (0, 1))
+        if dtype.kind == "f":
+            values: Array = random.random(shape) * (high - low) + low
+        else:
+            values = random.integers(low, high + 1, shape)
+        feeds[spec.name] = np.asarray(values, dtype)
     shapes = ", ".join("x".join(map(str, array.shape)) or "number" for array in feeds.values())
     return OnnxInput(f"{name}, {shapes}", feeds)
 
 
-def read_inputs(path: Path, source: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[OnnxInput, ...]:
-    """The one case of an .npz file that holds an array for every input, by its name in the ONNX file.
+def read_inputs(path: Path, file: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[OnnxInput, ...]:
+    """Read the one case in an .npz file.
+
+    Args:
+        path: The .npz file: an array for every input, by its name in the ONNX file.
+        file: The ONNX file.
+        specs: The ONNX file's inputs.
 
     Raises:
-        FeedError: the file cannot be read, or its arrays are not what the inputs `specs` want.
+        FeedError: the .npz file cannot be read, or its arrays do not fit `specs`.
     """
     if not path.is_file():
         raise FeedError(path, "there is no such file", "Check the path")
     try:
         with np.load(path) as arrays:
-            read = {name: arrays[name] for name in arrays.files}
+            given = {name: arrays[name] for name in arrays.files}
     except MemoryError as error:
         raise FeedError(path, "its arrays do not fit into memory", "Give smaller ones") from error
     except UNREADABLE as error:
         raise FeedError(path, "it is no .npz file of arrays", "Write it with numpy.savez(FILE, NAME=array)") from error
-    plain = {old: new for new, old in source.renamed.items()}
-    feeds = {plain.get(name, name): array for name, array in read.items()}
+    new_names = {old: new for new, old in file.renamed.items()}
+    feeds = {new_names.get(name, name): array for name, array in given.items()}
     check_feeds(path, specs, feeds)
     return (OnnxInput(path.name, feeds),)
 
 
-def run_source(source: OnnxFile, cases: Sequence[OnnxInput]) -> list[Tensors]:
-    """What the untouched file gives for each case.
+def run_cases(file: OnnxFile, cases: Sequence[OnnxInput]) -> tuple[Tensors, ...]:
+    """The outputs of the untouched file for each case.
 
     Raises:
-        UnrunnableError: ONNX Runtime does not run it on one, or it gives values that are not finite.
-        ConversionError: it gives other numbers each time.
+        UnrunnableError: ONNX Runtime does not run the file on a case, or an output holds NaN or infinity.
+        ConversionError: a second run of the first case gives other numbers.
     """
     outputs: list[Tensors] = []
     for case in cases:
         try:
-            given: Tensors = source.run(case.feeds)
+            outputs.append(file.run(case.feeds))
         except (FeedError, UnrunnableError) as error:
-            raise UnrunnableError(source.path, f"on {case.name}: {error.met}", GIVE_INPUTS) from error
-        for name, array in given.items():
-            count = int(np.count_nonzero(~np.isfinite(array)))
-            if count:
-                met = f"on {case.name}: {count} values of its output '{name}' are NaN or infinite"
-                raise UnrunnableError(source.path, met, GIVE_INPUTS)
-        outputs.append(given)
-    for name, array in source.run(cases[0].feeds).items():
+            raise UnrunnableError(file.path, f"on {case.name}: {error.met}", GIVE_INPUTS) from error
+        fault = describe_non_finite(outputs[-1])
+        if fault is not None:
+            raise UnrunnableError(file.path, f"on {case.name}: {fault}", GIVE_INPUTS)
+    for name, array in file.run(cases[0].feeds).items():
         before = outputs[0][name]
-        if before.shape != array.shape or not np.allclose(before, array, rtol=REPEATABLE, atol=REPEATABLE):
+        if before.shape != array.shape or not np.allclose(before, array, rtol=REPEAT_TOLERANCE, atol=REPEAT_TOLERANCE):
             raise ConversionError(
-                source.path, f"its output '{name}' is another one each time", "Export it without random numbers"
+                file.path, f"its output '{name}' is another one each time", "Export it without random numbers"
             )
-    return outputs
+    return tuple(outputs)

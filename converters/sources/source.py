@@ -1,4 +1,4 @@
-"""What is converted, whatever it was read from: its contract, its answers, and its ONNX graph."""
+"""The interface of a source: its contract, its outputs, and its ONNX graph; and the rungs that every source shares."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from converters.onnx_graph.serialize import serialize
 from converters.onnx_graph.simplify import simplify
 from converters.parity.expected import ReferenceOutputs
 from converters.rewrites.accurate_norm import OPERATOR as NORM_OPERATOR
 from converters.rewrites.accurate_norm import rewrite_accurate_norm
 from converters.runners import OnnxRunner, Runner
-from converters.tensors import GraphPiece, TensorSpec
+from converters.tensors import GraphPiece, Tensors, TensorSpec
 from reference.model import OutputPolicy
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 Size = tuple[int, int]
-# Holds one rung of the ladder to its gate: (rung, name of the gate, runner).
+# Takes a rung's name, the name of a gate in GATES, and a runner; raises ParityError if the runner misses the gate.
 Prove = Callable[[str, str, Runner], None]
 
 
 class Model(Protocol):
-    """The contract of what is converted, and how each output is judged."""
+    """The contract of a source, and how each output is judged."""
 
     @property
     def architecture(self) -> str: ...
@@ -40,7 +42,7 @@ class Model(Protocol):
 
     @property
     def policies(self) -> Mapping[str, OutputPolicy]:
-        """How an output is judged, by its name, if not on the whole plane by the target's gate."""
+        """By output name; an output without a policy is judged on the whole plane by the target's gate."""
         ...
 
 
@@ -49,8 +51,9 @@ class Waist:
     """The one graph that every target starts from.
 
     Attributes:
-        graph: Simplified, opset 18, InstanceNormalization as an operator.
-        pieces: The nets of a pipeline and what is around them, in the order in which they run; else one piece or none.
+        graph: Simplified, opset 18, with InstanceNormalization nodes.
+        pieces: The parts of a pipeline (its nets and the computations around them) in the order in which they run; one
+            or none for a single net.
     """
 
     graph: ModelProto
@@ -58,14 +61,14 @@ class Waist:
 
 
 class Source(Protocol):
-    """What every file of a bundle is made from and held to."""
+    """A torch module or an ONNX file: what is converted, and what every file of the bundle is compared with."""
 
     @property
     def model(self) -> Model: ...
 
     @property
     def remedy(self) -> str:
-        """What to do about a file that misses its gate."""
+        """Advice for the error message if a file misses its gate."""
         ...
 
     def run_inputs(self) -> ReferenceOutputs:
@@ -73,46 +76,64 @@ class Source(Protocol):
         ...
 
     def run_golden(self, avoid: Collection[str]) -> ReferenceOutputs:
-        """The source's own outputs for the one case that is packed with the bundle.
+        """The source's own outputs for the golden case.
 
         Args:
-            avoid: Names of parity inputs that are not to be packed.
+            avoid: Names of parity inputs that must not become the golden case.
 
         Raises:
-            ParityError: every input is to be avoided.
+            ParityError: no other input is left.
         """
         ...
 
     def build_waist(self, prove: Prove, report_progress: Callable[[str], None]) -> Waist:
-        """The graph that every target starts from; each step to it is proven."""
+        """Make the graph that every target starts from, and prove each step on the way.
+
+        Args:
+            prove: Compares a step's result with the source.
+            report_progress: Called with a description of each step before it begins.
+        """
         ...
 
 
+def describe_non_finite(outputs: Tensors) -> str | None:
+    """Count the NaN and infinite values of the first output that holds any, for an error message.
+
+    Returns:
+        A clause without full stop; None if all values of all outputs are finite.
+    """
+    for name, array in outputs.items():
+        count = int(np.count_nonzero(~np.isfinite(array)))
+        if count:
+            return f"{count} values of its output '{name}' are NaN or infinite"
+    return None
+
+
 def open_graph(graph: ModelProto, model: Model) -> Runner:
-    """ONNX Runtime on a graph as it is."""
+    """The graph in ONNX Runtime, InstanceNormalization computed by the runtime's own kernel."""
     return OnnxRunner(serialize(graph), model.inputs, model.outputs)
 
 
 def open_accurate(graph: ModelProto, model: Model) -> Runner:
-    """ONNX Runtime on a graph with its norms spelled out, as the ONNX file has them."""
+    """The graph in ONNX Runtime, with InstanceNormalization spelled out as in the ONNX file that ships."""
     return open_graph(rewrite_accurate_norm(graph), model)
 
 
 def prove_waist(
     rung: str, graph: ModelProto, norm_gate: str, model: Model, prove: Prove, report_progress: Callable[[str], None]
 ) -> ModelProto:
-    """Simplify a graph that was just exported or imported, and prove it before, after, and with its norms spelled out.
+    """Prove an exported or imported graph, simplify it, prove the result, and prove that with its norms spelled out.
 
     Args:
-        rung: The name of the rung that gave `graph`.
+        rung: Name of the first rung: "export" or "import".
         graph: The exported or imported graph.
-        norm_gate: The gate for ONNX Runtime's own norm operator against the source's.
+        norm_gate: Gate of the graphs that compute norms in ONNX Runtime's own kernel, if `graph` has norms.
         model: Contract of the graph.
-        prove: Holds a rung to its gate.
-        report_progress: Told of each step as it begins.
+        prove: Compares a rung's graph with the source.
+        report_progress: Called with a description of each step before it begins.
 
     Returns:
-        The simplified graph, its norms still operators.
+        The simplified graph, still with InstanceNormalization nodes.
     """
     has_norms = any(node.op_type == NORM_OPERATOR for node in graph.graph.node)
     gate = norm_gate if has_norms else "onnx"

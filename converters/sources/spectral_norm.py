@@ -1,7 +1,8 @@
 """Fold spectral normalization into the weights.
 
-W = W_orig / (u^T W_mat v) with the stored u and v, as both of torch's implementations compute it in eval mode
-(Miyato et al. 2018, arXiv 1802.05957). The arithmetic is torch's own: folded weights equal the live ones bit for bit.
+W = W_orig / (u^T W_mat v) with the stored u and v (Miyato et al. 2018, arXiv 1802.05957). Both of torch's
+implementations compute this in eval mode. torch itself does the arithmetic here too, so the folded weights equal those
+that the unfolded module computes bit for bit.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 
 
 def fold_spectral_norm(module: nn.Module) -> nn.Module:
-    """A copy of `module`, in eval mode, whose layers hold plain weights; `module` stays as it is.
+    """A copy of `module`, in eval mode, whose layers hold plain weights; `module` itself is not changed.
 
-    Folds the old hooks (`weight_orig`, `weight_u`, `weight_v`) and the new parametrizations alike.
+    Folds torch's older hooks (`weight_orig`, `weight_u`, `weight_v`) and its newer parametrizations.
     """
     folded = copy.deepcopy(module).eval()
     for layer in list(folded.modules()):
@@ -24,8 +25,9 @@ def fold_spectral_norm(module: nn.Module) -> nn.Module:
         for hook in hooks:
             remove_spectral_norm(layer, hook.name)
         if parametrize.is_parametrized(layer, "weight"):
-            # A copy shares its class with the original, and torch takes the parametrized weight off the class.
-            shared = type(layer)
-            layer.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
+            # A deep copy has the same class object as the original, and torch deletes the parametrized weight's
+            # property from the class. So the copy gets a class of its own.
+            original = type(layer)
+            layer.__class__ = type(original.__name__, original.__bases__, dict(vars(original)))
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     return folded.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""A checkpoint's torch module, untouched, as what its files are made from and held to."""
+"""The source made from a checkpoint: the untouched torch module."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import copy
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from converters.errors import CheckpointError
 from converters.parity.compare import DO_NOT_USE
 from converters.parity.expected import ReferenceOutputs
 from converters.parity.inputs import ParityInput, golden_input, perturb, short_inputs
 from converters.runners import TorchRunner
 from converters.sources.export_torch import export_onnx, fix_size
-from converters.sources.source import Prove, Size, Waist, prove_waist
+from converters.sources.source import Prove, Size, Waist, describe_non_finite, prove_waist
 from converters.sources.spectral_norm import fold_spectral_norm
 from converters.tensors import GraphPiece, TensorSpec
 from reference.model import Piece, ReferenceModel
@@ -22,7 +20,13 @@ from reference.model import Piece, ReferenceModel
 
 @dataclass(frozen=True)
 class TorchSource:
-    """The untouched module of one or several checkpoints; with a `size`, its contract has static shapes."""
+    """The untouched module of one checkpoint, or of several that form a pipeline.
+
+    Attributes:
+        model: The module and its contract.
+        size: (H, W) if the contract has static shapes, else None.
+        remedy: Advice for the error message if a file misses its gate.
+    """
 
     model: ReferenceModel
     size: Size | None = None
@@ -42,19 +46,19 @@ class TorchSource:
         report_progress("exporting to ONNX")
         exported = export_onnx(self.model, folded, self.size)
         graph = prove_waist("export", exported, "runtime norm", self.model, prove, report_progress)
-        return Waist(graph, tuple(map(_locate, self.model.pieces(folded))))
+        return Waist(graph, tuple(map(_describe_piece, self.model.pieces(folded))))
 
 
 def open_torch(model: ReferenceModel, size: Size | None) -> TorchSource:
-    """The source that a checkpoint, or several, are; with a size, of static shapes."""
+    """The source for `model`; with a `size`, its contract has static shapes."""
     return TorchSource(model if size is None else fix_size(model, size), size)
 
 
 def run_reference(model: ReferenceModel, inputs: Sequence[ParityInput]) -> ReferenceOutputs:
-    """What the untouched module gives for `inputs`, in float32 and in float64.
+    """Run the untouched module on `inputs` in float32 and float64, and on perturbed inputs in float32.
 
     Raises:
-        CheckpointError: it gives values that are not finite.
+        CheckpointError: an output holds NaN or infinity.
     """
     feeds = tuple(model.make_feeds(given.photo, given.edges, given.mask) for given in inputs)
     single = TorchRunner(model.module, model.inputs, model.outputs)
@@ -62,12 +66,13 @@ def run_reference(model: ReferenceModel, inputs: Sequence[ParityInput]) -> Refer
     perturbed = [perturb(feed) for feed in feeds]
     float32 = tuple(single.run(feed) for feed in feeds)
     for given, outputs in zip(inputs, float32, strict=True):
-        for name, array in outputs.items():
-            count = int(np.count_nonzero(~np.isfinite(array)))
-            if count:
-                met = f"on {given.name}: in PyTorch, {count} values of its output '{name}' are NaN or infinite"
-                remedy = "Take an earlier checkpoint: this net has diverged"
-                raise CheckpointError(f"a net of {model.architecture}", met, remedy)
+        fault = describe_non_finite(outputs)
+        if fault is not None:
+            raise CheckpointError(
+                f"a net of {model.architecture}",
+                f"on {given.name}: in PyTorch, {fault}",
+                "Take an earlier checkpoint: this net has diverged",
+            )
     return ReferenceOutputs(
         model.outputs,
         tuple(inputs),
@@ -79,8 +84,8 @@ def run_reference(model: ReferenceModel, inputs: Sequence[ParityInput]) -> Refer
     )
 
 
-def _locate(piece: Piece) -> GraphPiece:
-    """The piece without its module: its inputs and outputs under their names in the model's graph."""
+def _describe_piece(piece: Piece) -> GraphPiece:
+    """The piece without its module; its inputs and outputs get the names that they have in the whole model's graph."""
 
     def rename(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
         return tuple(replace(spec, name=piece.wire(spec.name)) for spec in specs)

@@ -14,13 +14,16 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Profile:
-    """Sizes (H, W) an engine takes, and the batch sizes with them.
+    """The range of sizes that an engine takes.
 
     Attributes:
-        minimum: Smallest.
-        optimum: The one it is tuned for.
-        maximum: Largest.
-        batches: Smallest, tuned and largest N.
+        minimum: Smallest (H, W).
+        optimum: The (H, W) that TensorRT tunes the engine for.
+        maximum: Largest (H, W).
+        batches: Smallest, optimum and largest N.
+
+    Raises:
+        ConversionError: the smallest, optimum and largest value of N, H or W are not in order.
     """
 
     minimum: Size = (64, 64)
@@ -29,10 +32,6 @@ class Profile:
     batches: tuple[int, int, int] = (1, 1, 4)
 
     def __post_init__(self) -> None:
-        """
-        Raises:
-            ConversionError: the sizes are not in order.
-        """
         heights, widths = zip(*self.sizes, strict=True)
         for axis, (low, middle, high) in (("N", self.batches), ("H", heights), ("W", widths)):
             if not 0 < low <= middle <= high:
@@ -43,7 +42,7 @@ class Profile:
                 )
 
     def fit(self, inputs: Sequence[TensorSpec]) -> Profile:
-        """The profile with sizes rounded up to those that a model with these inputs takes."""
+        """The profile with each (H, W) rounded up to one that a model with these inputs accepts."""
         low, middle, high = (fit_size(inputs, size) for size in self.sizes)
         return Profile(low, middle, high, self.batches)
 
@@ -52,6 +51,7 @@ class Profile:
         return self.minimum, self.optimum, self.maximum
 
     def to_json(self) -> dict[str, Any]:
+        """[N, H, W] of the minimum, optimum and maximum, by these names."""
         names = ("minimum", "optimum", "maximum")
         return {name: [n, *size] for name, n, size in zip(names, self.batches, self.sizes, strict=True)}
 

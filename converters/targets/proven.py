@@ -1,6 +1,7 @@
-"""What is supported: every architecture and target, and how that was verified.
+"""The record of what is supported: each pair of architecture and target, and how it was verified.
 
-Nothing here is typed by hand: `benchmarks/proven_formats.py` converts a small net of each and records what it saw.
+`benchmarks/proven_formats.py` converts a small net of every architecture to every target and writes the record. Nobody
+edits it by hand.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ RECORD = Path(str(files("reference"))) / "proven.json"
 
 @dataclass(frozen=True)
 class Support:
-    """What one conversion of a small net showed.
+    """The outcome of converting a small net of one architecture to one target.
 
     Attributes:
         architecture: Name in ARCHITECTURES.
         target: Name in TARGETS.
-        precision: Of weights and arithmetic; empty if it was refused.
-        verified: How, or why not.
-        max_abs: Largest error over the parity inputs that were run, None if none was.
+        precision: Element type of weights and arithmetic; empty if the target refused the net.
+        verified: How the file was verified, or why it was not.
+        max_abs: Largest absolute error over the parity inputs; None if the file was not run.
     """
 
     architecture: str
@@ -38,12 +39,12 @@ class Support:
 
 
 def read_support() -> tuple[Support, ...]:
-    """The recorded rows."""
+    """Read the record."""
     return tuple(Support(**row) for row in json.loads(RECORD.read_text(encoding="utf-8"))["rows"])
 
 
 def write_support(rows: Sequence[Support], environment: dict[str, Any]) -> None:
-    """Record `rows`."""
+    """Overwrite the record with `rows` and the versions that they were made with."""
     content = {"environment": environment, "rows": [row.to_json() for row in rows]}
     RECORD.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

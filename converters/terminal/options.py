@@ -1,4 +1,4 @@
-"""What the commands' options and arguments have in common; imports nothing heavy."""
+"""Option and argument types that several commands share; imports nothing heavy, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ import click
 from converters.errors import GanportError
 
 TARGET_NAMES = ("onnx", "mxnet", "trt", "wolfram")
-LARGEST_SIDE = 16384
+# Height and width in pixels.
+MAX_SIDE = 16384
 Size = tuple[int, int]
 
 
 def read_size(text: str) -> Size:
-    """HxW, two whole numbers."""
+    """Parse a size like "256x320" to (H, W) in pixels."""
     height, cross, width = text.partition("x")
     if not (cross and height.isdecimal() and width.isdecimal()):
         raise click.BadParameter(f"'{text}' is no size. Write HEIGHTxWIDTH, as in 256x320.")
-    if not all(0 < int(side) <= LARGEST_SIDE for side in (height, width)):
-        raise click.BadParameter(f"'{text}' is out of bounds. Each side is from 1 to {LARGEST_SIDE}.")
+    if not all(0 < int(side) <= MAX_SIDE for side in (height, width)):
+        raise click.BadParameter(f"'{text}' is out of bounds. Each side is from 1 to {MAX_SIDE}.")
     return int(height), int(width)
 
 
 def read_targets(text: str) -> tuple[str, ...]:
-    """Comma-separated target names."""
+    """Parse comma-separated target names."""
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in TARGET_NAMES:
@@ -34,7 +35,7 @@ def read_targets(text: str) -> tuple[str, ...]:
 
 
 class Group(click.Group):
-    """Prints an error of ganport's own as one line on stderr, and exits with its code."""
+    """A command group that prints a GanportError as one line on stderr and exits with the error's exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -45,7 +46,7 @@ class Group(click.Group):
 
 
 class TextPath(click.Path):
-    """A path that is valid UTF-8: manifests hold file names as text, and some runtimes open no other files."""
+    """A path that must be valid UTF-8: manifests hold file names as text, and some runtimes open no other files."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = super().convert(value, param, ctx)

@@ -1,4 +1,4 @@
-"""Show how far a command is."""
+"""Show the progress of a command."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import click
 
 
 def format_bar(done: int, total: int, width: int = 20) -> str:
-    """A progress bar and its figures."""
+    """A progress bar of `width` characters, and the two numbers."""
     filled = done * width // total
     return f"|{'#' * filled}{'.' * (width - filled)}| {done}/{total}"
 
 
 @contextlib.contextmanager
 def show_progress() -> Iterator[Callable[[str], None]]:
-    """Show the current step on a terminal's last line; print it once per line elsewhere."""
+    """Give a function that shows the current step: on a terminal's last line, or as a line of its own on stderr."""
     from rich.console import Console
 
     console = Console(stderr=True)

@@ -1,4 +1,4 @@
-"""The tables that `convert` and `bench` print."""
+"""The tables that `convert`, `bench` and `formats` print."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ if TYPE_CHECKING:
     from converters.convert import Conversion
     from converters.targets.proven import Support
 
+# Of every table, in characters.
 WIDTH = 150
 CONVERT_COLUMNS = ("model", "target", "parity", "max abs", "PSNR, dB", "excess", "MiB")
 SUPPORT_COLUMNS = ("architecture", "target", "precision", "verified", "max abs")
+BENCH_COLUMNS = (
+    *("model", "runtime", "parity", "max abs"),
+    *("p50", "min", "mean", "p90", "p95", "p99", "CoV", "img/s", "load", "RSS MiB", "MiB"),
+)
+# Left-aligned; columns of numbers are right-aligned.
 TEXT_COLUMNS = ("model", "architecture", "precision", "verified", "target", "runtime", "parity")
 
 
 def print_conversions(conversions: Sequence[Conversion]) -> None:
-    """One row for each file, then where the bundles are."""
+    """Print one row for each artifact, then the bundles' folders."""
     rows = []
     for conversion in conversions:
         manifest = conversion.bundle.manifest
@@ -35,6 +41,7 @@ def print_conversions(conversions: Sequence[Conversion]) -> None:
 
 
 def _parity_cells(conversion: Conversion, target: str) -> tuple[str, ...]:
+    """Verdict, max abs, PSNR and excess error of one target's rung; if it was not verified, the reason and blanks."""
     report = next((report for report in conversion.reports if report.rung == target), None)
     if report is None:
         return conversion.bundle.manifest.not_verified[target], "", "", ""
@@ -43,21 +50,15 @@ def _parity_cells(conversion: Conversion, target: str) -> tuple[str, ...]:
 
 
 def print_support(rows: Sequence[Support]) -> None:
-    """One row for each architecture and target, as recorded."""
-    cells: list[tuple[str, ...]] = [
+    """Print one row for each pair of architecture and target."""
+    cells = [
         (row.architecture, row.target, row.precision, row.verified, format_number(row.max_abs, ".1e")) for row in rows
     ]
     _print_table(SUPPORT_COLUMNS, cells)
 
 
-BENCH_COLUMNS = (
-    *("model", "runtime", "parity", "max abs"),
-    *("p50", "min", "mean", "p90", "p95", "p99", "CoV", "img/s", "load", "RSS MiB", "MiB"),
-)
-
-
 def print_measurements(measurements: Sequence[Measurement]) -> None:
-    """One row for each file, then what the figures are."""
+    """Print one row for each contestant, then an explanation of the columns."""
     _print_table(BENCH_COLUMNS, [_bench_cells(row) for row in measurements])
     print("Latencies in ms. max abs: largest difference from torch's row, or else the first row, of a model.")
 
@@ -79,7 +80,7 @@ def _bench_cells(row: Measurement) -> tuple[str, ...]:
     )
 
 
-def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, justify="left" if column in TEXT_COLUMNS else "right", no_wrap=column != "verified")

@@ -1,4 +1,4 @@
-"""The ONNX file that ships: the waist with accurate norms, its contract in the metadata."""
+"""Make the ONNX model that ships: the waist with accurate norms, and its contract in the metadata."""
 
 from __future__ import annotations
 
@@ -12,23 +12,19 @@ from converters.onnx_graph.clean import check, strip_metadata
 from converters.rewrites.accurate_norm import rewrite_accurate_norm
 from converters.tensors import CONTRACT_KEY, Signature
 
-# Metadata key, after `ganport.`: what was chosen for each convolution of a tuned file, as JSON.
+# The metadata key `ganport.tuning` of a tuned file: what was chosen for each convolution, as JSON.
 TUNING_FACT = "tuning"
-# The oldest IR that opset 18 goes with, so that runtimes of 2023 read the file.
+# The oldest IR version that allows opset 18, so that runtimes of 2023 read the file.
 IR_VERSION = 8
 
 
-def convert_to_onnx(
-    waist: ModelProto,
-    signature: Signature,
-    facts: Mapping[str, str],
-) -> ModelProto:
-    """The model to write as NAME.onnx.
+def convert_to_onnx(waist: ModelProto, signature: Signature, facts: Mapping[str, str]) -> ModelProto:
+    """Make the model to write as NAME.onnx.
 
     Args:
-        waist: The simplified graph.
-        signature: The model's inputs and outputs, kept in the metadata.
-        facts: Further metadata_props, each key to be prefixed with `ganport.`.
+        waist: The simplified graph, or that graph tuned for a CPU.
+        signature: The model's inputs and outputs, which go into the metadata.
+        facts: Further entries for the metadata; `ganport.` is put before each key.
 
     Raises:
         ExportError: onnx's checker refuses the result.

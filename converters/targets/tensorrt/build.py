@@ -1,4 +1,4 @@
-"""From the waist to a TensorRT engine. TensorRT-RTX builds one on a machine without a GPU."""
+"""Build a TensorRT engine from an ONNX graph. TensorRT-RTX needs no GPU for that."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from converters.targets.profile import Profile
 from converters.targets.tensorrt.compare_network import compare_network
 from converters.targets.tensorrt.runtime import load_tensorrt, open_logger, package_name
 
-OTHER_FLOATS = (TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+# Refused in inputs and weights: an engine is named and judged as float32.
+REFUSED_TYPES = (TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
+# Where an engine runs, by the package that built it; recorded in the manifest.
 NOTES = {
     "tensorrt-rtx": "Portable: TensorRT-RTX finishes it on the user's GPU at load; its support table names Turing, "
     "Ampere, Ada and Blackwell, no data-centre Hopper.",
@@ -25,14 +27,14 @@ NOTES = {
 
 @dataclass(frozen=True)
 class EngineBuild:
-    """An engine and how it came about.
+    """An engine, and facts about its build.
 
     Attributes:
-        engine: The file's bytes, never to be altered.
+        engine: The file's bytes, which must not be altered.
         package: "tensorrt" or "tensorrt-rtx".
-        version: Of the package.
-        compared: How many nodes of each operator were compared with the parsed network.
-        profile: [N, H, W] three times, None for static shapes.
+        version: The package's version.
+        compared: Number of ONNX nodes that were compared with the parsed network, by operator.
+        profile: The sizes that it takes, as `Profile.to_json` gives them; None for static shapes.
     """
 
     engine: bytes
@@ -43,12 +45,16 @@ class EngineBuild:
 
     @property
     def details(self) -> dict[str, Any]:
-        """For the manifest."""
+        """Facts for the manifest."""
         return {"compared_with_the_graph": dict(self.compared), "profile": self.profile, "tf32": False}
 
 
 def build_engine(waist: ModelProto, profile: Profile) -> EngineBuild:
-    """Parse the graph, compare what was parsed, build; float32, TF32 off.
+    """Parse the graph, compare the parsed network with the graph, and build an engine: float32, TF32 off.
+
+    Args:
+        waist: The simplified ONNX graph.
+        profile: The sizes that the engine shall take; has no effect if all inputs have static shapes.
 
     Raises:
         MissingPackageError: TensorRT or, for `tensorrt`, a GPU is missing.
@@ -78,7 +84,7 @@ def build_engine(waist: ModelProto, profile: Profile) -> EngineBuild:
     config.clear_flag(trt.BuilderFlag.TF32)
     free = any(-1 in network.get_input(i).shape for i in range(network.num_inputs))
     if free:
-        config.add_optimization_profile(_shapes(builder, network, profile))
+        config.add_optimization_profile(_make_optimization_profile(builder, network, profile))
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise ConversionError(
@@ -88,26 +94,29 @@ def build_engine(waist: ModelProto, profile: Profile) -> EngineBuild:
 
 
 def _require_float32(graph: ModelProto) -> None:
-    """
+    """Refuse a graph that holds floats of another width.
+
     Raises:
-        ConversionError: an input or a weight is a float of another width: the engine is named and judged as float32.
+        ConversionError: an input or a weight is float16, float64 or bfloat16.
     """
-    kinds = [("input", value.name, value.type.tensor_type.elem_type) for value in graph.graph.input]
-    kinds += [("weight", tensor.name, tensor.data_type) for tensor in graph.graph.initializer]
-    for role, name, kind in kinds:
-        if kind in OTHER_FLOATS:
+    types = [("input", value.name, value.type.tensor_type.elem_type) for value in graph.graph.input]
+    types += [("weight", tensor.name, tensor.data_type) for tensor in graph.graph.initializer]
+    for role, name, element_type in types:
+        if element_type in REFUSED_TYPES:
             raise ConversionError(
                 f"{role} '{name}'",
-                f"it is {TensorProto.DataType.Name(kind)}",
+                f"it is {TensorProto.DataType.Name(element_type)}",
                 "An engine is built of float32: export it so",
             )
 
 
-def _shapes(builder: Any, network: Any, profile: Profile) -> Any:
-    """The profile's N, H and W for every input's free axes: the first, and of four the third and fourth.
+def _make_optimization_profile(builder: Any, network: Any, profile: Profile) -> Any:
+    """TensorRT's profile object: the smallest, optimum and largest shape of every input.
+
+    A free first axis gets N of `profile`; a free third or fourth of four axes gets H or W.
 
     Raises:
-        ConversionError: another axis is free.
+        ConversionError: an input has another free axis.
     """
     shapes = builder.create_optimization_profile()
     for i in range(network.num_inputs):

@@ -1,4 +1,4 @@
-"""A pipeline in several files: a list of links, each an engine or an ONNX file, run one after another."""
+"""A chain: a pipeline of several files, engines and ONNX files, that run one after another."""
 
 from __future__ import annotations
 
@@ -18,22 +18,31 @@ from converters.tensors import Array, Name, Signature, Tensors, TensorSpec, chec
 
 @dataclass(frozen=True)
 class Link(Signature):
-    """One file of a chain, and what it takes and gives."""
+    """One file of a chain, with its inputs and outputs.
+
+    Attributes:
+        file: Its name in the folder of the chain's JSON file.
+    """
 
     file: Name
 
 
 def write_chain(path: Path, links: Sequence[Link]) -> None:
-    """Write the links, in the order in which they run."""
+    """Write the chain's JSON file: the links in the order in which they run."""
     write_json(path, links)
 
 
 class ChainRunner:
-    """Runs the links in order; what one gives lies ready for all after it.
+    """Runs the links in order; a link reads the chain's inputs and the outputs of all links before it.
+
+    Args:
+        chain: The chain's JSON file; the links' files are in the same folder.
+        inputs: The chain's inputs.
+        outputs: The chain's outputs.
 
     Raises:
-        BundleError: the list or a file of it cannot be read.
-        UnrunnableError: an engine does not load on this GPU.
+        BundleError: the JSON file or a link's file cannot be read.
+        UnrunnableError: an engine does not load on this machine.
     """
 
     def __init__(self, chain: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:

@@ -4,15 +4,7 @@ A converter is a function that translates one ONNX operator. `write` calls it wi
 as `Value`s; each call of the emitter adds one MXNet node to the symbol and returns its output as a `Value`. The
 converter returns a `Value` for the node's output, or a list with one for each output.
 
-To add an operator:
-
-1. Write a converter in the module of `ops` that holds the operator's family and decorate it with
-   `@OPS.op("Name", since=OPSET)`. A new module must also be imported in `ops/__init__.py`.
-2. Its signature is the operator's schema (`onnx_graph.op_registry`): after `emit`, the positional parameters are the
-   node's inputs and the keyword-only ones its attributes, with ONNX's names and defaults.
-3. Return values with the shape set (`dataclasses.replace`) if it is known. ONNX's shape inference fills in the rest.
-4. Raise `emit.refuse(...)` for every case that MXNet would compute otherwise than ONNX Runtime.
-5. Add rows to `parity_tests/support/mxnet_*_cases.py`: a test fails while a registered operator has none.
+ARCHITECTURE.md tells, step by step, how to add an operator.
 """
 
 from __future__ import annotations
