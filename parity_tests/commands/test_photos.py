@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,7 @@ from PIL import Image
 
 from converters.errors import PhotoError
 from converters.photos import Photo, read_marks, read_photo, require_output, write_photo, write_plane
-from parity_tests.support.damaged_images import damaged_files
+from parity_tests.support.image_files import damaged_files, write_png_16_bit_rgb
 
 Array = NDArray[np.uint8]
 SIZE = (17, 23)
@@ -22,20 +20,6 @@ ROTATED = 6  # EXIF: the top of the stored picture is the right side of the scen
 
 def pixels(channels: int) -> Array:
     return np.random.default_rng(0).integers(0, 256, (*SIZE, channels), np.uint8)
-
-
-def write_png_16_bit_rgb(path: Path, levels: NDArray[np.uint16]) -> None:
-    """Pillow reads such files and does not write them."""
-    height, width, _ = levels.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp"])

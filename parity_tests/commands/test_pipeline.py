@@ -28,8 +28,8 @@ from converters.runners import OnnxRunner, TorchRunner
 from converters.targets.profile import DEFAULT_PROFILE
 from converters.targets.tensorrt.build import build_engine
 from converters.targets.tensorrt.chain import ChainRunner
-from parity_tests.rewrites.test_tuned_file import run_in_oldest_runtime
 from parity_tests.support.places import PHOTOS
+from parity_tests.support.runtimes import run_in_oldest_runtime
 from reference.canny import SIGMA, gray_of
 from reference.checkpoint import read_checkpoint
 from reference.edgeconnect_pipeline import Back, EdgeConnectPipeline, FindEdges

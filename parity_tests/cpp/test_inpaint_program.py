@@ -17,10 +17,9 @@ from converters.errors import PhotoError
 from converters.inpaint import Job, inpaint, open_pipeline
 from converters.photos import read_photo
 from converters.runners import Runner
-from parity_tests.commands.test_photos import write_png_16_bit_rgb
 from parity_tests.support.command import list_tree
 from parity_tests.support.cpp_build import SANITIZERS, build, require_refusal, run
-from parity_tests.support.damaged_images import damaged_files
+from parity_tests.support.image_files import damaged_files, write_png_16_bit_rgb
 from parity_tests.support.places import PHOTOS
 
 SIZE = (27, 34)

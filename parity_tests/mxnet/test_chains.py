@@ -10,8 +10,8 @@ import pytest
 from converters.errors import UnsupportedOpError
 from converters.targets.mxnet.write import convert_to_mxnet
 from converters.tensors import Array
-from parity_tests.mxnet.test_ops import run_mxnet, run_onnxruntime
 from parity_tests.support.foreign_models import make_model
+from parity_tests.support.runtimes import run_mxnet, run_onnxruntime
 
 # mx.nd.array looks at SciPy's old names.
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")

@@ -11,8 +11,8 @@ from converters.errors import UnsupportedOpError
 from converters.sources.import_onnx import build_waist
 from converters.sources.onnx_file import read_onnx
 from converters.targets.mxnet.write import convert_to_mxnet
-from parity_tests.mxnet.test_ops import run_mxnet, run_onnxruntime
 from parity_tests.support.foreign_models import make_model, write_model
+from parity_tests.support.runtimes import run_mxnet, run_onnxruntime
 
 # mx.nd.array looks at SciPy's old names.
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")

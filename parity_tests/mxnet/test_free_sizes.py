@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from converters.targets.mxnet.runtime import MxnetRunner, missing_mxnet
-from converters.targets.mxnet.write import convert_to_mxnet
 from converters.tensors import TensorSpec
+from parity_tests.support.runtimes import run_onnxruntime, write_mxnet_files
 
 pytestmark = pytest.mark.skipif(missing_mxnet() is not None, reason=str(missing_mxnet()))
 
@@ -175,19 +172,8 @@ def parse(body: str) -> ModelProto:
 
 
 def open_mxnet(model: ModelProto, folder: Path) -> MxnetRunner:
-    files = convert_to_mxnet(model)
-    symbol, params = folder / "m-symbol.json", folder / "m-0000.params"
-    symbol.write_text(files.symbol_json)
-    params.write_bytes(files.params)
-    spec = TensorSpec("x", ("N", 6, "H", "W"))
-    return MxnetRunner(symbol, params, [spec], [TensorSpec("y", ("N", "C", "H", "W"))])
-
-
-def run_onnx(model: ModelProto, x: NDArray[Any]) -> NDArray[Any]:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (y,) = session.run(None, {"x": x})
-    result: NDArray[Any] = y
-    return result
+    inputs, outputs = [TensorSpec("x", ("N", 6, "H", "W"))], [TensorSpec("y", ("N", "C", "H", "W"))]
+    return MxnetRunner(*write_mxnet_files(model, folder), inputs, outputs)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -196,7 +182,7 @@ def test_shapes_of_free_sizes_are_followed(name: str, tmp_path: Path) -> None:
     with open_mxnet(model, tmp_path) as runner:
         for batch, height, width in IN_EIGHTS if "windows" in name else SIZES:
             x = np.random.default_rng(height).standard_normal((batch, 6, height, width)).astype(np.float32)
-            expected, actual = run_onnx(model, x), runner.run({"x": x})["y"]
+            (expected,), actual = run_onnxruntime(model, {"x": x}), runner.run({"x": x})["y"]
             assert actual.shape == expected.shape
             assert np.abs(actual - expected).max() <= MOVED * max(1, np.abs(expected).max())
 
@@ -222,4 +208,5 @@ def test_multiples_of_sizes_and_an_exporters_own_names_are_understood(tmp_path: 
     with open_mxnet(model, tmp_path) as runner:
         for batch, height, width in IN_EIGHTS:
             x = np.random.default_rng(height).standard_normal((batch, 6, height, width)).astype(np.float32)
-            np.testing.assert_array_equal(runner.run({"x": x})["y"], run_onnx(model, x))
+            (expected,) = run_onnxruntime(model, {"x": x})
+            np.testing.assert_array_equal(runner.run({"x": x})["y"], expected)

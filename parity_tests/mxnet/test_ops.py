@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
@@ -19,11 +18,13 @@ from converters.targets.mxnet.runtime import load_mxnet
 from converters.targets.mxnet.write import convert_to_mxnet
 from parity_tests.support.mxnet_cases import CASES
 from parity_tests.support.mxnet_op_cases import IR_VERSION, NORMALIZED, OPSET, OpCase, build_model, floats, make_feeds
+from parity_tests.support.places import ROOT
+from parity_tests.support.runtimes import run_mxnet, run_onnxruntime
 
 # mx.nd.array looks at SciPy's old names.
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
 
-# Translated where shapes of the graph say their inputs: test_mxnet_free_sizes has them.
+# Translated where shapes of the graph say their inputs: test_free_sizes has them.
 NEED_SIZES = {"ConstantOfShape", "Range"}
 DIVIDED_WHEN_BOUND = {"Split: the last is smaller"}
 # A hole of one colour over 98 % of the plane, not in the middle of the range: sums of 65,536 numbers of one sign.
@@ -36,31 +37,14 @@ NORM_ERROR = 5e-6
 OWN_NORM_IS_WORSE = 1000
 
 
-def run_onnxruntime(model: ModelProto, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, feeds)
-
-
-def run_mxnet(model: ModelProto, feeds: dict[str, NDArray[Any]], folder: Path) -> list[NDArray[Any]]:
-    """Convert, write both files, and run them as anybody with MXNet would."""
-    files = convert_to_mxnet(model)
-    (folder / "m-symbol.json").write_text(files.symbol_json)
-    (folder / "m-0000.params").write_bytes(files.params)
-    mx = load_mxnet()
-    symbol = mx.sym.load(str(folder / "m-symbol.json"))
-    assert symbol.list_outputs() == [f"{output.name}_output" for output in model.graph.output]
-    params = dict(mx.nd.load(str(folder / "m-0000.params")))
-    arrays = {name.removeprefix("arg:"): array for name, array in params.items()}
-    for name, array in feeds.items():
-        kind = np.uint8 if array.dtype == bool else array.dtype
-        arrays[name] = mx.nd.array(np.atleast_1d(array).astype(kind), dtype=kind)
-    executor = symbol.bind(mx.cpu(), arrays, grad_req="null")
-    return [result.asnumpy() for result in executor.forward(is_train=False)]
-
-
 def test_every_registered_operator_has_a_row() -> None:
     registered = {OPS.find("table", name, since) for name, since in OPS.names() if name not in NEED_SIZES}
     assert registered == {OPS.find("table", case.op, case.opset) for case in CASES}
+
+
+def test_readme_counts_the_operators_that_have_a_translation() -> None:
+    names = {name for name, _ in OPS.names()}
+    assert f"MXNet knows {len(names)} of ONNX's operators" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_rows_are_told_apart_by_their_ids() -> None:

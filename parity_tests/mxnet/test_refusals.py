@@ -127,7 +127,7 @@ REFUSED = (
 )
 
 
-@pytest.mark.parametrize(("case", "met", "remedy"), REFUSED, ids=[case.id for case, *_ in REFUSED])
+@pytest.mark.parametrize(("case", "met", "remedy"), REFUSED, ids=[str(case) for case, *_ in REFUSED])
 def test_refusal_names_node_and_reason_and_nothing_is_written(
     case: OpCase, met: str, remedy: str, tmp_path: Path
 ) -> None:

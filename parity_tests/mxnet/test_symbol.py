@@ -24,8 +24,8 @@ from converters.targets.mxnet.write import convert_to_mxnet
 from converters.targets.profile import DEFAULT_PROFILE
 from converters.targets.target import TargetInput
 from converters.tensors import Signature, TensorSpec
-from parity_tests.conftest import Waist
 from parity_tests.support.mxnet_op_cases import OpCase, build_model, floats, number
+from parity_tests.support.waist import Waist
 
 # mx.nd.array looks at SciPy's old names.
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")

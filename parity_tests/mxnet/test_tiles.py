@@ -14,7 +14,6 @@ from converters.rewrites import block_convolution, choose_tiling
 from converters.rewrites.block_convolution import rewrite_block_convolution
 from converters.rewrites.winograd import rewrite_winograd
 from converters.targets.mxnet.runtime import MxnetRunner, missing_mxnet
-from converters.targets.mxnet.write import convert_to_mxnet
 from converters.tensors import Array, TensorSpec
 from parity_tests.support.convolution_cases import (
     CONVS,
@@ -27,6 +26,7 @@ from parity_tests.support.convolution_cases import (
     run_onnx,
     torch_result,
 )
+from parity_tests.support.runtimes import write_mxnet_files
 
 pytestmark = pytest.mark.skipif(missing_mxnet() is not None, reason=str(missing_mxnet()))
 BLOCKS = {
@@ -43,15 +43,10 @@ def _every_rewrite_pays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def open_mxnet(model: ModelProto, folder: Path, outputs: tuple[str, ...] = ("y",)) -> MxnetRunner:
-    files = convert_to_mxnet(model)
-    symbol, params = folder / "net-symbol.json", folder / "net-0000.params"
-    symbol.write_text(files.symbol_json)
-    params.write_bytes(files.params)
-
     def spec(name: str) -> TensorSpec:
         return TensorSpec(name, ("N", "C", "H", "W"), "float32", "NCHW", None, "any")
 
-    return MxnetRunner(symbol, params, [spec("x")], [spec(name) for name in outputs])
+    return MxnetRunner(*write_mxnet_files(model, folder), [spec("x")], [spec(name) for name in outputs])
 
 
 def own_ops(model: ModelProto) -> set[str]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from converters.onnx_graph.join_graphs import Part, join_graphs, take_out
+from parity_tests.support.runtimes import run_onnxruntime
 
 
 def floats(name: str) -> ValueInfoProto:
@@ -57,8 +57,8 @@ def joined() -> ModelProto:
 
 
 def run(model: ModelProto, given: str) -> np.ndarray:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {given: np.float32([-3, 0, 200])})[0])
+    (result,) = run_onnxruntime(model, {given: np.float32([-3, 0, 200])})
+    return result
 
 
 def test_joined_graph_computes_its_parts_one_after_another() -> None:

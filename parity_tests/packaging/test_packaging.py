@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from parity_tests.support.imports import PRODUCT_MODULES, find_imports
 from parity_tests.support.places import ROOT
 
 SHIPPED = ("converters", "reference", "consumers", "cli.py")
-MODULES = sorted([ROOT / "cli.py", *(ROOT / "converters").rglob("*.py"), *(ROOT / "reference").rglob("*.py")])
 
 # An architecture is a file of its own, and torch is what it is written in.
 KNOWN_TO_ALL = {"__init__", "checkpoint", "model", "registry"}
@@ -41,24 +40,6 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     ),
     "onnx": ("converters/onnx_graph/", "converters/rewrites/", "converters/sources/", "converters/targets/"),
 }
-
-
-def find_imports(path: Path, *, typing_too: bool = False) -> Iterator[str]:
-    """Dotted names a module imports, by statement or by a constant handed to import_module()."""
-
-    def visit(node: ast.AST) -> Iterator[str]:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not typing_too:
-            return
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant))
-        for child in ast.iter_child_nodes(node):
-            yield from visit(child)
-
-    yield from visit(ast.parse(path.read_text(encoding="utf-8")))
 
 
 def list_tracked() -> set[str]:
@@ -122,7 +103,7 @@ def test_every_shipped_weight_and_photo_has_its_licence_note(folder: str) -> Non
 def test_heavy_package_is_imported_only_where_it_may_be(package: str) -> None:
     importers = {
         path.relative_to(ROOT).as_posix()
-        for path in MODULES
+        for path in PRODUCT_MODULES
         if any(name.split(".")[0] == package for name in find_imports(path))
     }
     assert {path for path in importers if not path.startswith(ALLOWED[package])} == set()
@@ -131,9 +112,9 @@ def test_heavy_package_is_imported_only_where_it_may_be(package: str) -> None:
 def test_converters_know_no_concrete_reference() -> None:
     concrete = {Path(net).stem for net in NETS}
     assert "edgeconnect" in concrete
-    for path in MODULES:
+    for path in PRODUCT_MODULES:
         if path.parent.name != "reference":
-            named = [name for name in find_imports(path, typing_too=True) if name.startswith("reference.")]
+            named = [name for name in find_imports(path, for_types_too=True) if name.startswith("reference.")]
             assert not {name.split(".")[1] for name in named} & concrete, path
 
 
@@ -144,4 +125,4 @@ def test_imports_are_found_in_every_way_they_are_written(tmp_path: Path) -> None
         "def f():\n    from mxnet import nd\n    importlib.import_module('cuda.bindings')\n"
     )
     assert list(find_imports(module)) == ["onnx.helper", "mxnet.nd", "cuda.bindings"]
-    assert next(iter(find_imports(module, typing_too=True))) == "torch"
+    assert next(iter(find_imports(module, for_types_too=True))) == "torch"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from parity_tests.packaging.test_packaging import MODULES, find_imports
+from parity_tests.support.imports import PRODUCT_MODULES, find_imports
 from parity_tests.support.places import ROOT
 
 BASE = ("errors", "tensors")
@@ -70,9 +70,9 @@ def name_module(path: Path) -> str:
 
 def list_arrows() -> Iterator[tuple[str, str]]:
     """(importing module, imported module) of our own, imports inside functions and for types included."""
-    known = {name_module(path) for path in MODULES}
-    for path in MODULES:
-        for name in find_imports(path, typing_too=True):
+    known = {name_module(path) for path in PRODUCT_MODULES}
+    for path in PRODUCT_MODULES:
+        for name in find_imports(path, for_types_too=True):
             found = [module for module in (name, name.rpartition(".")[0]) if module in known]
             if found and found[0] not in ("converters", "reference"):
                 yield name_module(path), found[0]
@@ -89,7 +89,7 @@ def find_faults(arrows: Iterator[tuple[str, str]]) -> list[str]:
 
 
 def test_every_module_lies_in_a_room() -> None:
-    modules = {name_module(path) for path in MODULES} - {"converters"}
+    modules = {name_module(path) for path in PRODUCT_MODULES} - {"converters"}
     assert [module for module in sorted(modules) if not name_room(module)] == []
     assert set(map(name_room, modules)) == MAY_IMPORT.keys()
 
@@ -150,6 +150,6 @@ def test_architecture_page_tells_the_rule() -> None:
 
 
 def test_files_are_short_and_the_top_is_seen_at_a_glance() -> None:
-    long = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in MODULES}
+    long = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in PRODUCT_MODULES}
     assert {file: lines for file, lines in long.items() if lines > 400} == {}
     assert len([path for path in (ROOT / "converters").iterdir() if path.name != "__pycache__"]) <= 20

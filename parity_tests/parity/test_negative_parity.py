@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, helper, numpy_helper
 from torch import nn
 
 from converters import convert as pipeline
@@ -22,43 +21,20 @@ from converters.parity.inputs import short_inputs
 from converters.sources import source, torch_source
 from converters.sources.source import open_accurate
 from converters.sources.torch_source import run_reference
-from parity_tests.conftest import Waist
+from parity_tests.support.broken_graphs import (
+    Fault,
+    add_constant,
+    break_graph,
+    count_channels,
+    find_first_node,
+    pad_with_zeros_instead_of_reflections,
+    use_wrong_epsilon_on_the_first_norm,
+)
+from parity_tests.support.waist import Waist
 
-Surgery = Callable[[ModelProto, Waist], None]
 SEED = 1
 # The gates of the files that run a graph; the loosest error that any of them allows is 1e-3.
 FILE_GATES = ("onnx", "mxnet", "tensorrt")
-
-
-def first(model: ModelProto, op_type: str) -> NodeProto:
-    return next(node for node in model.graph.node if node.op_type == op_type)
-
-
-def replace_attribute(node: NodeProto, name: str, value: Any) -> None:
-    kept = [attribute for attribute in node.attribute if attribute.name != name]
-    assert len(kept) == len(node.attribute) - 1
-    del node.attribute[:]
-    node.attribute.extend([*kept, helper.make_attribute(name, value)])
-
-
-def add_constant(model: ModelProto, name: str, value: object) -> str:
-    model.graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
-    return name
-
-
-def channels(model: ModelProto, norm: NodeProto) -> int:
-    """Channels that a norm runs over: the length of its scale."""
-    return next(tensor.dims[0] for tensor in model.graph.initializer if tensor.name == norm.input[1])
-
-
-def use_wrong_epsilon_on_the_first_norm(model: ModelProto, waist: Waist) -> None:
-    replace_attribute(first(model, "InstanceNormalization"), "epsilon", 1e-3)
-
-
-def pad_with_zeros_instead_of_reflections(model: ModelProto, waist: Waist) -> None:
-    for node in model.graph.node:
-        if node.op_type == "Pad":
-            replace_attribute(node, "mode", "constant")
 
 
 def swap_the_mask(model: ModelProto, waist: Waist) -> None:
@@ -81,17 +57,17 @@ def drop_the_bias_that_no_norm_follows(model: ModelProto, waist: Waist) -> None:
 
 
 def learn_scale_and_bias_of_the_first_norm(model: ModelProto, waist: Waist) -> None:
-    norm = first(model, "InstanceNormalization")
+    norm = find_first_node(model, "InstanceNormalization")
     random = np.random.default_rng(SEED)
     for index, middle in ((1, 1.0), (2, 0.0)):
-        learned = random.normal(middle, 0.1, channels(model, norm))
+        learned = random.normal(middle, 0.1, count_channels(model, norm))
         norm.input[index] = add_constant(model, f"learned_{index}", learned)
 
 
 def normalize_by_running_statistics(model: ModelProto, waist: Waist) -> None:
     """What torch exports for a first norm with track_running_stats, its statistics fresh: mean 0, variance 1."""
-    norm = first(model, "InstanceNormalization")
-    count = channels(model, norm)
+    norm = find_first_node(model, "InstanceNormalization")
+    count = count_channels(model, norm)
     norm.op_type = "BatchNormalization"
     norm.input.extend(
         [add_constant(model, "running_mean", [0.0] * count), add_constant(model, "running_var", [1.0] * count)]
@@ -108,7 +84,7 @@ def leave_spectral_norm_unfolded(model: ModelProto, waist: Waist) -> None:
     assert replaced == sum(key.endswith("weight_orig") for key in state) > 0
 
 
-FOR_BOTH: tuple[Surgery, ...] = (
+FOR_BOTH: tuple[Fault, ...] = (
     use_wrong_epsilon_on_the_first_norm,
     pad_with_zeros_instead_of_reflections,
     swap_the_mask,
@@ -126,13 +102,6 @@ def expectations(waists: Mapping[str, Waist]) -> Mapping[str, ReferenceOutputs]:
     return {net: run_reference(waist.model, short_inputs(waist.model.inputs)) for net, waist in waists.items()}
 
 
-def break_graph(waist: Waist, fault: Surgery) -> ModelProto:
-    broken = ModelProto()
-    broken.CopyFrom(waist.graph)
-    fault(broken, waist)
-    return broken
-
-
 @pytest.mark.parametrize("gate", FILE_GATES)
 @pytest.mark.parametrize("net", ["edge", "inpaint"])
 def test_graph_that_nobody_broke_passes(
@@ -146,7 +115,7 @@ def test_graph_that_nobody_broke_passes(
 @pytest.mark.parametrize("gate", FILE_GATES)
 @pytest.mark.parametrize(("net", "fault"), FAULTS, ids=[f"{net}-{fault.__name__}" for net, fault in FAULTS])
 def test_broken_graph_misses_the_gate_and_the_rung_is_named(
-    net: str, fault: Surgery, gate: str, waists: Mapping[str, Waist], expectations: Mapping[str, ReferenceOutputs]
+    net: str, fault: Fault, gate: str, waists: Mapping[str, Waist], expectations: Mapping[str, ReferenceOutputs]
 ) -> None:
     runner = open_accurate(break_graph(waists[net], fault), waists[net].model)
     (report,) = expectations[net].compare("simplify", gate, runner)

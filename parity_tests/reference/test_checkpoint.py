@@ -15,8 +15,9 @@ from torch import Tensor
 import reference.registry
 from converters.errors import ArchitectureError, CheckpointError
 from parity_tests.support.architecture_cases import CASES, ArchitectureCase
+from parity_tests.support.reference_models import build_model, list_matching_architectures, make_checkpoint, without_key
 from parity_tests.support.seeded_checkpoints import NETS, make_state
-from reference.checkpoint import Checkpoint, read_checkpoint
+from reference.checkpoint import read_checkpoint
 
 FORMS = ("hooks", "parametrizations", "folded")
 # The three forms divide by sigma at different places: a few float32 roundings through 8 layers of the small net.
@@ -33,10 +34,6 @@ def write_state(
         content = {"iteration": 7, "generator": state} if wrapped else state
         torch.save(content, path, _use_new_zipfile_serialization=not legacy)
     return path
-
-
-def make_checkpoint(state: Mapping[str, Tensor]) -> Checkpoint:
-    return Checkpoint(Path("net.pth"), "torch zip", state)
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
@@ -164,8 +161,7 @@ def test_net_is_recognised_and_its_hyperparameters_read_from_shapes(
 @pytest.mark.parametrize("form", FORMS)
 def test_built_module_holds_the_files_own_tensors_with_spectral_norm_alive(form: str) -> None:
     state = make_state("edge", form=form)
-    checkpoint = make_checkpoint(state)
-    module = reference.registry.identify(checkpoint).build(checkpoint, raw=True).module
+    module = build_model(state, raw=True).module
     held = module.state_dict()
     assert held.keys() == state.keys()
     assert all(torch.equal(held[key], state[key]) for key in state)
@@ -176,8 +172,7 @@ def test_three_forms_of_spectral_norm_compute_the_same() -> None:
     x = torch.rand(1, 3, 16, 20, generator=torch.Generator().manual_seed(1))
     results = []
     for form in FORMS:
-        checkpoint = make_checkpoint(make_state("edge", form=form))
-        results.append(reference.registry.identify(checkpoint).build(checkpoint, raw=True).module(x))
+        results.append(build_model(make_state("edge", form=form), raw=True).module(x))
     assert results[0].std() > 0.01
     for other in results[1:]:
         assert torch.allclose(results[0], other, rtol=0, atol=FORM_TOLERANCE)
@@ -185,11 +180,7 @@ def test_three_forms_of_spectral_norm_compute_the_same() -> None:
 
 def test_only_one_architecture_matches_each_net() -> None:
     for net in NETS:
-        shapes = {key: tuple(value.shape) for key, value in make_state(net).items()}
-        matches = [
-            reference.registry.open_architecture(name).match(shapes) for name in reference.registry.ARCHITECTURES
-        ]
-        assert [match.architecture for match in matches if not match.faults] == [f"edgeconnect-{net}"]
+        assert list_matching_architectures(make_state(net)) == [f"edgeconnect-{net}"]
 
 
 def test_checkpoint_that_fits_two_architectures_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,28 +191,23 @@ def test_checkpoint_that_fits_two_architectures_is_refused(monkeypatch: pytest.M
         reference.registry.identify(make_checkpoint(make_state("edge")))
 
 
-def without(state: dict[str, Tensor], key: str) -> dict[str, Tensor]:
-    assert key in state
-    return {name: value for name, value in state.items() if name != key}
-
-
 EDGE, INPAINT = make_state("edge"), make_state("inpaint")
 
 
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        (without(EDGE, "decoder.0.weight_u"), "edgeconnect-edge: 1 missing (decoder.0.weight_u)"),
-        (without(INPAINT, "encoder.1.weight"), "edgeconnect-inpaint: "),
+        (without_key(EDGE, "decoder.0.weight_u"), "edgeconnect-edge: 1 missing (decoder.0.weight_u)"),
+        (without_key(INPAINT, "encoder.1.weight"), "edgeconnect-inpaint: "),
         (EDGE | {"extra.bias": torch.ones(2)}, "edgeconnect-edge: 1 extra (extra.bias)"),
         (INPAINT | {"encoder.4.bias": torch.ones(9)}, "inpaint: 1 misshapen (encoder.4.bias is (9,), not (8,))"),
         (
-            without(INPAINT, "encoder.7.bias") | {"head.weight": torch.ones(2)},
+            without_key(INPAINT, "encoder.7.bias") | {"head.weight": torch.ones(2)},
             "edgeconnect-inpaint: 1 missing (encoder.7.bias); 1 extra (head.weight)",
         ),
         (EDGE | {"encoder.1.weight_orig": torch.ones(0)}, "encoder.1.weight_orig is (0,)"),
         (EDGE | {"middle.99999999.conv_block.1.bias": torch.ones(1)}, "1 extra (middle.99999999.conv_block.1.bias)"),
-        (without(EDGE, "middle.0.conv_block.5.weight_v"), "1 missing (middle.0.conv_block.5.weight_v)"),
+        (without_key(EDGE, "middle.0.conv_block.5.weight_v"), "1 missing (middle.0.conv_block.5.weight_v)"),
     ],
 )
 def test_nearest_architecture_is_named_with_what_differs(state: dict[str, Tensor], said: str) -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from converters.onnx_graph.simplify import simplify
 from converters.sources.export_torch import export_onnx
 from parity_tests.support.deepfill_states import FUSE_KEY, LAYOUTS, make_state, rows
 from parity_tests.support.places import ROOT
-from reference.checkpoint import Checkpoint
+from parity_tests.support.reference_models import build_model, make_checkpoint
 from reference.contextual_attention import ContextualAttention, PickSpread
 from reference.model import ReferenceModel
 
@@ -46,13 +45,8 @@ COUNTS = (17, 10, 6, 2, 7)
 DILATIONS = {6: 2, 7: 4, 8: 8, 9: 16}
 
 
-def checkpoint_of(state: dict[str, Tensor]) -> Checkpoint:
-    return Checkpoint(Path("states.pth"), "torch zip", state)
-
-
 def build(layout: str, base: int = 4, raw: bool = False, seed: int = 0) -> ReferenceModel:
-    checkpoint = checkpoint_of(make_state(layout, base, seed))
-    return reference.registry.identify(checkpoint).build(checkpoint, raw)
+    return build_model(make_state(layout, base, seed), raw=raw)
 
 
 def photo_and_mask(height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor]:
@@ -168,7 +162,7 @@ def test_base_that_upstream_rounds_or_leaves_without_gates_is_refused(layout: st
     # Upstream's convolutions of 3 channels have no gate, wherever they stand.
     state = {key: value[:3] if len(value) == 2 * 3 else value for key, value in make_state(layout, base).items()}
     with pytest.raises(ArchitectureError, match=r"The nearest is deepfill-v2: \d+ misshapen [^;]*$"):
-        reference.registry.identify(checkpoint_of(state))
+        reference.registry.identify(make_checkpoint(state))
 
 
 @BOTH
@@ -178,15 +172,14 @@ def test_near_miss_names_the_missing_and_the_misshapen_key(layout: str) -> None:
     del state[gone]
     state[bent] = state[bent][:, :1]
     with pytest.raises(ArchitectureError) as caught:
-        reference.registry.identify(checkpoint_of(state))
+        reference.registry.identify(make_checkpoint(state))
     assert f"The nearest is deepfill-v2: 1 missing ({gone}); 1 misshapen ({bent} is" in str(caught.value)
 
 
 def test_file_without_the_fuse_weight_is_the_same_net() -> None:
     state = make_state("pt", 4)
     del state[FUSE_KEY]
-    checkpoint = checkpoint_of(state)
-    without = reference.registry.identify(checkpoint).build(checkpoint).module
+    without = build_model(state).module
     photo, mask = photo_and_mask(24, 32)
     assert torch.equal(without(photo, mask), build("pt").module(photo, mask))
 
@@ -194,11 +187,10 @@ def test_file_without_the_fuse_weight_is_the_same_net() -> None:
 def test_whole_numbers_for_weights_are_refused() -> None:
     state = make_state("pt", 4)
     state["stage1.conv1.conv.bias"] = state["stage1.conv1.conv.bias"].long()
-    checkpoint = checkpoint_of(state)
     with pytest.raises(
         ArchitectureError, match=r"'stage1.conv1.conv.bias' is torch.int64. Save the weights as floating"
     ):
-        reference.registry.identify(checkpoint).build(checkpoint)
+        build_model(state)
 
 
 @pytest.mark.parametrize("spread", [False, True])
@@ -307,8 +299,9 @@ def test_exported_graph_computes_the_net_at_every_size(layout: str) -> None:
 
 def test_photo_of_512_takes_little_memory() -> None:
     code = (
-        "import re, torch; from parity_tests.reference.test_deepfill import build; torch.set_num_threads(1);"
-        "module = build('pt', 4).module; torch.set_grad_enabled(False);"
+        "import re, torch; from parity_tests.support.deepfill_states import make_state;"
+        "from parity_tests.support.reference_models import build_model; torch.set_num_threads(1);"
+        "module = build_model(make_state('pt', 4)).module; torch.set_grad_enabled(False);"
         "module(torch.rand(1, 3, 512, 512), torch.zeros(1, 1, 512, 512));"
         # Not getrusage: its peak is that of the process that started this one, if that was larger.
         "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])"

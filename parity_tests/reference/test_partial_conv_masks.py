@@ -16,32 +16,32 @@ from converters.runners import OnnxRunner
 from converters.sources.export_torch import export_onnx
 from converters.sources.torch_source import run_reference
 from converters.targets.mxnet.runtime import MxnetRunner, missing_mxnet
-from converters.targets.mxnet.write import convert_to_mxnet
-from parity_tests.reference.test_partial_conv import (
-    BETWEEN_RUNTIMES,
+from parity_tests.support.partial_conv_nets import (
     LAYERS,
-    SEEN,
-    build,
-    farthest,
-    make_corner,
+    MAX_RUNTIME_DIFFERENCE,
+    MIN_WRONG_GRAPH_DIFFERENCE,
+    build_net,
+    make_all_but_a_corner,
     make_photo,
+    max_abs_difference,
 )
 from parity_tests.support.partial_conv_states import LAYOUTS
+from parity_tests.support.runtimes import write_mxnet_files
 from reference.model import ReferenceModel
 
-# The published net's.
+# Layers of the published net.
 DEEP = 7
 
 
 @pytest.fixture(scope="module", params=LAYOUTS)
 def exported(request: pytest.FixtureRequest) -> tuple[ReferenceModel, ModelProto]:
     """The net in torch, and its simplified graph; read only."""
-    model = build(request.param)
+    model = build_net(request.param)
     return model, simplify(export_onnx(model, model.module))
 
 
 def break_each(graph: ModelProto) -> Iterator[tuple[str, ModelProto]]:
-    """Copies in each of which one tensor is enlarged one pixel off, and that node's name."""
+    """For each Resize node: its name, and a copy of the graph in which that node alone rounds positions up."""
     for name in [node.name for node in graph.graph.node if node.op_type == "Resize"]:
         broken = copy.deepcopy(graph)
         (node,) = (node for node in broken.graph.node if node.name == name)
@@ -50,21 +50,23 @@ def break_each(graph: ModelProto) -> Iterator[tuple[str, ModelProto]]:
         yield name, broken
 
 
+def open_graph(graph: ModelProto, model: ReferenceModel) -> OnnxRunner:
+    return OnnxRunner(graph.SerializeToString(), model.inputs, model.outputs)
+
+
 def distance_from_torch(runner: OnnxRunner | MxnetRunner, model: ReferenceModel) -> float:
-    """Of a photo of which a corner is known, as the runner fills it; in units of the largest value."""
-    photo, mask = make_photo(1, 3, 64, 96), make_corner(64, 96)
+    """The runner's largest difference from torch, in units of torch's largest value; only a corner is known."""
+    photo, mask = make_photo(1, 3, 64, 96), make_all_but_a_corner(64, 96)
     result = runner.run({"image": photo.numpy(), "mask": mask.numpy()})["result"]
     expected = model.module(photo, mask)
-    return farthest(torch.from_numpy(result), expected) / float(expected.abs().max())
+    return max_abs_difference(torch.from_numpy(result), expected) / float(expected.abs().max())
 
 
 def test_masks_that_are_partly_valid_in_the_whole_decoder_are_enlarged_as_torch_does(
     exported: tuple[ReferenceModel, ModelProto],
 ) -> None:
     model, graph = exported
-    assert distance_from_torch(OnnxRunner(graph.SerializeToString(), model.inputs, model.outputs), model) < (
-        BETWEEN_RUNTIMES
-    )
+    assert distance_from_torch(open_graph(graph, model), model) < MAX_RUNTIME_DIFFERENCE
 
 
 @pytest.mark.skipif(missing_mxnet() is not None, reason=str(missing_mxnet()))
@@ -72,12 +74,8 @@ def test_mxnet_enlarges_partly_valid_masks_as_torch_does(
     exported: tuple[ReferenceModel, ModelProto], tmp_path: Path
 ) -> None:
     model, graph = exported
-    files = convert_to_mxnet(graph)
-    symbol, params = tmp_path / "net-symbol.json", tmp_path / "net-0000.params"
-    symbol.write_text(files.symbol_json)
-    params.write_bytes(files.params)
-    with MxnetRunner(symbol, params, model.inputs, model.outputs) as runner:
-        assert distance_from_torch(runner, model) < BETWEEN_RUNTIMES
+    with MxnetRunner(*write_mxnet_files(graph, tmp_path), model.inputs, model.outputs) as runner:
+        assert distance_from_torch(runner, model) < MAX_RUNTIME_DIFFERENCE
 
 
 def test_mask_enlarged_one_pixel_off_would_show(exported: tuple[ReferenceModel, ModelProto]) -> None:
@@ -86,19 +84,19 @@ def test_mask_enlarged_one_pixel_off_would_show(exported: tuple[ReferenceModel, 
     broken = list(break_each(graph))
     assert len(broken) == 2 * LAYERS  # features and mask
     for name, broken_graph in broken:
-        distance = distance_from_torch(OnnxRunner(broken_graph.SerializeToString(), model.inputs, model.outputs), model)
-        assert distance > SEEN, name
+        assert distance_from_torch(open_graph(broken_graph, model), model) > MIN_WRONG_GRAPH_DIFFERENCE, name
 
 
 def test_what_a_conversion_is_judged_on_shows_it_in_a_net_of_the_published_depth() -> None:
-    model = build(LAYOUTS[0], DEEP)
+    model = build_net(LAYOUTS[0], DEEP)
     corner = [given for given in short_inputs(model.inputs) if "/corner " in given.name]
     expected = run_reference(model, corner)
     graph = simplify(export_onnx(model, model.module))
-    assert [report.passed for report in expected.compare("onnx", "onnx", run_graph(graph, model))] == [True]
+
+    def passes(candidate: ModelProto) -> bool:
+        (report,) = expected.compare("onnx", "onnx", open_graph(candidate, model))
+        return report.passed
+
+    assert passes(graph)
     for name, broken in break_each(graph):
-        assert [report.passed for report in expected.compare("onnx", "onnx", run_graph(broken, model))] == [False], name
-
-
-def run_graph(graph: ModelProto, model: ReferenceModel) -> OnnxRunner:
-    return OnnxRunner(graph.SerializeToString(), model.inputs, model.outputs)
+        assert not passes(broken), name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ import reference.registry
 from converters.errors import ArchitectureError, ExportError, FeedError
 from converters.runners import TorchRunner
 from converters.sources.export_torch import fix_size
+from parity_tests.support.reference_models import build_model, list_matching_architectures, make_checkpoint, without_key
 from parity_tests.support.resnet_generator_states import (
     CYCLEGAN_LAYOUTS,
     LAYOUTS,
@@ -23,8 +23,6 @@ from parity_tests.support.resnet_generator_states import (
     list_norms,
     make_state,
 )
-from reference.checkpoint import Checkpoint
-from reference.model import ReferenceModel
 
 # float64 rounding through some ten layers of values of order 1 (style: 255).
 ROUNDING = 1e-10
@@ -35,15 +33,6 @@ MISTAKE = 5e-4
 BATCH_TOLERANCE = 5e-6
 ARCHITECTURE = {layout: "style-transfer" if layout == STYLE else "cyclegan-resnet" for layout in LAYOUTS}
 EVERY_LAYOUT = pytest.mark.parametrize("layout", LAYOUTS)
-
-
-def make_checkpoint(state: Mapping[str, Tensor]) -> Checkpoint:
-    return Checkpoint(Path("net.pth"), "torch zip", state)
-
-
-def build(state: Mapping[str, Tensor], *, raw: bool = False) -> ReferenceModel:
-    checkpoint = make_checkpoint(state)
-    return reference.registry.identify(checkpoint).build(checkpoint, raw)
 
 
 def make_image(height: int = 16, width: int = 20, items: int = 2) -> Tensor:
@@ -107,7 +96,7 @@ def restate(layout: str, state: Mapping[str, Tensor], image: Tensor, mistake: st
 @EVERY_LAYOUT
 def test_layout_is_told_from_keys_and_shapes_alone(layout: str) -> None:
     for base, blocks in ((8, 2), (6, 9), (4, 1)):
-        model = build(make_state(layout, base, blocks))
+        model = build_model(make_state(layout, base, blocks))
         assert model.architecture == ARCHITECTURE[layout]
         hyperparameters = dict(model.hyperparameters)
         assert (hyperparameters.pop("base_channels"), hyperparameters.pop("blocks")) == (base, blocks)
@@ -118,15 +107,13 @@ def test_layout_is_told_from_keys_and_shapes_alone(layout: str) -> None:
 
 @EVERY_LAYOUT
 def test_no_other_architecture_fits(layout: str) -> None:
-    shapes = {key: tuple(value.shape) for key, value in make_state(layout).items()}
-    matches = [reference.registry.open_architecture(name).match(shapes) for name in reference.registry.ARCHITECTURES]
-    assert [match.architecture for match in matches if not match.faults] == [ARCHITECTURE[layout]]
+    assert list_matching_architectures(make_state(layout)) == [ARCHITECTURE[layout]]
 
 
 @EVERY_LAYOUT
 def test_built_module_holds_the_files_own_tensors(layout: str) -> None:
     state = make_state(layout)
-    module = build(state, raw=True).module
+    module = build_model(state, raw=True).module
     held = module.state_dict()
     assert held.keys() == state.keys()
     assert all(torch.equal(held[key], state[key]) for key in state)
@@ -136,7 +123,7 @@ def test_built_module_holds_the_files_own_tensors(layout: str) -> None:
 @EVERY_LAYOUT
 def test_module_computes_what_upstream_publishes(layout: str) -> None:
     state, image = make_state(layout), make_image()
-    result = build(state).module.double()(image)
+    result = build_model(state).module.double()(image)
     assert result.std() > 0.05
     assert float((result - restate(layout, state, image)).abs().max()) < ROUNDING
 
@@ -152,20 +139,20 @@ MISTAKES = [
 def test_mistake_in_the_restatement_is_seen(layout: str, mistake: str) -> None:
     state, image = make_state(layout), make_image()
     wrong = restate(layout, state, image, mistake)
-    assert float((build(state).module.double()(image) - wrong).abs().max()) > MISTAKE
+    assert float((build_model(state).module.double()(image) - wrong).abs().max()) > MISTAKE
 
 
 @pytest.mark.parametrize("layout", [layout for layout in CYCLEGAN_LAYOUTS if layout != "pytorch-gan"])
 def test_output_padding_that_is_forgotten_gives_another_size(layout: str) -> None:
     state, image = make_state(layout), make_image()
-    assert build(state).module.double()(image).shape == image.shape
+    assert build_model(state).module.double()(image).shape == image.shape
     assert restate(layout, state, image, "output padding forgotten").shape == (2, 3, 13, 17)
 
 
 @EVERY_LAYOUT
 def test_stage_maps_the_ranges_and_the_raw_net_keeps_its_own(layout: str) -> None:
     state, image = make_state(layout), make_image()
-    stage, raw = build(state), build(state, raw=True)
+    stage, raw = build_model(state), build_model(state, raw=True)
     stage.module.double()
     raw.module.double()
     photo = image.numpy()
@@ -189,7 +176,7 @@ def test_stage_maps_the_ranges_and_the_raw_net_keeps_its_own(layout: str) -> Non
 
 @EVERY_LAYOUT
 def test_items_of_a_batch_do_not_mix(layout: str) -> None:
-    module, image = build(make_state(layout)).module, make_image().float()
+    module, image = build_model(make_state(layout)).module, make_image().float()
     both, alone = module(image), torch.cat([module(image[:1]), module(image[1:])])
     assert float((both[0] - both[1]).abs().max()) > MISTAKE
     assert float((both - alone).abs().max()) < BATCH_TOLERANCE
@@ -197,7 +184,7 @@ def test_items_of_a_batch_do_not_mix(layout: str) -> None:
 
 @EVERY_LAYOUT
 def test_smallest_size_is_computed_and_sizes_that_would_come_back_larger_are_refused(layout: str) -> None:
-    model = build(make_state(layout))
+    model = build_model(make_state(layout))
     runner = TorchRunner(model.module, model.inputs, model.outputs)
     assert runner.run({"image": np.full((1, 3, 8, 12), 0.5, np.float32)})["result"].shape == (1, 3, 8, 12)
     for size in ((10, 12), (12, 9), (4, 12)):
@@ -212,14 +199,9 @@ def test_running_statistics_of_old_files_are_left_out_as_upstream_leaves_them_ou
     state = make_state(layout)
     old = add_running_statistics(state, list_norms(layout), count=layout != STYLE)
     assert len(old) - len(state) == len(list_norms(layout)) * (2 if layout == STYLE else 3)
-    model, image = build(old), make_image().float()
-    assert model.hyperparameters == build(state).hyperparameters
-    assert torch.equal(model.module(image), build(state).module(image))
-
-
-def without(state: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
-    assert key in state
-    return {name: value for name, value in state.items() if name != key}
+    model, image = build_model(old), make_image().float()
+    assert model.hyperparameters == build_model(state).hyperparameters
+    assert torch.equal(model.module(image), build_model(state).module(image))
 
 
 NET, AFFINE, REPEATED = make_state("cyclegan"), make_state("cyclegan, affine"), make_state("pytorch-gan")
@@ -229,14 +211,14 @@ STYLED = make_state(STYLE)
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        (without(NET, "model.12.bias"), "cyclegan-resnet: 1 missing (model.12.bias)"),
-        (without(NET, "model.11.conv_block.5.weight"), "1 missing (model.11.conv_block.5.weight)"),
-        (without(AFFINE, "model.11.conv_block.6.bias"), "1 missing (model.11.conv_block.6.bias)"),
-        (without(REPEATED, "model.17.weight"), "1 missing (model.17.weight)"),
+        (without_key(NET, "model.12.bias"), "cyclegan-resnet: 1 missing (model.12.bias)"),
+        (without_key(NET, "model.11.conv_block.5.weight"), "1 missing (model.11.conv_block.5.weight)"),
+        (without_key(AFFINE, "model.11.conv_block.6.bias"), "1 missing (model.11.conv_block.6.bias)"),
+        (without_key(REPEATED, "model.17.weight"), "1 missing (model.17.weight)"),
         (NET | {"model.1.weight": torch.ones(8, 1, 7, 7)}, "model.1.weight is (8, 1, 7, 7), not (8, 3, 7, 7)"),
         (NET | {"model.10.conv_block.9.weight": torch.ones(2)}, "1 extra (model.10.conv_block.9.weight)"),
         (NET | {"model.5.running_mean": torch.ones(3)}, "1 misshapen (model.5.running_mean is (3,), not (16,))"),
-        (without(STYLED, "res2.in1.weight"), "style-transfer: 1 missing (res2.in1.weight)"),
+        (without_key(STYLED, "res2.in1.weight"), "style-transfer: 1 missing (res2.in1.weight)"),
         (STYLED | {"in6.running_mean": torch.ones(4)}, "style-transfer: 1 extra (in6.running_mean)"),
         # A batch norm's: no key tells it from an instance norm's.
         (add_running_statistics(AFFINE, {"model.2": 8}), "2 extra (model.2.running_mean, model.2.running_var)"),
@@ -255,4 +237,4 @@ def test_nearest_architecture_is_named_with_what_differs(state: dict[str, Tensor
 def test_weights_of_whole_numbers_are_refused() -> None:
     for state, key in ((NET, "model.1.bias"), (STYLED, "in1.bias")):
         with pytest.raises(ArchitectureError, match=f"'{key}' is torch.int64. Save the weights as floating point"):
-            build({**state, key: state[key].long()})
+            build_model({**state, key: state[key].long()})

@@ -16,7 +16,7 @@ from converters.bundle.checksums import list_files
 from converters.convert import Conversion
 from converters.targets.mxnet.runtime import load_mxnet
 from converters.tensors import Array
-from parity_tests.conftest import Waist
+from parity_tests.support.waist import Waist
 
 EPSILON = np.float32(1e-5)
 NORMS = 7  # three in the encoder, two in the one block, two in the decoder

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -23,15 +21,13 @@ from converters.rewrites.tiling import Convolution, Tiling, transform_weights
 from converters.runners import OnnxRunner, TorchRunner
 from converters.tensors import Array, Tensors
 from parity_tests.support.command import remembered_exports, run_ganport
-from parity_tests.support.places import ROOT
+from parity_tests.support.runtimes import run_in_oldest_runtime
 from parity_tests.support.seeded_checkpoints import NETS, write_checkpoint
 from reference.checkpoint import read_checkpoint
 from reference.registry import identify
 
 # Enough channels that tiles pay in the middle of the net.
 BASE, BLOCKS = 32, 1
-OLDEST_RUNTIME = "1.16.3"
-OLDEST_FOLDER = ROOT / "build" / f"onnxruntime-{OLDEST_RUNTIME}"
 LARGEST_ERROR = 1e-4
 BOTH = pytest.mark.parametrize("net", NETS)
 RUNGS = {
@@ -94,36 +90,6 @@ def test_one_file_gives_torchs_answers_at_every_size(
     for item in (0, 1):
         one: Tensors = {name: array[item : item + 1] for name, array in feeds.items()}
         assert np.abs(runner.run(one)[output] - both[item : item + 1]).max() <= LARGEST_ERROR
-
-
-RUN_ALONE = """
-import sys
-import numpy as np
-import onnxruntime
-
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-feeds = {given.name: np.load(f"{sys.argv[2]}/input_{given.name}.npy") for given in session.get_inputs()}
-names = [output.name for output in session.get_outputs()]
-np.savez(sys.argv[3], **dict(zip(names, session.run(None, feeds), strict=True)))
-print(onnxruntime.__version__)
-"""
-
-
-def run_in_oldest_runtime(file: Path, folder: Path) -> Tensors:
-    """The outputs that an ONNX file of a bundle gives there, in a process of its own, for the bundle's golden inputs.
-
-    Args:
-        folder: Of ours, to write to.
-    """
-    if not OLDEST_FOLDER.is_dir():
-        pytest.skip(f"'make test' puts ONNX Runtime {OLDEST_RUNTIME} into {OLDEST_FOLDER.name}")
-    found = folder / "found.npz"
-    command = [sys.executable, "-c", RUN_ALONE, str(file), str(file.parent / "golden"), str(found)]
-    environment = {"PYTHONPATH": str(OLDEST_FOLDER)}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    assert done.stdout.strip() == OLDEST_RUNTIME
-    with np.load(found) as outputs:
-        return dict(outputs)
 
 
 @BOTH

@@ -22,7 +22,7 @@ from converters.runners import OnnxRunner, Runner
 from converters.sources.export_torch import fix_size
 from converters.sources.torch_source import run_reference
 from converters.targets.registry import TARGETS
-from parity_tests.conftest import Waist
+from parity_tests.support.waist import Waist
 
 NEWEST_IR = 9
 RUNTIMES = ("onnx", "mxnet")

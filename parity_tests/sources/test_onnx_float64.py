@@ -126,7 +126,7 @@ def test_float64_is_asked_for_only_where_a_file_misses_its_gate(tmp_path: Path) 
             inputs, outputs = standard.model.inputs, expected.outputs
 
             def run(self, feeds: dict[str, Array]) -> dict[str, Array]:
-                return {"y": standard.source.run(feeds)["y"] + np.float32(error)}
+                return {"y": standard.file.run(feeds)["y"] + np.float32(error)}
 
         return Wrong()  # type: ignore[return-value]
 

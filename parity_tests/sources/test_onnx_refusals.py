@@ -13,16 +13,16 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from converters.sources import onnx_file
-from parity_tests.commands.test_bad_input import EDGE, dump, require_refusal
-from parity_tests.support.command import run_ganport
+from parity_tests.support.command import require_refused_conversion, run_ganport
 from parity_tests.support.foreign_models import PLANE, TABLE, make_model, write_model
+from parity_tests.support.seeded_checkpoints import write_checkpoint
 
 CONV = make_model(17, "c = Conv(x, w) y = Relu(c)", {"w": (4, 3, 3, 3)})
 
 
 def refuse(folder: Path, model: ModelProto | bytes, said: str, *options: str | Path, to: str = "onnx") -> None:
     path = write_model(folder, model)
-    require_refusal(folder, path, "--to", to, "-o", folder / "new" / "out", *options, said=said)
+    require_refused_conversion(folder, path, "--to", to, "-o", folder / "new" / "out", *options, said=said)
 
 
 def without_rank(side: str) -> ModelProto:
@@ -145,8 +145,8 @@ def test_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
 
 def test_folder_and_missing_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.onnx").mkdir()
-    require_refusal(tmp_path, tmp_path / "folder.onnx", "--to", "onnx", said="it is a folder, not a file")
-    require_refusal(tmp_path, tmp_path / "none.onnx", "--to", "onnx", said="there is no such file")
+    require_refused_conversion(tmp_path, tmp_path / "folder.onnx", "--to", "onnx", said="it is a folder, not a file")
+    require_refused_conversion(tmp_path, tmp_path / "none.onnx", "--to", "onnx", said="there is no such file")
 
 
 def move_weights(folder: Path, location: str) -> Path:
@@ -180,13 +180,15 @@ def test_weights_that_are_not_beside_the_file_are_refused(location: str, said: s
     folder.mkdir()
     path = move_weights(folder, location.format(folder=tmp_path))
     shutil.copy(folder / "net.data", tmp_path / "beside.data")
-    require_refusal(tmp_path, path, "--to", "onnx", "-o", tmp_path / "out", said=said)
+    require_refused_conversion(tmp_path, path, "--to", "onnx", "-o", tmp_path / "out", said=said)
 
 
 def test_weights_beside_the_file_that_are_cut_short_are_refused(tmp_path: Path) -> None:
     path = move_weights(tmp_path, "net.data")
     (tmp_path / "net.data").write_bytes(b"1234")
-    require_refusal(tmp_path, path, "--to", "onnx", "-o", tmp_path / "out", said="its weights cannot be read (")
+    require_refused_conversion(
+        tmp_path, path, "--to", "onnx", "-o", tmp_path / "out", said="its weights cannot be read ("
+    )
 
 
 def test_model_too_large_for_one_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,15 +291,15 @@ def test_inputs_of_another_size_than_was_asked_for_are_refused(tmp_path: Path) -
 def test_inputs_go_with_one_onnx_file_only(tmp_path: Path) -> None:
     np.savez(tmp_path / "in.npz", x=np.ones((2, 3, 8, 8), np.float32))
     paths = [write_model(tmp_path, CONV, name) for name in ("one", "two")]
-    (tmp_path / "a.pth").write_bytes(dump(EDGE))
+    checkpoint = write_checkpoint(tmp_path, "edge")
     rest = ("--inputs", tmp_path / "in.npz", "--to", "onnx", "-o", tmp_path / "out")
-    for sources in (paths, [tmp_path / "a.pth"], []):
-        require_refusal(tmp_path, *sources, *rest, said="--inputs goes with one ONNX file", exit_code=2)
+    for sources in (paths, [checkpoint], []):
+        require_refused_conversion(tmp_path, *sources, *rest, said="--inputs goes with one ONNX file", exit_code=2)
 
 
 def test_every_file_is_read_before_anything_is_written(tmp_path: Path) -> None:
     paths = [write_model(tmp_path, CONV, "one"), write_model(tmp_path, FOREIGN, "two")]
-    require_refusal(tmp_path, *paths, "--to", "onnx", "-o", tmp_path / "out", said="its domain is 'com.foo'")
+    require_refused_conversion(tmp_path, *paths, "--to", "onnx", "-o", tmp_path / "out", said="its domain is 'com.foo'")
 
 
 TARGETS = {

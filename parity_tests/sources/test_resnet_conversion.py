@@ -22,27 +22,26 @@ from converters.sources.export_torch import export_onnx
 from converters.sources.source import open_accurate
 from converters.sources.torch_source import run_reference
 from converters.targets.registry import TARGETS
-from parity_tests.conftest import Waist
-from parity_tests.parity.test_negative_parity import (
-    Surgery,
+from parity_tests.support.broken_graphs import (
+    Fault,
     add_constant,
-    channels,
-    first,
+    break_graph,
+    count_channels,
+    find_first_node,
     pad_with_zeros_instead_of_reflections,
     replace_attribute,
     use_wrong_epsilon_on_the_first_norm,
 )
 from parity_tests.support.places import ROOT
+from parity_tests.support.reference_models import build_model
 from parity_tests.support.resnet_generator_states import STYLE, add_running_statistics, list_norms, make_state
-from reference.checkpoint import Checkpoint
-from reference.registry import identify
+from parity_tests.support.waist import Waist
 
 
 @pytest.fixture(scope="module")
 def waist() -> Waist:
     """A net with every layer that a gate can miss: affine norms, transposed convolutions."""
-    checkpoint = Checkpoint(Path("net.pth"), "torch zip", make_state("vintagify"))
-    model = identify(checkpoint).build(checkpoint)
+    model = build_model(make_state("vintagify"))
     exported = export_onnx(model, model.module)
     return Waist(model, model.module, exported, simplify(exported))
 
@@ -53,8 +52,8 @@ def expected(waist: Waist) -> ReferenceOutputs:
 
 
 def leave_out_scale_and_bias_of_the_first_norm(model: ModelProto, waist: Waist) -> None:
-    norm = first(model, "InstanceNormalization")
-    count = channels(model, norm)
+    norm = find_first_node(model, "InstanceNormalization")
+    count = count_channels(model, norm)
     for index, value in ((1, 1.0), (2, 0.0)):
         norm.input[index] = add_constant(model, f"plain_{index}", [value] * count)
 
@@ -73,7 +72,7 @@ def pad_the_output_at_the_other_end(model: ModelProto, waist: Waist) -> None:
             replace_attribute(node, "pads", [0, 0, 1, 1])
 
 
-FAULTS: tuple[Surgery, ...] = (
+FAULTS: tuple[Fault, ...] = (
     use_wrong_epsilon_on_the_first_norm,
     pad_with_zeros_instead_of_reflections,
     leave_out_scale_and_bias_of_the_first_norm,
@@ -83,10 +82,8 @@ FAULTS: tuple[Surgery, ...] = (
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_broken_graph_misses_even_the_loosest_gate(fault: Surgery, waist: Waist, expected: ReferenceOutputs) -> None:
-    broken = ModelProto()
-    broken.CopyFrom(waist.graph)
-    fault(broken, waist)
+def test_broken_graph_misses_even_the_loosest_gate(fault: Fault, waist: Waist, expected: ReferenceOutputs) -> None:
+    broken = break_graph(waist, fault)
     for graph, passes in ((waist.graph, True), (broken, False)):
         (report,) = expected.compare("simplify", "tensorrt", open_accurate(graph, waist.model))
         assert report.passed == passes

@@ -40,6 +40,25 @@ def list_tree(folder: Path) -> dict[str, bytes | None]:
     }
 
 
+def require_refusal(result: Result, said: str, exit_code: int = 1) -> None:
+    """The command ended with this exit code and one error line, the last of stderr, in which `said` stands."""
+    assert result.exit_code == exit_code, result.stderr
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    start = "ganport: " if exit_code == 1 else "Error: "
+    assert [line for line in lines if line.startswith(start)] == lines[-1:]
+    assert said in lines[-1]
+    assert "Traceback" not in result.stderr
+    assert "weights_only" not in result.stderr  # torch's advice to read the file unsafely
+
+
+def require_refused_conversion(folder: Path, *args: str | Path, said: str, exit_code: int = 1) -> None:
+    """`ganport convert ARGS` is refused with a line that holds `said`, and everything in `folder` stays as it was."""
+    before = list_tree(folder)
+    require_refusal(run_ganport("convert", *args), said, exit_code)
+    assert list_tree(folder) == before
+
+
 @contextmanager
 def time_limit(seconds: int) -> Iterator[None]:
     """Fail instead of waiting for ever."""

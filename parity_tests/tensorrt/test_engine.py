@@ -23,9 +23,9 @@ from converters.targets.tensorrt import build as to_tensorrt
 from converters.targets.tensorrt.build import build_engine
 from converters.targets.tensorrt.runtime import TensorrtRunner, has_gpu, load_tensorrt
 from converters.targets.tensorrt.target import TensorrtTarget
-from parity_tests.conftest import Waist
 from parity_tests.support.command import list_tree, run_ganport
 from parity_tests.support.mxnet_op_cases import IR_VERSION, OPSET
+from parity_tests.support.waist import Waist
 
 NETS = ("edge", "inpaint")
 UNCHECKED = "built, numbers not checked: no GPU"
@@ -127,7 +127,7 @@ def test_builder_that_builds_nothing_is_our_own_error(
     def forget_profile(builder: Any, network: Any, profile: Profile) -> Any:
         return builder.create_optimization_profile()
 
-    monkeypatch.setattr(to_tensorrt, "_shapes", forget_profile)
+    monkeypatch.setattr(to_tensorrt, "_make_optimization_profile", forget_profile)
     with pytest.raises(ConversionError, match=r"TensorRT's builder: it built nothing \(.*Error Code"):
         build_engine(waists["edge"].graph, Profile())
 

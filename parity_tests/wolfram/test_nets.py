@@ -24,9 +24,9 @@ from converters.sources.spectral_norm import fold_spectral_norm
 from converters.sources.torch_source import run_reference
 from converters.targets.target import Artifact
 from converters.targets.wolfram.target import WolframTarget
-from parity_tests.conftest import Waist
 from parity_tests.support.mathics import Call, Symbol
 from parity_tests.support.seeded_checkpoints import FULL_BASE, FULL_BLOCKS, NETS, write_checkpoint
+from parity_tests.support.waist import Waist
 from parity_tests.support.wolfram_bundle import InterpretedRunner, write_files
 from parity_tests.support.wolfram_interpreter import UndocumentedError, run_net
 from reference.checkpoint import read_checkpoint

@@ -6,25 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper
+from onnx import TensorProto, helper
 
 from converters.targets.wolfram.ops import OPS, Net
 from converters.targets.wolfram.syntax import format_list, format_real, format_string
 from converters.targets.wolfram.write import convert_to_wolfram
 from parity_tests.support.mathics import Call, Kernel
 from parity_tests.support.mxnet_op_cases import IR_VERSION, OPSET, OpCase, build_model, floats, make_feeds, number
+from parity_tests.support.runtimes import run_onnxruntime
 from parity_tests.support.wolfram_interpreter import UndocumentedError, run_net
 from parity_tests.support.wolfram_op_cases import CASES, MASK
 
 Feeds = dict[str, NDArray[np.float32]]
-
-
-def run_onnxruntime(model: ModelProto, feeds: Feeds) -> list[NDArray[np.float32]]:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, feeds)
 
 
 def evaluate(net: Net, ports: dict[str, tuple[int, ...]], kernel: Kernel) -> Call:

@@ -14,10 +14,10 @@ from converters.targets.wolfram.ops import Net
 from converters.targets.wolfram.weights import serialize_weights
 from converters.targets.wolfram.write import TEMPLATES, WolframFiles, format_check, format_package
 from converters.tensors import TensorSpec
-from parity_tests.conftest import Waist
 from parity_tests.support.mathics import Call, Kernel, Symbol, quote
 from parity_tests.support.mxnet_op_cases import floats
 from parity_tests.support.places import ROOT
+from parity_tests.support.waist import Waist
 from parity_tests.support.wolfram_bundle import load, read_weights, write_files
 
 NAME, BUILDER = "edgeconnect-inpaint", "BuildEdgeconnectInpaint"
