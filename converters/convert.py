@@ -205,7 +205,7 @@ class _Conversion:
         failed = folder.parent / f"{folder.name}.failed"
         clear_failed(failed)
         try:
-            with write_bundle(folder) as partial:
+            with write_bundle(folder, self._settings.overwrite) as partial:
                 waist = source.build_waist(prove, self._report_progress)
                 artifacts = self._write_artifacts(source, waist, partial, prove)
 

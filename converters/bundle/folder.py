@@ -1,7 +1,7 @@
 """Write and read a bundle's folder.
 
-A bundle is written to the sibling folder `.NAME.partial` and renamed when it is complete, so that a killed run leaves
-no folder that looks like a bundle.
+A bundle is written into a scratch folder beside it and renamed when it is complete, so that a killed run leaves no
+folder that looks like a bundle, and two runs never write into one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from converters.bundle.checksums import SUMS, explain_os_error, format_sums
 from converters.bundle.manifest import MANIFEST, SCHEMA_VERSION, Manifest
+from converters.bundle.scratch import NEW, OLD, clear_stale, open_scratch, require_unheld
 from converters.errors import BundleError
 from converters.files import GOLDEN, golden_file
 from converters.tensors import UNREADABLE, Array, Signature, Tensors
@@ -66,25 +66,16 @@ def write_golden(folder: Path, inputs: Tensors, outputs: Tensors) -> None:
         (folder / file).write_bytes(data.getvalue())
 
 
-def recover(folder: Path) -> None:
-    """Delete what a killed run left beside `folder`, and put a bundle back that the run had moved away."""
-    partial, old = _partial(folder), _old(folder)
-    _remove(partial)
-    if folder.exists():
-        _remove(old)
-    elif old.exists():
-        old.rename(folder)
-
-
 def require_writable(folder: Path, overwrite: bool) -> None:
     """Refuse a place where no bundle can be written, before any work is done.
 
     Raises:
-        BundleError: a bundle is there and `overwrite` is not given; something else is there; a parent is a file
-            or may not be written to.
+        BundleError: a bundle is there and `overwrite` is not given; something else is there; another run is writing
+            there; a parent is a file or may not be written to.
     """
     with explain_os_error(folder):
-        recover(folder)
+        clear_stale(folder)
+        require_unheld(folder)
         if (folder / MANIFEST).is_file() and (folder / SUMS).is_file():
             if not overwrite:
                 raise BundleError(
@@ -102,32 +93,29 @@ def require_writable(folder: Path, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def write_bundle(folder: Path) -> Iterator[Path]:
-    """Yield a partial folder to fill; after the block it becomes `folder`, unless the block raises.
+def write_bundle(folder: Path, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a new folder to fill; after the block it becomes `folder`, unless the block raises.
 
     A bundle that is there already stays until then, and comes back if the renaming fails.
 
     Raises:
-        BundleError: the disk is full or refuses the files, or another run is at work on them.
+        BundleError: the disk is full or refuses the files, another run is writing there, or something came to be there
+            meanwhile and `overwrite` is not given.
     """
-    partial, old = _partial(folder), _old(folder)
-    with explain_os_error(folder), _made_parents(folder):
+    with explain_os_error(folder), _made_parents(folder), open_scratch(folder) as scratch:
+        new, old = scratch / NEW, scratch / OLD
+        yield new
+        (new / SUMS).write_text(format_sums(new), encoding="utf-8")
         try:
-            partial.mkdir()
-        except FileExistsError as error:
-            raise BundleError(folder, "another run is writing it", "Wait, or name another folder with -o") from error
-        try:
-            yield partial
-            (partial / SUMS).write_text(format_sums(partial), encoding="utf-8")
             if folder.exists():
+                if not overwrite and any(folder.iterdir()):
+                    raise BundleError(folder, "another run has written it meanwhile", "Replace it with --overwrite")
                 folder.rename(old)
-            partial.rename(folder)
+            new.rename(folder)
         except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
             if old.exists() and not folder.exists():
                 old.rename(folder)
             raise
-        _remove(old)
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -164,20 +152,3 @@ def _made_parents(folder: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 parent.rmdir()
         raise
-
-
-def _remove(path: Path) -> None:
-    """Delete a file, a folder with all that is in it, or a link; never what a link points to."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # never there, or another run was faster
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def _partial(folder: Path) -> Path:
-    return folder.parent / f".{folder.name}.partial"
-
-
-def _old(folder: Path) -> Path:
-    return folder.parent / f".{folder.name}.old"

@@ -15,6 +15,7 @@ from click.testing import Result
 
 from converters.bundle import checksums
 from converters.bundle import folder as bundle
+from converters.bundle.scratch import clear_stale
 from converters.convert import Conversion
 from parity_tests.support.command import list_tree, remembered_exports, require_refusal, run_ganport
 
@@ -175,7 +176,7 @@ def test_two_runs_at_once_do_not_crash_and_the_later_one_is_told(tmp_path: Path)
 def test_run_whose_partial_folder_another_run_cleared_fails_with_a_message(tmp_path: Path) -> None:
     def be_cleared_midway() -> None:
         with bundle.write_bundle(tmp_path / "b") as partial:
-            bundle.recover(tmp_path / "b")
+            shutil.rmtree(partial.parent)
             (partial / "model.onnx").write_text("x")
 
     with pytest.raises(bundle.BundleError, match="cannot be written"):
@@ -183,11 +184,10 @@ def test_run_whose_partial_folder_another_run_cleared_fails_with_a_message(tmp_p
     assert list_tree(tmp_path) == {}
 
 
-def test_leftover_that_is_a_link_is_removed_but_not_what_it_leads_to(tmp_path: Path) -> None:
+def test_leftover_that_is_a_link_is_left_and_what_it_leads_to_too(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
-    (tmp_path / "kept" / "file").write_text("x")
-    for name in (".b.partial", ".b.old"):
-        (tmp_path / name).symlink_to("kept")
-    (tmp_path / "b").mkdir()
-    bundle.recover(tmp_path / "b")
-    assert list_tree(tmp_path) == {"b": None, "kept": None, "kept/file": b"x"}
+    (tmp_path / "kept" / "lock").write_text("x")
+    (tmp_path / ".b.ganport-link").symlink_to("kept")
+    clear_stale(tmp_path / "b")
+    assert (tmp_path / ".b.ganport-link").is_symlink()
+    assert (tmp_path / "kept" / "lock").read_text() == "x"

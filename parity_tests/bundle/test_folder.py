@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from converters.bundle import checksums
 from converters.bundle import folder as bundle
+from converters.bundle.scratch import clear_stale
 from converters.errors import BundleError
 from converters.files import hash_file, write_json
+from parity_tests.support.places import ROOT
 
 
 def write_sample(folder: Path, text: str = "one") -> None:
@@ -92,21 +95,78 @@ def test_overwrite_replaces_the_bundle(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
+def leave_scratch(folder: Path, name: str = "b") -> Path:
+    """What a killed run leaves: a scratch folder whose lock nobody holds."""
+    scratch = folder / f".{name}.ganport-dead"
+    scratch.mkdir()
+    (scratch / "owner").write_text("1")
+    (scratch / "lock").touch()
+    (scratch / "new").mkdir()
+    (scratch / "new" / "half").write_text("x")
+    return scratch
+
+
 def test_next_run_clears_what_a_killed_run_left(tmp_path: Path) -> None:
-    (tmp_path / ".b.partial").mkdir()
-    (tmp_path / ".b.partial" / "half").write_text("x")
+    leave_scratch(tmp_path)
     bundle.require_writable(tmp_path / "b", overwrite=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bundle_moved_away_by_a_killed_run_comes_back(tmp_path: Path) -> None:
     write_sample(tmp_path / "b")
-    (tmp_path / "b").rename(tmp_path / ".b.old")
-    bundle.recover(tmp_path / "b")
+    (tmp_path / "b").rename(leave_scratch(tmp_path) / "old")
+    clear_stale(tmp_path / "b")
     checksums.verify_hashes(tmp_path / "b")
-    shutil.copytree(tmp_path / "b", tmp_path / ".b.old")
-    bundle.recover(tmp_path / "b")
+    shutil.copytree(tmp_path / "b", leave_scratch(tmp_path) / "old")
+    clear_stale(tmp_path / "b")
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("name", [".b.partial", ".b.old", ".b.ganport-mine", ".b.failed"])
+def test_users_folders_beside_the_bundle_are_not_touched(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.tex").write_text("x")
+    bundle.require_writable(tmp_path / "b", overwrite=True)
+    write_sample(tmp_path / "b")
+    assert (tmp_path / name / "thesis.tex").read_text() == "x"
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from converters.bundle.folder import write_bundle
+with write_bundle(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_second_run_is_told_which_process_is_writing_and_spoils_nothing(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path / "b"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        said = rf"another run is writing it \(process {other.pid}\)"
+        with pytest.raises(BundleError, match=said):
+            bundle.require_writable(tmp_path / "b", overwrite=True)
+        with pytest.raises(BundleError, match=said):
+            write_sample(tmp_path / "b")
+        other.communicate()
+    checksums.verify_hashes(tmp_path / "b")
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_bundle_that_another_run_finished_meanwhile_is_not_replaced_unasked(tmp_path: Path) -> None:
+    def finish_second() -> None:
+        with bundle.write_bundle(tmp_path / "b", overwrite=False) as partial:
+            (partial / "manifest.json").write_text("second")
+            shutil.copytree(tmp_path / "first", tmp_path / "b")
+
+    write_sample(tmp_path / "first", "first")
+    with pytest.raises(BundleError, match="another run has written it meanwhile"):
+        finish_second()
+    assert (tmp_path / "b" / "model.onnx").read_text() == "first"
 
 
 def test_users_own_folder_is_never_replaced(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from converters.bundle import checksums
 from converters.bundle import folder as bundle
+from converters.bundle.scratch import clear_stale
 from converters.errors import BundleError
 from parity_tests.support.command import list_tree, remembered_exports
 
@@ -46,11 +47,16 @@ def wait(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def wait_for(path: Path) -> None:
+def find_partial(out: Path) -> Path | None:
+    """The folder that a run is filling, if there is one."""
+    return next(out.glob(f".{NAME}.ganport-*/new"), None)
+
+
+def wait_for_partial(out: Path) -> None:
     deadline = time.monotonic() + STUCK_S
-    while not path.exists():
+    while find_partial(out) is None:
         if time.monotonic() > deadline:
-            raise TimeoutError(path)
+            raise TimeoutError(out)
         time.sleep(0.0005)
 
 
@@ -79,7 +85,7 @@ def kill_conversions(checkpoint: Path, folder: Path) -> dict[str, Any]:
         if "running" in step:
             raise Halt
 
-    out, partial = folder / "out", folder / "out" / f".{NAME}.partial"
+    out = folder / "out"
     run(folder / "new")
     with bundle.write_bundle(folder / "old" / NAME) as copy:
         shutil.copytree(folder / "new" / NAME, copy, dirs_exist_ok=True)
@@ -88,7 +94,7 @@ def kill_conversions(checkpoint: Path, folder: Path) -> dict[str, Any]:
     known = {name: list_tree(folder / name / NAME) for name in ("old", "new")}
     start = time.monotonic()
     child = fork(lambda: run(out))
-    wait_for(partial)
+    wait_for_partial(out)
     until_partial = time.monotonic() - start
     assert wait(child) == 0
     whole = time.monotonic() - start
@@ -105,16 +111,15 @@ def kill_conversions(checkpoint: Path, folder: Path) -> dict[str, Any]:
         if len(kills) < 6:
             time.sleep(rng.uniform(0, whole))
         else:
-            wait_for(partial)
+            wait_for_partial(out)
             time.sleep(rng.uniform(0, whole - until_partial))
         os.kill(child, signal.SIGKILL)
         if wait(child) != -signal.SIGKILL:
             continue  # it was done already
-        kill = {"overwrite": overwrite, "partial": partial.exists(), "found": find_bundles(out, known)}
+        kill = {"overwrite": overwrite, "partial": find_partial(out) is not None, "found": find_bundles(out, known)}
         with suppress(Halt):  # the next run, up to its first real work
             run(out, halt)
         kills.append({**kill, "after_next_run": find_bundles(out, known), "left": sorted(os.listdir(out))})
-    partial.mkdir(exist_ok=True)
     run(out)
     return {"kills": kills, "at_last": find_bundles(out, known), "left": sorted(os.listdir(out))}
 
@@ -141,7 +146,7 @@ def interrupt_conversions(checkpoint: Path, folder: Path) -> list[dict[str, Any]
     found: list[dict[str, Any]] = []
     while len(found) < 5:
         child = fork(run)
-        wait_for(out / f".{NAME}.partial")
+        wait_for_partial(out)
         time.sleep(rng.uniform(0, 0.1))
         os.kill(child, signal.SIGINT)
         exit_code = wait(child)
@@ -194,8 +199,8 @@ def kill_operations(folder: Path) -> list[dict[str, Any]]:
                     shutil.copytree(folder / "old", out / "b")
                 killed = kill_before(operation, lambda: write(out / "b", "new"))
                 here = find_bundles(out, known)
-                killed_again = kill_before(second, lambda: bundle.recover(out / "b"))
-                bundle.recover(out / "b")
+                killed_again = kill_before(second, lambda: clear_stale(out / "b"))
+                clear_stale(out / "b")
                 after, left = find_bundles(out, known), sorted(os.listdir(out))
                 found.append(
                     {"overwrite": overwrite, "killed": killed, "found": here, "after_next_run": after, "left": left}
