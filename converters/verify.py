@@ -67,7 +67,7 @@ def replay(bundle: Bundle) -> Iterator[Replay]:
     named = (GoldenCase(digest.hexdigest()),)
     policies = bundle.manifest.judging
     golden = ReferenceOutputs(bundle.signature.outputs, named, (feeds,), (outputs,), None, policies=policies)
-    for report in golden.compare_outputs("golden", "equal", {0: outputs}):
+    for report in golden.compare_outputs("golden", "equal", [(0, outputs)]):
         _require_passed(report, bundle.folder)
     for artifact in bundle.manifest.artifacts:
         require_gate(bundle.folder, artifact.gate)

@@ -50,6 +50,11 @@ REFUSED = (
         )
     ),
     (
+        OpCase("Conv", "volumes, computed weight", ((2, 4, 5, 6, 7), (5, 4, 3, 2, 2))),
+        "it is of volumes, and its weight is computed in the graph",
+        "Export the weight as a constant",
+    ),
+    (
         OpCase("ConvTranspose", "large output_padding", (PLANE, floats(4, 5, 3, 2)), {"output_padding": [0, 1]}),
         "output_padding (0, 1) is not below the strides (1, 1)",
         "Export without it",

@@ -43,6 +43,12 @@ LAYERS = (
     ),
     OpCase("Conv", "auto_pad VALID", (PLANE, floats(5, 4, 3, 2)), {"auto_pad": "VALID", "strides": [1, 2]}, CONVOLVED),
     OpCase("Conv", "opset 11", (PLANE, floats(5, 4, 3, 2), floats(5)), {"strides": [1, 3]}, CONVOLVED, opset=11),
+    OpCase("Conv", "weight and bias are inputs", (PLANE, (5, 4, 3, 2), (5,)), {"strides": [2, 1]}, CONVOLVED),
+    OpCase(
+        "Conv", "weight of groups is an input", (PLANE, (6, 2, 3, 2)), {"group": 2, "pads": [1, 2, 3, 0]}, CONVOLVED
+    ),
+    OpCase("Conv", "weight of rows is an input", (ROW, (5, 4, 3)), {"strides": [2], "pads": [1, 1]}, CONVOLVED),
+    OpCase("ConvTranspose", "weight is an input", (PLANE, (4, 5, 3, 2)), {"strides": [2, 1]}, CONVOLVED),
     OpCase("ConvTranspose", "defaults, bias", (PLANE, floats(4, 5, 3, 2), floats(5)), {}, CONVOLVED),
     OpCase("ConvTranspose", "stride per axis", (PLANE, floats(4, 5, 3, 2)), {"strides": [2, 1]}, CONVOLVED),
     OpCase("ConvTranspose", "pad per axis", (PLANE, floats(4, 5, 5, 6)), {"pads": [1, 2, 1, 2]}, CONVOLVED),

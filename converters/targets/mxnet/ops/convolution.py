@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from converters.targets.mxnet.ops.padding import write_pad
+from converters.targets.mxnet.ops.patches import convolve_patches
 from converters.targets.mxnet.ops.registry import OPS, Emitter, Value
 from converters.targets.mxnet.ops.slicing import slice_axis
 from converters.targets.mxnet.ops.windows import SAME_PADS, Windows, count_windows, read_windows, split_padding
@@ -35,9 +36,13 @@ def conv(
     if not windows.symmetric:
         x = write_pad(emit, x, [(0, 0), (0, 0), *windows.pads])
         windows = replace(windows, pads=((0, 0),) * len(windows.pads))
+    inputs = _inputs(emit, x, w, b)
+    if w.array is None:
+        wide, weight, *bias = inputs
+        return emit.cast(convolve_patches(emit, wide, weight, bias[0] if bias else None, windows, group), x.dtype)
     y = emit(
         "Convolution",
-        *_inputs(emit, x, w, b),
+        *inputs,
         num_filter=shape[0],
         **_describe(windows),
         num_group=group,
