@@ -67,7 +67,10 @@ class GraphBuilder:
 
 
 def rebuild(model: ModelProto, builder: GraphBuilder) -> ModelProto:
-    """A copy of `model` with the builder's nodes in place of its own, without value_info and unused initializers."""
+    """A copy of `model` with the builder's nodes in place of its own, without unused initializers.
+
+    What value_info says of tensors that are still there is kept: shape inference cannot find all of it again.
+    """
     rebuilt = ModelProto()
     rebuilt.CopyFrom(model)
     graph = rebuilt.graph
@@ -75,7 +78,10 @@ def rebuild(model: ModelProto, builder: GraphBuilder) -> ModelProto:
     graph.node.extend(builder.nodes)
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in builder.constants.items())
     drop_unused_initializers(graph)
-    del graph.value_info[:]  # it describes tensors that may no longer exist
+    made = {name for node in graph.node for name in node.output}
+    described = [value for value in graph.value_info if value.name in made]
+    del graph.value_info[:]
+    graph.value_info.extend(described)
     return rebuilt
 
 

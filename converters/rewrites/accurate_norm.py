@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import ModelProto, NodeProto
 
+from converters.errors import ConversionError
 from converters.onnx_graph.builder import GraphBuilder, rebuild
 from converters.onnx_graph.nodes import read_attributes, read_constants
 from converters.onnx_graph.shapes import read_ranks
@@ -23,16 +24,22 @@ DEFAULT_EPSILON = 1e-5
 
 
 def rewrite_accurate_norm(model: ModelProto) -> ModelProto:
-    """A copy of `model` with plain operators in place of every InstanceNormalization, and without value_info.
+    """A copy of `model` with plain operators in place of every InstanceNormalization.
 
     A scale of all ones and a bias of all zeros are left out. A norm stays as it is if its input is not of rank 4, or
     if its scale or bias is computed in the graph or is not float32; other people's files have such norms.
+
+    Raises:
+        ConversionError: the rank of a norm's input is not known: the norm would be left to the runtime unnoticed.
     """
     constants = read_constants(model)
     ranks = read_ranks(model)
     builder = GraphBuilder(model)
     for node in model.graph.node:
-        if node.op_type == OPERATOR and ranks.get(node.input[0]) == 4 and _has_float32_constants(node, constants):
+        if node.op_type == OPERATOR and node.input[0] not in ranks:
+            where, met = f"node '{node.name}' ({OPERATOR})", "the rank of its input is not known"
+            raise ConversionError(where, met, "Export it with shapes")
+        if node.op_type == OPERATOR and ranks[node.input[0]] == 4 and _has_float32_constants(node, constants):
             x, scale, bias = node.input
             epsilon = read_attributes(node).get("epsilon", DEFAULT_EPSILON)
             expand_norm(

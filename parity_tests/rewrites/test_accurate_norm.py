@@ -7,6 +7,8 @@ import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from converters.errors import ConversionError
+from converters.onnx_graph.builder import GraphBuilder, rebuild
 from converters.onnx_graph.serialize import serialize
 from converters.rewrites.accurate_norm import OPERATOR, rewrite_accurate_norm
 from converters.tensors import Array
@@ -135,3 +137,28 @@ def test_norm_of_computed_scale_or_bias_stays_the_runtimes_own(index: int) -> No
     model.graph.node.insert(0, helper.make_node("Relu", [norm.input[index]], ["computed"]))
     model.graph.node[1].input[index] = "computed"
     assert [node.op_type for node in rewrite_accurate_norm(model).graph.node] == ["Relu", OPERATOR]
+
+
+def test_norm_whose_rank_is_not_known_is_refused_and_not_left_to_the_runtime() -> None:
+    model = norm_model(*plain())
+    resized = helper.make_node("Reshape", ["given", "shape"], ["x"], name="reshape")
+    model.graph.node.insert(0, resized)
+    del model.graph.input[:]
+    for name, kind in (("given", TensorProto.FLOAT), ("shape", TensorProto.INT64)):
+        model.graph.input.append(helper.make_tensor_value_info(name, kind, None))
+    del model.graph.value_info[:]
+    with pytest.raises(ConversionError, match="the rank of its input is not known"):
+        rewrite_accurate_norm(model)
+
+
+def test_rewrites_before_it_leave_what_it_needs_to_know() -> None:
+    """Resampling by computed sizes hides the rank from shape inference; the exporter's value_info says it."""
+    model = norm_model(*plain())
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+    model.graph.input[0].name = "given"
+    model.graph.node.insert(0, helper.make_node("Mystery", ["given"], ["x"], domain="com.example"))
+    model.graph.value_info.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, SHAPE))
+    builder = GraphBuilder(model)
+    builder.nodes.extend(model.graph.node)
+    rewritten = rewrite_accurate_norm(rebuild(model, builder))
+    assert "InstanceNormalization" not in {node.op_type for node in rewritten.graph.node}

@@ -14,6 +14,7 @@ from onnx import ModelProto
 from converters.convert import Conversion, Settings, convert
 from converters.errors import ParityError
 from converters.files import hash_file
+from converters.onnx_graph.traversal import list_graphs
 from converters.parity.inputs import make_input
 from converters.rewrites import tiled_conv, tune_cpu
 from converters.rewrites.choices import ConvolutionChoice
@@ -71,6 +72,21 @@ def test_every_rewrite_has_a_rung_and_the_file_its_gate(net: str, tuned: Mapping
     assert artifact.gate == "winograd"
     assert artifact.details["tuned_for"] == "cpu"
     assert {"Conv", "MatMul", "Gather"} <= {node.op_type for node in onnx.load(file_of(tuned[net])).graph.node}
+
+
+def test_pipeline_is_tuned_keeps_every_accurate_norm_and_is_measured(
+    checkpoints: Mapping[str, Path], tmp_path: Path
+) -> None:
+    settings = Settings(("onnx",), tmp_path, pipeline=True, tune=True)
+    (conversion,) = convert(list(checkpoints.values()), settings, lambda step: None)
+    rungs = [report.rung for report in conversion.reports]
+    assert {"block convolution", "winograd", "onnx"} <= set(rungs)
+    assert all(report.passed for report in conversion.reports)
+    used = {node.op_type for graph in list_graphs(onnx.load(file_of(conversion)).graph) for node in graph.node}
+    assert {"MatMul", "Sqrt"} <= used
+    assert "InstanceNormalization" not in used
+    done = run_ganport("bench", conversion.bundle.folder, "--size", "32x48", "--runs", "1")
+    assert done.exit_code == 0, done.stderr
 
 
 @BOTH

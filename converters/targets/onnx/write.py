@@ -31,6 +31,7 @@ def convert_to_onnx(waist: ModelProto, signature: Signature, facts: Mapping[str,
     """
     model = strip_metadata(rewrite_accurate_norm(waist))
     model.ir_version = IR_VERSION
+    del model.graph.value_info[:]  # runtimes infer it, and other tools' readers stumble over it
     model.producer_name = "ganport"
     model.producer_version = ""
     helper.set_model_props(
