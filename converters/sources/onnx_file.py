@@ -20,6 +20,7 @@ from converters.onnx_graph.plain_names import plain_names
 from converters.onnx_graph.traversal import list_graphs
 from converters.runners import OnnxRunner
 from converters.sources.onnx_float64 import run_float64
+from converters.sources.training_mode import find_training_node
 from converters.tensors import Array, Tensors, TensorSpec
 
 SUFFIX = ".onnx"
@@ -217,7 +218,7 @@ def _list_tensors(graph: GraphProto) -> Iterator[TensorProto]:
 
 
 def _require_convertible(path: Path, model: ModelProto) -> None:
-    """Refuse another opset, operators that neither ONNX nor the file itself defines, and sparse weights."""
+    """Refuse another opset, operators that neither ONNX nor the file defines, training mode, and sparse weights."""
     opset = read_opset(model)
     if not MIN_OPSET <= opset <= MAX_OPSET:
         raise ConversionError(
@@ -231,6 +232,13 @@ def _require_convertible(path: Path, model: ModelProto) -> None:
                 f"its domain is '{node.domain}'",
                 "Export it with ONNX's own operators",
             )
+    trained = find_training_node(model)
+    if trained is not None:
+        raise ConversionError(
+            f"{path}, node '{trained.name or ' '.join(trained.output)}' ({trained.op_type})",
+            "it is in training mode",
+            "Export the model for inference, after model.eval()",
+        )
     if any(graph.sparse_initializer for graph in list_graphs(model.graph)):
         raise ConversionError(path, "it holds sparse weights", "Export it with dense ones")
 

@@ -13,8 +13,9 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from converters.sources import onnx_file
+from converters.tensors import Array
 from parity_tests.support.command import require_refused_conversion, run_ganport
-from parity_tests.support.foreign_models import PLANE, TABLE, make_model, write_model
+from parity_tests.support.foreign_models import IR_VERSIONS, PLANE, TABLE, make_model, write_model
 from parity_tests.support.seeded_checkpoints import write_checkpoint
 
 CONV = make_model(17, "c = Conv(x, w) y = Relu(c)", {"w": (4, 3, 3, 3)})
@@ -58,6 +59,34 @@ def in_a_function() -> ModelProto:
     )
 
 
+def in_training(node: str, opset: int, outputs: int = 1) -> ModelProto:
+    """A BatchNormalization or a Dropout in training mode, in one opset's form."""
+    weights: dict[str, Array | tuple[int, ...]] = {"p": np.array(0.5, np.float32), "on": np.array(True)}
+    weights |= {name: np.ones(3, np.float32) for name in ("s", "b", "m", "v")}
+    rest = "".join(f", o{i}" for i in range(1, outputs))
+    return make_model(opset, f"y{rest} = {node}", weights, TABLE, IR_VERSIONS[opset])
+
+
+def dropped_in(place: str) -> ModelProto:
+    drop = "t = Dropout(x, p, on)"
+    weights = {"zero": np.array(0, np.float32), "p": np.array(0.5, np.float32), "on": np.array(True)}
+    body = f"""
+        s = ReduceSum<keepdims = 0>(x)
+        c = Greater(s, zero)
+        y = If(c) <
+            then_branch = one () => (float[N, 3] t) {{ {drop} }},
+            else_branch = other () => (float[N, 3] e) {{ e = Neg(x) }}
+        >
+    """
+    if place == "branch":
+        return make_model(17, body, weights, TABLE)
+    return onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["": 17, "own": 1]> net {TABLE} {{ y = own.act(x) }}
+        <domain: "own", opset_import: ["": 17]> act (x) => (t)
+        {{ p = Constant<value = float {{0.5}}>() on = Constant<value = bool {{1}}>() {drop} }}"""
+    )
+
+
 FOREIGN = make_model(17, "y = com.foo.Act(x)", signature=TABLE, rest=', "com.foo": 1')
 MODELS: dict[str, tuple[ModelProto | bytes, str]] = {
     "text": (b"Not a model.\n" * 9, "net.onnx: it is no ONNX model, or a damaged one"),
@@ -68,6 +97,28 @@ MODELS: dict[str, tuple[ModelProto | bytes, str]] = {
     "foreign domain": (FOREIGN, "node 'y' (Act): its domain is 'com.foo'. Export it with ONNX's own operators"),
     "foreign in a branch": (in_a_branch("com.foo.Act"), "node 't' (Act): its domain is 'com.foo'"),
     "foreign in a function": (in_a_function(), "node 'b' (Act): its domain is 'com.foo'"),
+    **{
+        f"BatchNormalization in training, opset {opset}": (
+            in_training(node, opset, outputs),
+            "(BatchNormalization): it is in training mode. Export the model for inference",
+        )
+        for opset, node, outputs in (
+            (9, "BatchNormalization(x, s, b, m, v)", 5),
+            (13, "BatchNormalization(x, s, b, m, v)", 5),
+            (16, "BatchNormalization<training_mode = 1>(x, s, b, m, v)", 3),
+            (17, "BatchNormalization<training_mode = 1>(x, s, b, m, v)", 1),
+            (21, "BatchNormalization<training_mode = 1>(x, s, b, m, v)", 3),
+        )
+    },
+    **{
+        f"Dropout in training, opset {opset}": (
+            in_training("Dropout(x, p, on)", opset),
+            "(Dropout): it is in training mode. Export the model for inference",
+        )
+        for opset in (12, 13, 17, 21)
+    },
+    "Dropout in training in a branch": (dropped_in("branch"), "(Dropout): it is in training mode"),
+    "Dropout in training in a function": (dropped_in("function"), "(Dropout): it is in training mode"),
     "strings": (
         make_model(17, "y = Identity(x)", signature="(string[N] x) => (string[N] y)"),
         "'x': it is no tensor of numbers",
