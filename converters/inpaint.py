@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import platformdirs
+from filelock import FileLock
 
+from converters.bundle.checksums import verify_hashes
 from converters.bundle.folder import Bundle, read_bundle
-from converters.bundle.manifest import MANIFEST
 from converters.bundle.run_artifact import NotRun, open_artifact
 from converters.errors import BundleError, GanportError, PhotoError, ProfileError, UnrunnableError
 from converters.photos import Photo, match_names, read_marks, read_photo, require_output, write_photo, write_plane
@@ -175,18 +177,39 @@ def _cache_folder() -> Path:
 
 
 def shipped_pipeline(progress: Callable[[str], None]) -> Bundle:
-    """The bundle of the pair that ships, from the cache folder; converted there on first use.
+    """The bundle of the pair that ships, from the cache folder; converted there on first use, or if it is damaged.
 
-    The cache is the user's: on Linux $XDG_CACHE_HOME/ganport, or ~/.cache/ganport.
+    The cache is the user's: on Linux $XDG_CACHE_HOME/ganport, or ~/.cache/ganport. Of several first uses at once, one
+    converts and the others wait.
 
     Raises:
         GanportError: the conversion fails, or the cache cannot be written.
     """
+    from converters.convert import Settings, convert
+
     cache = _cache_folder()
     folder = cache / next(iter(PIPELINES))
-    if not (folder / MANIFEST).is_file():
-        from converters.convert import Settings, convert
-
-        progress("first use: converting the pair that ships")
-        list(convert(shipped_checkpoints(), Settings(("onnx",), cache, pipeline=True), progress))
+    remedy = "Set XDG_CACHE_HOME to a folder that can be written, or name a pipeline's bundle with --bundle"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / "lock"):
+            why = _find_reason_to_convert(folder)
+            if why is not None:
+                progress(f"{why}: converting the pair that ships")
+                shutil.rmtree(folder, ignore_errors=True)
+                list(convert(shipped_checkpoints(), Settings(("onnx",), cache, pipeline=True), progress))
+    except OSError as error:
+        raise BundleError(cache, f"the cache cannot be written ({error.strerror or error})", remedy) from error
     return read_bundle(folder)
+
+
+def _find_reason_to_convert(folder: Path) -> str | None:
+    """Why the cached bundle has to be made; None if it is there and sound."""
+    if not folder.exists():
+        return "first use"
+    try:
+        verify_hashes(folder)
+        read_bundle(folder)
+    except BundleError as error:
+        return f"the cached nets are damaged ({error.met})"
+    return None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from converters.bundle.checksums import require_unchanged
 from converters.bundle.folder import Bundle, read_bundle
 from converters.bundle.manifest import MANIFEST
 from converters.bundle.run_artifact import NotRun, open_artifact
@@ -141,6 +142,7 @@ def _list_artifacts(path: Path, bundle: Bundle) -> Iterator[Contestant]:
     manifest = bundle.manifest
     for artifact in manifest.artifacts:
         find_target(path, artifact.target)
+        require_unchanged(path, (MANIFEST, *artifact.files))
         parity = "passed" if artifact.verified else manifest.not_verified[artifact.target]
         yield Contestant(manifest.name, str(path), path, bundle.signature, parity, artifact)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from converters.bundle.manifest import MANIFEST
@@ -13,6 +13,7 @@ from converters.errors import BundleError
 from converters.files import hash_file
 
 SUMS = "SHA256SUMS"
+DO_NOT_USE = "Do not use it: fetch or convert it again"
 
 
 def list_files(folder: Path) -> list[str]:
@@ -46,8 +47,7 @@ def verify_hashes(folder: Path) -> None:
         raise BundleError(folder, f"it holds no {SUMS}", "It is no complete bundle: convert its source again")
     with explain_os_error(folder, "cannot be read", "Check its permissions"):
         for file in list_files(folder):
-            if not (folder / file).is_file():
-                raise BundleError(folder, f"'{file}' is no regular file", "Do not use it: fetch or convert it again")
+            _require_regular(folder, file)
         recorded, computed = sums.read_bytes(), os.fsencode(format_sums(folder))
     if recorded == computed:
         return
@@ -58,7 +58,38 @@ def verify_hashes(folder: Path) -> None:
     faults += [f"'{file}' is not listed" for file in sorted(present.keys() - listed.keys())]
     if not changed or changed == [MANIFEST] or _manifest_agrees(folder, changed):
         faults.append(f"'{SUMS}' itself may be altered")
-    raise BundleError(folder, "; ".join(faults), "Do not use it: fetch or convert it again")
+    raise BundleError(folder, "; ".join(faults), DO_NOT_USE)
+
+
+def require_unchanged(folder: Path, files: Sequence[str]) -> None:
+    """Check files that are about to be used: each lies in the folder and has the hash that SHA256SUMS gives it.
+
+    Raises:
+        BundleError: a file lies elsewhere, is no regular file, is not listed, or is not what its hash says.
+    """
+    sums = folder / SUMS
+    if not sums.is_file():
+        raise BundleError(folder, f"it holds no {SUMS}", "It is no complete bundle: convert its source again")
+    with explain_os_error(folder, "cannot be read", "Check its permissions"):
+        listed = _parse_sums(sums.read_bytes())
+        for file in files:
+            if Path(file).is_absolute() or ".." in Path(file).parts:
+                raise BundleError(folder, f"'{file}' lies outside of it", DO_NOT_USE)
+            _require_regular(folder, file)
+            if file not in listed:
+                raise BundleError(folder, f"'{file}' is not listed in {SUMS}", DO_NOT_USE)
+            if listed[file] != hash_file(folder / file):
+                raise BundleError(folder, f"'{file}' is not what its hash in {SUMS} says", DO_NOT_USE)
+
+
+def _require_regular(folder: Path, file: str) -> None:
+    """
+    Raises:
+        BundleError: the file is a folder, a link, a device or the like, or is reached through a link.
+    """
+    path = folder / file
+    if not path.is_file() or path.resolve() != folder.resolve() / file:
+        raise BundleError(folder, f"'{file}' is no regular file", DO_NOT_USE)
 
 
 def _manifest_agrees(folder: Path, files: list[str]) -> bool:

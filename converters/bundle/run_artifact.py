@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from converters.bundle.checksums import require_unchanged
+from converters.bundle.folder import Bundle
+from converters.bundle.manifest import MANIFEST
 from converters.errors import UnrunnableError
 from converters.runners import Runner
 from converters.targets.registry import find_target
@@ -42,8 +45,11 @@ def open_artifact(bundle: Files, artifact: Artifact, threads: int | None = None)
         threads: Size of the thread pool, where the runtime takes it at this point.
 
     Raises:
-        BundleError: its target is not known, or a file is damaged.
+        BundleError: its target is not known; a file of a finished bundle is missing, altered, not listed in
+            SHA256SUMS or outside of the bundle; or the runtime does not read a file.
     """
+    if isinstance(bundle, Bundle):
+        require_unchanged(bundle.folder, (MANIFEST, *artifact.files))
     target = find_target(bundle.folder, artifact.target)
     missing = target.missing_verifier()
     if missing is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,12 @@ from PIL import Image
 
 import cli
 import converters.convert
+import converters.inpaint
 import reference.registry
 from converters.bundle.folder import read_bundle
 from converters.convert import Conversion, Settings
 from converters.terminal.progress import format_bar
+from parity_tests.support.command import run_ganport
 from parity_tests.support.image_files import damaged_files
 from parity_tests.support.places import PHOTOS
 
@@ -194,22 +198,59 @@ def test_bundle_of_one_net_is_refused(folder: Path, conversions: Mapping[str, Co
     assert "it is of edgeconnect-edge, which takes no photo" in result.stderr
 
 
-def test_pair_that_ships_is_converted_into_the_cache_once(
-    folder: Path, shipped_pipeline: Conversion, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def wishes(folder: Path, shipped_pipeline: Conversion, monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """Of each conversion into a cache of the test's own; the bundle comes ready, half a second late."""
     wishes: list[Settings] = []
 
     def copy(checkpoints: Sequence[Path], settings: Settings, progress: object) -> Iterator[Conversion]:
         assert list(checkpoints) == list(reference.registry.shipped_checkpoints())
         wishes.append(settings)
+        time.sleep(0.5)
         shutil.copytree(shipped_pipeline.bundle.folder, settings.out / "edgeconnect")
         yield shipped_pipeline
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     monkeypatch.setattr(converters.convert, "convert", copy)
+    return wishes
+
+
+def find_cached(folder: Path) -> Path:
+    (bundle,) = (folder / "cache" / "ganport").glob("*/edgeconnect")
+    return bundle
+
+
+def test_pair_that_ships_is_converted_into_the_cache_once(folder: Path, wishes: Sequence[Settings]) -> None:
     for _ in range(2):
-        result = CliRunner().invoke(cli.main, ["inpaint", str(folder / "photo.png"), str(folder / "mask.png")])
+        result = run_ganport("inpaint", folder / "photo.png", folder / "mask.png")
         assert result.exit_code == 0, result.stderr
     assert [(settings.targets, settings.pipeline) for settings in wishes] == [(("onnx",), True)]
-    (bundle,) = (folder / "cache" / "ganport").glob("*/edgeconnect")
-    assert read_bundle(bundle).manifest.name == "edgeconnect"
+    assert read_bundle(find_cached(folder)).manifest.name == "edgeconnect"
+
+
+def test_cached_net_that_is_damaged_is_made_again_and_told(folder: Path, wishes: Sequence[Settings]) -> None:
+    photo, mask = folder / "photo.png", folder / "mask.png"
+    assert run_ganport("inpaint", photo, mask, "-o", folder / "a.png").exit_code == 0
+    net = find_cached(folder) / "edgeconnect.onnx"
+    whole = net.read_bytes()
+    net.write_bytes(whole[:100_000] + np.random.default_rng(0).bytes(2000) + whole[102_000:])
+    result = run_ganport("inpaint", photo, mask, "-o", folder / "b.png")
+    assert result.exit_code == 0, result.stderr
+    assert "the cached nets are damaged ('edgeconnect.onnx' is not what its hash in SHA256SUMS says)" in result.stderr
+    assert (len(wishes), net.read_bytes()) == (2, whole)
+    assert (folder / "a.png").read_bytes() == (folder / "b.png").read_bytes()
+
+
+def test_two_first_runs_at_once_convert_once_and_both_end_well(folder: Path, wishes: Sequence[Settings]) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        bundles = list(pool.map(lambda _: converters.inpaint.shipped_pipeline(lambda step: None), range(2)))
+    assert len(wishes) == 1
+    assert [bundle.folder for bundle in bundles] == [find_cached(folder)] * 2
+
+
+def test_cache_that_cannot_be_written_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "file"))
+    result = run_ganport("inpaint", folder / "photo.png", folder / "mask.png")
+    assert result.exit_code == 1
+    assert "the cache cannot be written (Not a directory). Set XDG_CACHE_HOME to a folder that can be" in result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from onnx import ModelProto
 from converters.onnx_graph.clean import strip_metadata
 from converters.onnx_graph.plain_names import rename
 from converters.rewrites.accurate_norm import rewrite_accurate_norm
-from parity_tests.support.foreign_models import make_model
+from parity_tests.support.command import list_tree, run_ganport
+from parity_tests.support.foreign_models import make_model, write_model
 
 IMAGES = "(float[N, 4, H, W] x) => (float[N, 4, H, W] y)"
 BRANCHES = """
@@ -54,6 +56,19 @@ def test_doc_strings_and_metadata_are_stripped_from_branches_too(model: ModelPro
     assert NOTE in str(annotated.graph.node[-1].attribute[0].g)
     assert NOTE not in str(strip_metadata(annotated))
     assert strip_metadata(annotated) == strip_metadata(model)
+
+
+def test_no_file_of_a_bundle_tells_what_was_written_into_a_branch(model: ModelProto, tmp_path: Path) -> None:
+    annotated = ModelProto()
+    annotated.CopyFrom(model)
+    annotate(annotated)
+    path = write_model(tmp_path, annotated)
+    assert NOTE.encode() in path.read_bytes()
+    done = run_ganport("convert", path, "--to", "onnx", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    files = {name: data for name, data in list_tree(tmp_path / "out" / "net").items() if data is not None}
+    assert len(files) > 5
+    assert [name for name, data in files.items() if NOTE.encode() in data] == []
 
 
 def test_new_constant_of_the_graph_avoids_the_names_inside_branches(model: ModelProto) -> None:

@@ -73,6 +73,8 @@ class ChainRunner:
 
 
 def _open(folder: Path, link: Link) -> Runner:
+    if link.file != Path(link.file).name:
+        raise BundleError(folder, f"its chain names '{link.file}', outside of it", "Do not use it: convert it again")
     path = folder / link.file
     if path.suffix == ".onnx":
         return OnnxRunner(path, link.inputs, link.outputs)
