@@ -181,8 +181,15 @@ def _strokes(height: int, width: int, count: int) -> Array:
     radius = max(1.0, min(height, width) / 32)
     for y0, x0, y1, x1 in rng.uniform(0.15, 0.85, (count, 4)) * [height, width, height, width]:
         for t in np.linspace(0, 1, max(height, width)):
-            hole |= (rows - y0 - t * (y1 - y0)) ** 2 + (columns - x0 - t * (x1 - x0)) ** 2 <= radius**2
+            near = _reach(y0 + t * (y1 - y0), radius), _reach(x0 + t * (x1 - x0), radius)
+            y, x = rows[near] - y0 - t * (y1 - y0), columns[near] - x0 - t * (x1 - x0)
+            hole[near] |= y**2 + x**2 <= radius**2
     return hole
+
+
+def _reach(middle: float, radius: float) -> slice:
+    """Where the pixels lie that may be within the radius, a pixel more at either end."""
+    return slice(max(0, math.floor(middle - radius) - 1), math.ceil(middle + radius) + 2)
 
 
 def _box(height: int, width: int, top: float, left: float, bottom: float, right: float) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from PIL import Image
 
 from converters.errors import PhotoError
-from converters.parity.inputs import long_inputs, make_mask, short_inputs, user_inputs
+from converters.parity import inputs
+from converters.parity.inputs import _reach, long_inputs, make_mask, short_inputs, user_inputs
 from converters.targets.profile import Profile
 from converters.tensors import TensorSpec, fit_size
 
@@ -58,6 +60,37 @@ def test_deep_net_gets_a_photo_of_which_a_corner_is_known() -> None:
     known = make_mask("corner", (512, 512)) == 0
     assert known[:32, :32].all()
     assert known.sum() == 32 * 32
+
+
+# First digits of the SHA-256 of the masks' bytes, as distances to every pixel of the plane gave them.
+DRAWN = {
+    ("small", (12, 12)): "5da1bd9619ac214e",
+    ("large", (12, 12)): "8a1524cefd317d78",
+    ("small", (96, 128)): "431bc4a8b647e0ca",
+    ("large", (96, 128)): "6af48fcd78ccfa4b",
+    ("small", (512, 512)): "480710420e88dcbd",
+    ("large", (512, 512)): "bfc9d2eb72a4e1df",
+}
+
+
+@pytest.mark.parametrize(("name", "size"), DRAWN)
+def test_strokes_are_drawn_bit_for_bit_as_ever(name: str, size: tuple[int, int]) -> None:
+    assert hashlib.sha256(make_mask(name, size).tobytes()).hexdigest()[:16] == DRAWN[name, size]
+
+
+def test_strokes_are_drawn_disc_by_disc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pixel is looked at a few times at most, not once for each of the 4 x 512 discs."""
+    looked = 0
+
+    def count(middle: float, radius: float) -> slice:
+        nonlocal looked
+        reach = _reach(middle, radius)
+        looked += reach.stop - reach.start
+        return reach
+
+    monkeypatch.setattr(inputs, "_reach", count)
+    make_mask("large", (512, 512))
+    assert 0 < looked <= 4 * 512 * 2 * 40
 
 
 def test_engine_profile_keeps_to_the_contract() -> None:
