@@ -12,6 +12,7 @@ from converters.bundle.record import SourceFile, make_manifest, write_record
 from converters.bundle.run_artifact import NotRun, run_artifact
 from converters.errors import BundleError, ConversionError, MissingPackageError, ParityError
 from converters.parity.compare import ParityReport, Verdict, require_passed
+from converters.parity.expected import AGAIN
 from converters.parity.report import clear_failed, write_parity
 from converters.rewrites.tune_cpu import tune_for_cpu
 from converters.runners import Runner
@@ -211,10 +212,10 @@ class _Conversion:
 
                 self._report_progress("packing")
                 doubtful = {
-                    tensor.case
+                    tensor.case.removesuffix(AGAIN)
                     for report in self._reports
                     for tensor in report.tensors
-                    if tensor.verdict is Verdict.PASSED_BY_EXCESS
+                    if tensor.verdict in (Verdict.PASSED_BY_EXCESS, Verdict.NOT_JUDGED)
                 }
                 golden = source.run_golden(doubtful)
                 write_golden(partial, golden.feeds[0], golden.float32[0])

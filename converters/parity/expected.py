@@ -16,6 +16,9 @@ from converters.runners import Runner
 from converters.tensors import Tensors, TensorSpec
 from reference.model import WHOLE_PLANE, OutputPolicy
 
+# What is added to the name of a parity input that is run a second time.
+AGAIN = ", again"
+
 
 class NamedInput(Protocol):
     """One parity input, as a report names it."""
@@ -111,7 +114,7 @@ class ReferenceOutputs:
         known = None if policy.known is None else feeds[policy.known]
         perturbed = None if self.perturbed is None else self.perturbed[i]
         return ComparedCase(
-            f"{self.inputs[i].name}{', again' if again else ''}",
+            f"{self.inputs[i].name}{AGAIN if again else ''}",
             pick(outputs),
             pick(self.float32[i]),
             None if self.float64 is None else pick(self.float64[i]),

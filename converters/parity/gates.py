@@ -52,8 +52,9 @@ GATES: Mapping[str, Gate] = {
     "equal": Gate(0.0, None, None, None),
 }
 
-# An input is ill-conditioned, and proves nothing about a file, if the source's own float32 output is further than this
-# from its float64 output: in units for floats, in levels for integers.
+# An input is ill-conditioned if the source's own float32 output is further than this from its float64 output: in units
+# for floats, in levels for integers. A file that misses its gate there is judged by its excess error, if that is to be
+# had and the two are not too far apart.
 ILL_CONDITIONED = 1e-5
 ILL_CONDITIONED_LEVELS = 1
 
@@ -61,12 +62,12 @@ ILL_CONDITIONED_LEVELS = 1
 # float64: then agreement would be luck.
 ILL_CONDITIONED_PERTURBED = 1e-3
 
-# If a float64 run is further than this from float32, in units, it is not the same computation and excuses nothing:
-# onnx's reference and ONNX Runtime disagree on some operators by 0.3 to 0.9. On a net that others made, whose float32
+# If a float64 run is further than this from float32, in units, errors say nothing, or it is another computation: onnx's
+# reference and ONNX Runtime disagree on some operators by 0.3 to 0.9. On a net that others made, whose float32
 # is doubtful, they were 2e-5 apart.
 MAX_FLOAT64_DISAGREEMENT = 1e-4
 
-# The largest excess error allowed where it alone decides, whatever the gate says.
+# The largest excess error allowed where it alone decides and the source is a file in ONNX Runtime.
 MAX_EXCESS_ALONE = 4.0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from converters.files import write_json
 from converters.parity.compare import ParityReport, ParitySummary, TensorParity, Verdict
-from converters.parity.gates import ILL_CONDITIONED, ILL_CONDITIONED_PERTURBED
+from converters.parity.gates import ILL_CONDITIONED, ILL_CONDITIONED_PERTURBED, MAX_FLOAT64_DISAGREEMENT
 from converters.parity.inputs import SEED
 
 if TYPE_CHECKING:
@@ -111,8 +111,9 @@ def _format_item(tensor: TensorParity) -> str:
         )
     elif tensor.verdict is Verdict.NOT_JUDGED:
         verdict = (
-            f"not gated: ill-conditioned, torch float32 is itself further than {ILL_CONDITIONED:g} from float64, or "
-            f"{ILL_CONDITIONED_PERTURBED:g} on inputs moved by one float32 step"
+            "not judged: ill-conditioned, the source's float32 is itself further than "
+            f"{MAX_FLOAT64_DISAGREEMENT:g} from float64, or {ILL_CONDITIONED_PERTURBED:g} on inputs moved by one "
+            "float32 step"
         )
     else:
         verdict = "passed"

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from converters.errors import CheckpointError
+from converters.errors import CheckpointError, ParityError
 from converters.parity.compare import DO_NOT_USE
 from converters.parity.expected import ReferenceOutputs
 from converters.parity.inputs import ParityInput, golden_input, perturb, short_inputs
@@ -33,10 +33,22 @@ class TorchSource:
     remedy: str = DO_NOT_USE
 
     def run_inputs(self) -> ReferenceOutputs:
-        return run_reference(self.model, short_inputs(self.model.inputs, self.size))
+        return run_reference(self.model, [*short_inputs(self.model.inputs, self.size), self._golden])
 
     def run_golden(self, avoid: Collection[str]) -> ReferenceOutputs:
-        return run_reference(self.model, [golden_input(self.model.inputs, self.size)])
+        others = sorted(short_inputs(self.model.inputs, self.size), key=lambda given: given.photo.size)
+        for given in (self._golden, *others):
+            if given.name not in avoid:
+                return run_reference(self.model, [given])
+        raise ParityError(
+            self.model.architecture,
+            "float32 is in doubt on every input, so that no golden case can be packed",
+            self.remedy,
+        )
+
+    @property
+    def _golden(self) -> ParityInput:
+        return golden_input(self.model.inputs, self.size)
 
     def build_waist(self, prove: Prove, report_progress: Callable[[str], None]) -> Waist:
         report_progress("folding spectral norm")

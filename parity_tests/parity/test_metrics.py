@@ -13,7 +13,7 @@ import pytest
 
 from converters.errors import ParityError
 from converters.parity.compare import ComparedCase, ParityReport, TensorParity, Verdict, compare, require_passed
-from converters.parity.gates import GATES, ILL_CONDITIONED, Gate
+from converters.parity.gates import GATES, ILL_CONDITIONED, MAX_FLOAT64_DISAGREEMENT, Gate
 from converters.parity.inputs import perturb
 from converters.parity.metrics import measure
 from converters.parity.report import write_parity
@@ -231,8 +231,37 @@ def test_other_shape_or_dtype_fails_before_anything_is_measured() -> None:
 
 
 def ill(actual: Array) -> ComparedCase:
-    """torch float32 is twice the limit away from float64."""
-    return case(actual, float64=flat().astype(np.float64) + 2 * ILL_CONDITIONED)
+    """torch float32 is so far away from float64 that no error says anything."""
+    return case(actual, float64=flat().astype(np.float64) + 2 * MAX_FLOAT64_DISAGREEMENT)
+
+
+def doubtful(actual: Array) -> ComparedCase:
+    """torch float32 is five times the limit away from float64, which is still the same computation."""
+    return case(actual, float64=flat().astype(np.float64) + 5 * ILL_CONDITIONED)
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (0, Verdict.PASSED),  # it holds the whole gate
+        (9e-6, Verdict.PASSED),
+        (1e-4, Verdict.PASSED_BY_EXCESS),
+        (2e-4, Verdict.PASSED_BY_EXCESS),
+        (3e-4, Verdict.FAILED),
+        (0.4, Verdict.FAILED),
+    ],
+)
+def test_ill_conditioned_input_is_judged_by_its_excess_error(error: float, verdict: Verdict) -> None:
+    """Errors are towards float64 and beyond it: 3e-4 is five times torch's own error of 5e-5."""
+    tensors = judge(doubtful(flat() + np.float32(error)))
+    assert {tensor.verdict for tensor in tensors} == {verdict}
+    if verdict is Verdict.FAILED:
+        assert "excess error" in tensors[0].failures[0]
+
+
+def test_ill_conditioned_input_is_not_judged_where_the_gate_has_no_excess() -> None:
+    (first, _) = compare("fold", GATES["fold"], [doubtful(flat() + np.float32(1e-4))]).tensors
+    assert first.verdict is Verdict.NOT_JUDGED
 
 
 def test_ill_conditioned_input_is_measured_but_not_gated() -> None:
@@ -307,14 +336,19 @@ def test_verdict_counts_what_was_not_held_to_the_whole_gate() -> None:
     assert report.describe_verdict() == "passed"
     assert (
         replace(report, tensors=(sure, unjudged)).describe_verdict()
-        == "passed (1 of 2 items ill-conditioned and not judged)"
+        == "passed (of 2 items 1 ill-conditioned and not judged)"
     )
     several = replace(report, tensors=(sure, by_excess, unjudged, by_excess))
     assert several.summarize().by_excess_items == 2
     assert several.describe_verdict() == (
-        "passed (2 of 4 items by excess error alone; 1 of 4 items ill-conditioned and not judged)"
+        "passed (of 4 items 2 by excess error alone, 1 ill-conditioned and not judged)"
     )
     assert replace(report, tensors=(unjudged,)).describe_verdict() == "**FAILED**"
+    thin = replace(report, tensors=(sure, unjudged, by_excess, unjudged, unjudged))
+    assert thin.summarize().judged_items == 2
+    assert thin.describe_verdict() == (
+        "passed on 2 of 5 (of 5 items 1 by excess error alone, 3 ill-conditioned and not judged)"
+    )
 
 
 def test_verdict_tells_of_an_output_that_shows_nothing() -> None:
