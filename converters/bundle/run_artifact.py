@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from converters.bundle.checksums import require_unchanged
 from converters.bundle.folder import Bundle
 from converters.bundle.manifest import MANIFEST
-from converters.errors import UnrunnableError
+from converters.errors import MissingPackageError, UnrunnableError
 from converters.runners import Runner
 from converters.targets.registry import find_target
 from converters.targets.target import Artifact
@@ -56,7 +56,7 @@ def open_artifact(bundle: Files, artifact: Artifact, threads: int | None = None)
         return NotRun(missing)
     try:
         return target.open([bundle.folder / file for file in artifact.files], bundle.signature, threads)
-    except UnrunnableError as error:
+    except (MissingPackageError, UnrunnableError) as error:
         return _explain(error)
 
 
@@ -76,5 +76,5 @@ def run_artifact(bundle: Files, artifact: Artifact, use: Callable[[Runner], T]) 
         return _explain(error)
 
 
-def _explain(error: UnrunnableError) -> NotRun:
+def _explain(error: MissingPackageError | UnrunnableError) -> NotRun:
     return NotRun(f"numbers not checked: {error.met}")

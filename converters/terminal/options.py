@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +38,43 @@ def read_targets(text: str) -> tuple[str, ...]:
     return names
 
 
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM arrived. Raised like Ctrl-C's exception, so that everything that was begun is cleared up."""
+
+
+@contextlib.contextmanager
+def _raise_on_sigterm() -> Iterator[None]:
+    def leave(*_: object) -> None:
+        raise TerminatedError
+
+    if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class Group(click.Group):
-    """A command group that prints a GanportError as one line on stderr and exits with the error's exit code."""
+    """A command group that ends a failed or interrupted command with one line on stderr.
+
+    The exit code is the GanportError's; 130 after Ctrl-C, 143 after SIGTERM.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _raise_on_sigterm():
+                return super().invoke(ctx)
         except GanportError as error:
-            click.echo(f"ganport: {error}", err=True)
-            ctx.exit(error.exit_code)
+            said, exit_code = str(error), error.exit_code
+        except TerminatedError:
+            said, exit_code = "terminated", 128 + signal.SIGTERM
+        except KeyboardInterrupt:
+            said, exit_code = "interrupted", 128 + signal.SIGINT
+        click.echo(f"ganport: {said}", err=True)
+        raise click.exceptions.Exit(exit_code)
 
 
 class TextPath(click.Path):

@@ -21,6 +21,8 @@ import converters.inpaint
 import reference.registry
 from converters.bundle.folder import read_bundle
 from converters.convert import Conversion, Settings
+from converters.errors import MissingPackageError
+from converters.targets.tensorrt import runtime as tensorrt
 from converters.terminal.progress import format_bar
 from parity_tests.support.command import run_ganport
 from parity_tests.support.image_files import damaged_files
@@ -196,6 +198,18 @@ def test_bundle_of_one_net_is_refused(folder: Path, conversions: Mapping[str, Co
     result = CliRunner().invoke(cli.main, arguments)
     assert result.exit_code == 1
     assert "it is of edgeconnect-edge, which takes no photo" in result.stderr
+
+
+def test_gpu_without_tensorrt_does_not_stop_the_photo(
+    folder: Path, inpaint: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise MissingPackageError("TensorRT", "it is not installed", "Install it")
+
+    monkeypatch.setattr(tensorrt, "has_gpu", lambda: True)
+    monkeypatch.setattr(tensorrt, "load_tensorrt", fail)
+    result = inpaint(folder / "photo.png", folder / "mask.png")
+    assert result.exit_code == 0, result.stderr
 
 
 @pytest.fixture

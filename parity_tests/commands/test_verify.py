@@ -18,7 +18,8 @@ from onnx import numpy_helper
 
 from converters.bundle.folder import read_bundle
 from converters.convert import Conversion
-from converters.errors import BundleError
+from converters.errors import BundleError, MissingPackageError
+from converters.targets.tensorrt import runtime as tensorrt
 from parity_tests.support.command import list_tree, rewrite_hashes, rewrite_sums, run_ganport, time_limit
 
 NAME = "edgeconnect-inpaint"
@@ -45,6 +46,31 @@ def test_sound_bundle_passes_on_every_runtime_present(folder: Path) -> None:
     assert lines[0] == "hashes verified"
     assert [line.split(":")[0] for line in lines[1:]] == ["onnx", "mxnet", "trt", "wolfram"]
     assert "golden case reproduced" in lines[1]
+
+
+def test_gpu_without_tensorrt_is_told_and_the_other_runtimes_are_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise MissingPackageError("TensorRT", "it is not installed", "Install it")
+
+    monkeypatch.setattr(tensorrt, "has_gpu", lambda: True)
+    monkeypatch.setattr(tensorrt, "load_tensorrt", fail)
+    result = run_ganport("verify", folder)
+    assert result.exit_code == 0, result.stderr
+    assert "trt: built, numbers not checked: it is not installed" in result.stdout.splitlines()
+    assert "onnx: golden case reproduced" in result.stdout
+
+
+def test_bundle_of_which_nothing_runs_here_says_so_in_its_first_line(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["artifacts"] = [each for each in manifest["artifacts"] if each["target"] in ("trt", "wolfram")]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    rewrite_sums(folder)
+    result = run_ganport("verify", folder)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[0] == "hashes verified, nothing was run here"
+    assert len(result.stdout.splitlines()) == 3
 
 
 def test_one_flipped_bit_in_any_file_is_found_and_the_file_named(folder: Path) -> None:

@@ -125,7 +125,7 @@ def kill_conversions(checkpoint: Path, folder: Path) -> dict[str, Any]:
 
 
 def interrupt_conversions(checkpoint: Path, folder: Path) -> list[dict[str, Any]]:
-    """Press Ctrl-C at several moments of the real command."""
+    """Press Ctrl-C, or send SIGTERM, at several moments of the real command."""
     from cli import main
 
     out, said = folder / "interrupted", folder / "said"
@@ -148,12 +148,13 @@ def interrupt_conversions(checkpoint: Path, folder: Path) -> list[dict[str, Any]
         child = fork(run)
         wait_for_partial(out)
         time.sleep(rng.uniform(0, 0.1))
-        os.kill(child, signal.SIGINT)
+        sent = signal.SIGTERM if len(found) % 2 else signal.SIGINT
+        os.kill(child, sent)
         exit_code = wait(child)
         if exit_code == 0:
             shutil.rmtree(out)
             continue
-        found.append({"exit_code": exit_code, "said": said.read_text(), "left": out.exists()})
+        found.append({"signal": sent.name, "exit_code": exit_code, "said": said.read_text(), "left": out.exists()})
     return found
 
 

@@ -27,9 +27,10 @@ class TensorrtTarget(Target):
         return missing_tensorrt()
 
     def missing_verifier(self) -> str | None:
-        from converters.targets.tensorrt.runtime import has_gpu
+        from converters.targets.tensorrt.runtime import has_gpu, missing_tensorrt
 
-        return None if has_gpu() else "built, numbers not checked: no GPU"
+        missing = missing_tensorrt() if has_gpu() else "no GPU"
+        return None if missing is None else f"built, numbers not checked: {missing}"
 
     def write(self, source: TargetInput, folder: Path) -> Artifact:
         from converters.targets.tensorrt.build import NOTES, build_engine
