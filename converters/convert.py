@@ -215,7 +215,7 @@ class _Conversion:
                     tensor.case.removesuffix(AGAIN)
                     for report in self._reports
                     for tensor in report.tensors
-                    if tensor.verdict in (Verdict.PASSED_BY_EXCESS, Verdict.NOT_JUDGED)
+                    if tensor.verdict not in (Verdict.PASSED, Verdict.FAILED)
                 }
                 golden = source.run_golden(doubtful)
                 write_golden(partial, golden.feeds[0], golden.float32[0])

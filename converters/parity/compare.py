@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -20,6 +20,7 @@ from converters.parity.gates import (
     ILL_CONDITIONED_LEVELS,
     ILL_CONDITIONED_PERTURBED,
     MAX_EXCESS_ALONE,
+    MAX_FAR_FLOAT32,
     MAX_FLOAT64_DISAGREEMENT,
     Gate,
 )
@@ -64,6 +65,7 @@ class Verdict(Enum):
 
     PASSED: it holds every limit of the gate; or there was nothing to measure, and known pixels came back bit for bit.
     PASSED_BY_EXCESS: it misses the gate on an ill-conditioned input, and its excess error alone is small enough.
+    PASSED_AGAINST_FLOAT64: the source's float32 run is far from float64, and the file holds the gate against float64.
     NOT_JUDGED: the input is so ill-conditioned that no error says anything; only shape, type, finite values and known
         pixels were checked.
     FAILED: `TensorParity.failures` says why.
@@ -71,6 +73,7 @@ class Verdict(Enum):
 
     PASSED = "passed"
     PASSED_BY_EXCESS = "passed by excess"
+    PASSED_AGAINST_FLOAT64 = "passed against float64"
     NOT_JUDGED = "not judged"
     FAILED = "failed"
 
@@ -100,7 +103,8 @@ class TensorParity:
     @property
     def gated(self) -> bool:
         """Whether its errors were held to the whole gate."""
-        return self.metrics is not None and self.verdict in (Verdict.PASSED, Verdict.FAILED)
+        held = (Verdict.PASSED, Verdict.PASSED_AGAINST_FLOAT64, Verdict.FAILED)
+        return self.metrics is not None and self.verdict in held
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -189,6 +193,7 @@ class ParityReport:
         items = len(self.tensors)
         counts = (
             (self.count(Verdict.PASSED_BY_EXCESS), "by excess error alone"),
+            (self.count(Verdict.PASSED_AGAINST_FLOAT64), "against float64, ONNX Runtime being the far one"),
             (self.count(Verdict.NOT_JUDGED), "ill-conditioned and not judged"),
         )
         few = [f"{count} {how}" for count, how in counts if count]
@@ -319,12 +324,31 @@ def _compare_item(name: str, gate: Gate, case: ComparedCase, index: int | None) 
             allowed = MAX_EXCESS_ALONE if case.float32_in_doubt else gate.excess
             failures += find_misses(metrics, Gate(None, None, None, allowed))
         elif case.float32_in_doubt:
-            failures += misses
+            against = (
+                None if float64 is None else _measure_against_float64(actual, expected, float64, inside, unit, gate)
+            )
+            if misses and against is not None:
+                metrics, verdict = against, Verdict.PASSED_AGAINST_FLOAT64
+            else:
+                failures += misses
         else:
             verdict = Verdict.NOT_JUDGED
     return TensorParity(
         name, case.name, item, region, metrics, Verdict.FAILED if failures else verdict, tuple(failures)
     )
+
+
+def _measure_against_float64(
+    actual: Array, expected: Array, float64: Array, inside: Array, unit: float, gate: Gate
+) -> Metrics | None:
+    """The errors against the float64 run, if they hold the gate and it is the float32 run that is far from both."""
+    own = max_difference(expected, float64, inside)
+    if is_integer(expected) or own > MAX_FAR_FLOAT32 * unit:
+        return None
+    metrics = replace(
+        measure(actual, float64, None, inside, unit), excess=max_difference(actual, float64, inside) / own
+    )
+    return None if find_misses(metrics, gate) else metrics
 
 
 def _is_ill_conditioned(

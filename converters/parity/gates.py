@@ -67,6 +67,11 @@ ILL_CONDITIONED_PERTURBED = 1e-3
 # is doubtful, they were 2e-5 apart.
 MAX_FLOAT64_DISAGREEMENT = 1e-4
 
+# A file that disagrees with ONNX Runtime but holds its gate against float64 passes if ONNX Runtime is no further than
+# this from float64, in units. 6.9e-4 was seen on a net that divides by what it clips at 1e-4; beyond, as above, the two
+# read an operator differently, and the file is to compute what ONNX Runtime does.
+MAX_FAR_FLOAT32 = 1e-2
+
 # The largest excess error allowed where it alone decides and the source is a file in ONNX Runtime.
 MAX_EXCESS_ALONE = 4.0
 

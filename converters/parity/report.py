@@ -51,6 +51,8 @@ def format_parity(reports: Sequence[ParityReport], inputs: Sequence[NamedInput],
     parts = [
         "# Parity\n",
         "Every rung is compared, item by item, with what the files were made from; the worst item decides.\n",
+        "A file is run on an input of other numbers first, and on the first input again at the end: a runtime may keep",
+        "something from run to run.\n",
         "- A checkpoint: the untouched torch module, float32, spectral norm alive. Composited outputs are judged in",
         "  the hole, others on the whole plane. Excess error is the error against a float64 run of the module, in",
         "  units of torch float32's own. Errors of 8-bit outputs are in levels; those of an output whose range is not",
@@ -58,7 +60,8 @@ def format_parity(reports: Sequence[ParityReport], inputs: Sequence[NamedInput],
         "  units of its largest value.",
         "- An ONNX file: ONNX Runtime on that file itself, the whole of every output. Errors are in units of an",
         "  output's largest value. Where a file misses a gate, onnx's reference implementation runs the original in",
-        "  float64: if ONNX Runtime is itself far from it, the excess error over ONNX Runtime's own decides.\n",
+        "  float64: if ONNX Runtime is itself far from it, the excess error over ONNX Runtime's own decides, or the",
+        "  errors against float64 do.\n",
         "| rung | verdict | max abs | p99.9 | PSNR, dB | excess | worst input |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         *(_format_rung(report) for report in reports),
@@ -109,6 +112,8 @@ def _format_item(tensor: TensorParity) -> str:
             f"passed by its excess error alone: the source's float32 is itself further than {ILL_CONDITIONED:g} "
             "from float64"
         )
+    elif tensor.verdict is Verdict.PASSED_AGAINST_FLOAT64:
+        verdict = "passed against float64: the source's own float32 is the far one of the two"
     elif tensor.verdict is Verdict.NOT_JUDGED:
         verdict = (
             "not judged: ill-conditioned, the source's float32 is itself further than "

@@ -194,8 +194,8 @@ def test_bundle_of_a_foreign_file_is_verified_proven_and_inspected(tmp_path: Pat
     done = run_ganport("parity", bundle, "--checkpoint", source, "--json")
     reports = json.loads(done.stdout)["reports"]
     assert [(report["rung"], report["passed"], report["items"]) for report in reports] == [
-        ("onnx", True, 5),
-        ("mxnet", True, 5),
+        ("onnx", True, 6),
+        ("mxnet", True, 6),
     ]
     np.savez(tmp_path / "given.npz", x=draw(3, 3, 11, 8))
     done = run_ganport("parity", bundle, "--checkpoint", source, "--inputs", tmp_path / "given.npz")

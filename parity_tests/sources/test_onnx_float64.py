@@ -14,13 +14,14 @@ from converters.errors import ParityError
 from converters.parity.compare import ComparedCase, ParityReport, Verdict, compare
 from converters.parity.expected import ReferenceOutputs
 from converters.parity.gates import GATES
+from converters.parity.report import format_parity
 from converters.runners import Runner
 from converters.sources import onnx_file
 from converters.sources import source as sources
 from converters.sources.onnx_file import read_onnx
 from converters.sources.onnx_float64 import run_float64
 from converters.sources.onnx_source import OnnxSource
-from converters.tensors import Array
+from converters.tensors import Array, TensorSpec
 from parity_tests.support.command import run_ganport
 from parity_tests.support.foreign_models import make_model, write_model
 
@@ -74,6 +75,46 @@ def test_float64_run_that_is_not_the_same_computation_excuses_nothing() -> None:
     (tensor,) = judge(own=-0.43, ours=0.8).tensors
     assert tensor.verdict is not Verdict.PASSED_BY_EXCESS
     assert tensor.verdict is Verdict.FAILED
+
+
+def test_file_that_is_near_float64_where_the_standard_is_far_passes_and_the_report_says_so() -> None:
+    report = judge(own=-6.9e-4, ours=1.2e-6)
+    (tensor,) = report.tensors
+    assert tensor.verdict is Verdict.PASSED_AGAINST_FLOAT64
+    assert tensor.metrics is not None
+    assert tensor.metrics.max_abs == pytest.approx(1.2e-6)
+    assert report.passed
+    assert report.describe_verdict() == "passed (of 1 items 1 against float64, ONNX Runtime being the far one)"
+    assert "the source's own float32 is the far one of the two" in format_parity([report], [], {})
+
+
+@pytest.mark.parametrize(("own", "ours"), [(-6.9e-4, 3e-4), (-6.9e-4, 7e-4), (-6.9e-4, np.nan), (-0.43, 0)])
+def test_file_that_is_far_from_float64_too_or_computes_something_else_is_a_miss(own: float, ours: float) -> None:
+    """The last one is right by onnx's reference, which reads an operator otherwise than ONNX Runtime."""
+    (tensor,) = judge(own=own, ours=ours).tensors
+    assert tensor.verdict is Verdict.FAILED
+
+
+def test_file_of_a_net_that_cancels_is_judged_against_float64(tmp_path: Path) -> None:
+    """x + 10000 - 10000 in float32 is x to three digits."""
+    body, weights = "a = Add(x, k) y = Sub(a, k)", {"k": np.array(1e4, np.float32)}
+    model = make_model(17, body, weights, "(float[N, 3] x) => (float[N, 3] y)")
+    expected = OnnxSource(read_onnx(write_model(tmp_path, model))).run_inputs()
+
+    class Exact:
+        inputs, outputs = (TensorSpec("x", ("N", 3), layout=""),), expected.outputs
+
+        def __init__(self, error: float) -> None:
+            self.error = np.float32(error)
+
+        def run(self, feeds: dict[str, Array]) -> dict[str, Array]:
+            return {"y": feeds["x"] + self.error}
+
+    (report,) = expected.compare("mxnet", "mxnet", Exact(0))  # type: ignore[arg-type]
+    assert report.passed
+    assert report.count(Verdict.PASSED_AGAINST_FLOAT64)
+    (report,) = expected.compare("mxnet", "mxnet", Exact(3e-4))  # type: ignore[arg-type]
+    assert not report.passed
 
 
 def test_one_outputs_pass_does_not_cover_anothers_doubt() -> None:
