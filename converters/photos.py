@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,16 +193,15 @@ def write_plane(path: Path, plane: Array) -> None:
 
 
 def _write(path: Path, image: Image.Image, icc_profile: bytes | None) -> None:
-    """Write to a hidden file beside `path`, then rename it."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Write into a hidden folder of our own beside `path`, then move the file."""
     try:
-        image.save(partial, icc_profile=icc_profile, **OUTPUT_OPTIONS[path.suffix.lower()])
-        partial.replace(path)
+        with tempfile.TemporaryDirectory(prefix=".ganport-", dir=path.parent) as folder:
+            partial = Path(folder) / f"picture{path.suffix}"
+            image.save(partial, icc_profile=icc_profile, **OUTPUT_OPTIONS[path.suffix.lower()])
+            partial.replace(path)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise PhotoError(path, f"cannot be written ({reason})", "Name another file with -o") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read_image(path: Path) -> Image.Image:

@@ -76,6 +76,15 @@ def test_hole_is_filled_beside_the_photo_and_known_pixels_stay(folder: Path, inp
     assert not np.array_equal(photo[hole], filled[hole])
 
 
+def test_users_own_files_beside_the_picture_stay(folder: Path, inpaint: Callable[..., Result]) -> None:
+    (folder / ".out.png.partial").write_text("mine")
+    before = names(folder)
+    result = inpaint(folder / "photo.png", folder / "mask.png", "-o", folder / "out.png")
+    assert result.exit_code == 0, result.stderr
+    assert names(folder) == sorted([*before, "out.png"])
+    assert (folder / ".out.png.partial").read_text() == "mine"
+
+
 def test_edges_are_written_and_follow_the_pens(folder: Path, inpaint: Callable[..., Result]) -> None:
     pen = np.zeros((SIZE[0] + 3, SIZE[1] + 1), np.uint8)
     pen[30, 35:55] = 9
