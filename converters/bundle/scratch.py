@@ -48,9 +48,8 @@ def clear_stale(folder: Path) -> None:
     for scratch in _list_scratch(folder):
         with contextlib.suppress(Timeout, OSError):
             if not (scratch / LOCK).is_file():
-                if {path.name for path in scratch.iterdir()} <= {
-                    OWNER
-                }:  # killed before its first or after its last step
+                # Its run was killed before its first step or after its last one.
+                if {path.name for path in scratch.iterdir()} <= {OWNER}:
                     _delete(scratch)
                 continue
             with FileLock(scratch / LOCK, timeout=0):
