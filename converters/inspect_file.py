@@ -81,7 +81,7 @@ def _read_tuning(path: Path, text: str | None) -> dict[str, Any]:
     """
     try:
         tuning: Any = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         tuning = None
     if not isinstance(tuning, dict):
         raise BundleError(path, "what it says of its tuning is damaged", "Convert its source again")

@@ -134,7 +134,7 @@ class OnnxRunner:
         damaged = BundleError(self._where, met, "Convert its source again")
         try:
             contract = msgspec.json.decode(properties[CONTRACT_KEY], type=Signature)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise damaged from error
         for described, actual in ((contract.inputs, inputs), (contract.outputs, outputs)):
             if [spec.name for spec in described] != [spec.name for spec in actual]:

@@ -61,10 +61,20 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a model, or a file of it, takes and gives; at least one of each."""
+    """What a model, or a file of it, takes and gives; at least one of each.
+
+    Raises:
+        ValueError: two inputs, or two outputs, have one name.
+    """
 
     inputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
     outputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        for specs in (self.inputs, self.outputs):
+            names = [spec.name for spec in specs]
+            if len(set(names)) < len(names):
+                raise ValueError("two of its inputs or outputs have one name")
 
 
 @dataclass(frozen=True)

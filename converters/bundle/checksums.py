@@ -97,7 +97,7 @@ def _manifest_agrees(folder: Path, files: list[str]) -> bool:
     try:
         known = json.loads((folder / MANIFEST).read_bytes())["files"]
         return all(known[file]["sha256"] == hash_file(folder / file) for file in files)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return False
 
 

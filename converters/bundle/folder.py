@@ -130,7 +130,7 @@ def read_bundle(folder: Path) -> Bundle:
     try:
         fields = msgspec.json.decode(path.read_bytes())
         version = fields["schema_version"]
-    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, KeyError) as error:
         raise BundleError(path, "it is no manifest", "Convert its source again") from error
     if version != SCHEMA_VERSION:
         raise BundleError(path, f"its schema version is {version}, known is {SCHEMA_VERSION}", "Update ganport")

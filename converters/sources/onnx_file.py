@@ -25,6 +25,8 @@ from converters.tensors import Array, Tensors, TensorSpec
 
 SUFFIX = ".onnx"
 MIN_OPSET, MAX_OPSET = 9, 23
+# Of an input or output: arrays of NumPy 1 have no more.
+MAX_AXES = 32
 # numpy's kind codes of the element types that every step of a conversion handles: floats, integers, booleans.
 NUMERIC_KINDS = "fiub"
 # A bundle's ONNX file is one protobuf message, which must be smaller than this.
@@ -119,6 +121,10 @@ def read_onnx(path: Path) -> OnnxFile:
     if not inputs:
         raise ConversionError(path, "it has no inputs", "Export it with what it computes from as inputs")
     values = [*inputs, *model.graph.output]
+    for names in ([value.name for value in inputs], [value.name for value in model.graph.output]):
+        for name in names:
+            if names.count(name) > 1:
+                raise ConversionError(f"{path}, '{name}'", "two of its inputs or outputs have this name", "Rename one")
     plain = plain_names(value.name for value in values)
     specs = [_read_spec(path, value, plain[value.name]) for value in values]
     renamed = {new: old for old, new in plain.items() if new != old}
@@ -267,6 +273,8 @@ def _read_spec(path: Path, value: ValueInfoProto, name: str) -> TensorSpec:
         types = TensorProto.DataType
         type_name = types.Name(element_type) if element_type in types.values() else element_type
         raise ConversionError(where, f"its element type is {type_name}", "Export it with float32")
+    if len(tensor_type.shape.dim) > MAX_AXES:
+        raise ConversionError(where, f"it has {len(tensor_type.shape.dim)} axes, known are {MAX_AXES}", "Reshape it")
     if not tensor_type.HasField("shape"):
         raise ConversionError(where, "its number of axes is not given", "Export it with shapes")
     shape = tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import threading
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ def read_size(text: str) -> Size:
     height, cross, width = text.partition("x")
     if not (cross and height.isdecimal() and width.isdecimal()):
         raise click.BadParameter(f"'{text}' is no size. Write HEIGHTxWIDTH, as in 256x320.")
-    if not all(0 < int(side) <= MAX_SIDE for side in (height, width)):
+    if not all(len(side) <= len(str(MAX_SIDE)) and 0 < int(side) <= MAX_SIDE for side in (height, width)):
         raise click.BadParameter(f"'{text}' is out of bounds. Each side is from 1 to {MAX_SIDE}.")
     return int(height), int(width)
 
@@ -69,6 +70,10 @@ class Group(click.Group):
                 return super().invoke(ctx)
         except GanportError as error:
             said, exit_code = str(error), error.exit_code
+        except OSError as error:
+            if error.errno in (errno.EPIPE, None):  # click ends quietly where nobody reads on
+                raise
+            said, exit_code = f"{error.filename or 'output'}: {error.strerror}. Check space and permissions.", 1
         except TerminatedError:
             said, exit_code = "terminated", 128 + signal.SIGTERM
         except KeyboardInterrupt:

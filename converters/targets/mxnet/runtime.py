@@ -60,7 +60,7 @@ class MxnetRunner:
 
     Raises:
         MissingPackageError: mxnet is not installed.
-        BundleError: MXNet cannot load a file, or the params have no names.
+        BundleError: MXNet cannot load a file, the params have no names, or the symbol's outputs are not the contract's.
     """
 
     def __init__(self, symbol: Path, params: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
@@ -74,6 +74,9 @@ class MxnetRunner:
             if loaded:
                 raise BundleError(params, "its arrays have no names", "Convert it again")
             loaded = {}
+        count = len(self._symbol.list_outputs())
+        if count != len(outputs):
+            raise BundleError(symbol, f"it has {count} outputs, its contract {len(outputs)}", "Convert it again")
         self._params = {name.removeprefix(ARGUMENT_PREFIX): array for name, array in loaded.items()}
         # The last executor, after the input shapes that it is bound to.
         self._bound: tuple[tuple[tuple[int, ...], ...], Any] | None = None

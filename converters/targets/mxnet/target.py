@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from converters.errors import BundleError
 from converters.runners import Runner
 from converters.targets.mxnet.readme import format_readme
 from converters.targets.target import Artifact, CppRuntime, Target, TargetInput
@@ -60,6 +61,10 @@ class MxnetTarget(Target):
         """`threads` has no effect: MXNet reads OMP_NUM_THREADS, once, when it is imported."""
         from converters.targets.mxnet.runtime import MxnetRunner
 
+        if len(paths) != 2:
+            raise BundleError(
+                paths[0].parent, f"it names {len(paths)} files for mxnet, not 2", "Convert its source again"
+            )
         return MxnetRunner(paths[0], paths[1], signature.inputs, signature.outputs)
 
     def format_readme(self, name: str, signature: Signature, artifact: Artifact) -> str:

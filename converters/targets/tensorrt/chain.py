@@ -52,7 +52,7 @@ class ChainRunner:
         self._stack = ExitStack()
         try:
             links = msgspec.json.decode(chain.read_bytes(), type=list[Link])
-        except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError) as error:
             raise BundleError(chain, "it is no list of links", "Convert the checkpoints again") from error
         with ExitStack() as opening:
             self._links = [opening.enter_context(_open(chain.parent, link)) for link in links]
