@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from converters.errors import BundleError, FeedError, UnrunnableError
-from converters.tensors import CONTRACT_KEY, Array, Signature, Tensors, TensorSpec, check_feeds
+from converters.tensors import CONTRACT_KEY, Array, Signature, Tensors, TensorSpec, check_feeds, find_repeated
 
 if TYPE_CHECKING:
     import torch
@@ -122,12 +122,16 @@ class OnnxRunner:
         """The inputs and outputs by the model's metadata, or else by its graph.
 
         Raises:
-            BundleError: the metadata is damaged, or names other tensors than the graph.
+            BundleError: the metadata is damaged, or names other tensors than the graph; or a name is there twice.
         """
         properties = self._session.get_modelmeta().custom_metadata_map
         inputs, outputs = (
             tuple(map(_read_spec, arguments)) for arguments in (self._session.get_inputs(), self._session.get_outputs())
         )
+        for side in (inputs, outputs):
+            repeated = find_repeated(spec.name for spec in side)
+            if repeated is not None:
+                raise BundleError(self._where, f"two of its inputs or outputs are called '{repeated}'", "Rename one")
         if CONTRACT_KEY not in properties:
             return inputs, outputs
         met = "what it says of its inputs and outputs is damaged"

@@ -7,7 +7,7 @@ import math
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -59,12 +59,22 @@ class TensorSpec:
     minimum: Count = 1
 
 
+def find_repeated(names: Iterable[str]) -> str | None:
+    """The first name that is there twice, or None."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
 @dataclass(frozen=True)
 class Signature:
     """What a model, or a file of it, takes and gives; at least one of each.
 
     Raises:
-        ValueError: two inputs, or two outputs, have one name.
+        ValueError: two inputs, or two outputs, have the same name.
     """
 
     inputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
@@ -72,9 +82,9 @@ class Signature:
 
     def __post_init__(self) -> None:
         for specs in (self.inputs, self.outputs):
-            names = [spec.name for spec in specs]
-            if len(set(names)) < len(names):
-                raise ValueError("two of its inputs or outputs have one name")
+            repeated = find_repeated(spec.name for spec in specs)
+            if repeated is not None:
+                raise ValueError(f"two of its inputs or outputs are called '{repeated}'")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from converters.onnx_graph.traversal import list_graphs
 from converters.runners import OnnxRunner
 from converters.sources.onnx_float64 import run_float64
 from converters.sources.training_mode import find_training_node
-from converters.tensors import Array, Tensors, TensorSpec
+from converters.tensors import Array, Tensors, TensorSpec, find_repeated
 
 SUFFIX = ".onnx"
 MIN_OPSET, MAX_OPSET = 9, 23
@@ -121,10 +121,10 @@ def read_onnx(path: Path) -> OnnxFile:
     if not inputs:
         raise ConversionError(path, "it has no inputs", "Export it with what it computes from as inputs")
     values = [*inputs, *model.graph.output]
-    for names in ([value.name for value in inputs], [value.name for value in model.graph.output]):
-        for name in names:
-            if names.count(name) > 1:
-                raise ConversionError(f"{path}, '{name}'", "two of its inputs or outputs have this name", "Rename one")
+    for side in (inputs, model.graph.output):
+        repeated = find_repeated(value.name for value in side)
+        if repeated is not None:
+            raise ConversionError(path, f"two of its inputs or outputs are called '{repeated}'", "Rename one")
     plain = plain_names(value.name for value in values)
     specs = [_read_spec(path, value, plain[value.name]) for value in values]
     renamed = {new: old for old, new in plain.items() if new != old}

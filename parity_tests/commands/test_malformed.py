@@ -47,7 +47,7 @@ def double_output(folder: Path) -> str:
         manifest["contract"]["outputs"] *= 2
 
     edit(folder, change)
-    return "two of its inputs or outputs have one name"
+    return "two of its inputs or outputs are called"
 
 
 def drop_heads(folder: Path) -> str:
@@ -89,10 +89,9 @@ def test_input_of_more_axes_than_an_array_has_is_refused(axes: int, tmp_path: Pa
 def test_output_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     model = make_model(17, "y = Relu(x)", signature=TABLE)
     model.graph.output.append(model.graph.output[0])
-    said = "'y': two of its inputs or outputs have this name. Rename one"
-    require_refused_conversion(
-        tmp_path, write_model(tmp_path, model), "--to", "onnx", "-o", tmp_path / "out", said=said
-    )
+    path, said = write_model(tmp_path, model), "net.onnx: two of its inputs or outputs are called 'y'. Rename one"
+    require_refused_conversion(tmp_path, path, "--to", "onnx", "-o", tmp_path / "out", said=said)
+    require_refusal(run_ganport("bench", path), said)
 
 
 def test_size_of_more_digits_than_python_reads_is_a_usage_error(tmp_path: Path) -> None:
