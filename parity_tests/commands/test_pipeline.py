@@ -249,7 +249,8 @@ def test_chain_of_files_gives_what_the_single_graph_gives(
             shutil.copy(folder / link["file"], tmp_path)
     (tmp_path / "chain.json").write_text(json.dumps(chain))
     feeds = feeds_of("chelsea", "border", (77, 90))
-    with ChainRunner(tmp_path / "chain.json", model.inputs, model.outputs) as runner_of_chain:
+    paths = [tmp_path / "chain.json", *(tmp_path / link["file"] for link in chain)]
+    with ChainRunner(paths, model.inputs, model.outputs) as runner_of_chain:
         results = runner_of_chain.run(feeds)
     for name, array in runner.run(feeds).items():
         assert np.array_equal(results[name], array), name

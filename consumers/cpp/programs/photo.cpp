@@ -41,6 +41,15 @@ std::string format_size(std::size_t width, std::size_t height) {
 
 std::string reason() { return errno == 0 ? "unknown reason" : std::strerror(errno); }
 
+// A hidden file of ours in the folder, that nobody has: the picture is written there first.
+fs::path name_unused(const fs::path& folder) {
+  for (int count = 0;; ++count) {
+    fs::path path = folder / (".ganport-" + std::to_string(getpid()) + "-" + std::to_string(count));
+    std::error_code code;
+    if (!fs::exists(fs::symlink_status(path, code))) return path;
+  }
+}
+
 }  // namespace
 
 void require_sensible_size(const fs::path& path, std::uint64_t width, std::uint64_t height) {
@@ -105,7 +114,7 @@ void require_output(const fs::path& path, const std::vector<fs::path>& given) {
 
 void write_photo(const fs::path& path, const Image& photo) {
   const std::string png = encode_png(path, photo);
-  const fs::path partial = path.parent_path() / ("." + path.filename().string() + ".partial");
+  const fs::path partial = name_unused(path.parent_path());
   std::error_code code;
   errno = 0;
   std::ofstream file(partial, std::ios::binary | std::ios::trunc);

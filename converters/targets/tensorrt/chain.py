@@ -36,16 +36,17 @@ class ChainRunner:
     """Runs the links in order; a link reads the chain's inputs and the outputs of all links before it.
 
     Args:
-        chain: The chain's JSON file; the links' files are in the same folder.
+        paths: The chain's JSON file, and the links' files.
         inputs: The chain's inputs.
         outputs: The chain's outputs.
 
     Raises:
-        BundleError: the JSON file or a link's file cannot be read.
+        BundleError: the JSON file or a link's file cannot be read, or a link's file is not in `paths`.
         UnrunnableError: an engine does not load on this machine.
     """
 
-    def __init__(self, chain: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    def __init__(self, paths: Sequence[Path], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+        chain, *files = paths
         self.inputs = inputs
         self.outputs = outputs
         self._where = chain
@@ -55,7 +56,7 @@ class ChainRunner:
         except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError) as error:
             raise BundleError(chain, "it is no list of links", "Convert the checkpoints again") from error
         with ExitStack() as opening:
-            self._links = [opening.enter_context(_open(chain.parent, link)) for link in links]
+            self._links = [opening.enter_context(_open(chain, files, link)) for link in links]
             self._stack = opening.pop_all()
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
@@ -72,10 +73,12 @@ class ChainRunner:
         self._stack.close()
 
 
-def _open(folder: Path, link: Link) -> Runner:
-    if link.file != Path(link.file).name:
-        raise BundleError(folder, f"its chain names '{link.file}', outside of it", "Do not use it: convert it again")
-    path = folder / link.file
+def _open(chain: Path, files: Sequence[Path], link: Link) -> Runner:
+    path = chain.parent / link.file
+    if path not in files:
+        raise BundleError(
+            chain, f"'{link.file}' is none of its bundle's files for trt", "Convert the checkpoints again"
+        )
     if path.suffix == ".onnx":
         return OnnxRunner(path, link.inputs, link.outputs)
     from converters.targets.tensorrt.runtime import TensorrtRunner

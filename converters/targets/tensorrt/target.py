@@ -82,7 +82,7 @@ class TensorrtTarget(Target):
         from converters.targets.tensorrt.runtime import TensorrtRunner
 
         if paths[0].suffix == ".json":
-            return ChainRunner(paths[0], signature.inputs, signature.outputs)
+            return ChainRunner(paths, signature.inputs, signature.outputs)
         return TensorrtRunner(paths[0], signature.inputs, signature.outputs)
 
     def format_readme(self, name: str, signature: Signature, artifact: Artifact) -> str:
