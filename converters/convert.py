@@ -11,8 +11,9 @@ from converters.bundle.folder import Bundle, read_bundle, require_writable, writ
 from converters.bundle.record import SourceFile, make_manifest, write_record
 from converters.bundle.run_artifact import NotRun, run_artifact
 from converters.errors import BundleError, ConversionError, MissingPackageError, ParityError
-from converters.parity.compare import ParityReport, Verdict, require_passed
+from converters.parity.compare import ParityReport, require_passed
 from converters.parity.expected import AGAIN
+from converters.parity.judge import Verdict
 from converters.parity.report import clear_failed, write_parity
 from converters.rewrites.tune_cpu import tune_for_cpu
 from converters.runners import Runner

@@ -93,7 +93,8 @@ def _list_held(folder: Path) -> list[Path]:
     for scratch in _list_scratch(folder):
         if (scratch / LOCK).is_file():
             try:
-                FileLock(scratch / LOCK, timeout=0).acquire().lock.release()
+                with FileLock(scratch / LOCK, timeout=0):
+                    pass
             except Timeout:
                 held.append(scratch)
             except FileNotFoundError:

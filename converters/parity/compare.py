@@ -7,24 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from converters.errors import ParityError
-from converters.parity.gates import (
-    ILL_CONDITIONED,
-    ILL_CONDITIONED_LEVELS,
-    ILL_CONDITIONED_PERTURBED,
-    MAX_EXCESS_ALONE,
-    MAX_FAR_FLOAT32,
-    MAX_FLOAT64_DISAGREEMENT,
-    Gate,
-)
-from converters.parity.metrics import Metrics, error_unit, find_misses, is_integer, max_difference, measure, plain_json
+from converters.parity.gates import Gate
+from converters.parity.judge import Runs, Verdict, judge
+from converters.parity.metrics import Metrics, error_unit, is_integer, plain_json
 from converters.tensors import Array, Tensors
 
 # An output of unknown range that is never larger than this passes every gate, even if a file gives 0 for it.
@@ -58,24 +50,6 @@ class ComparedCase:
     relative: bool = False
     perturbed: Tensors | None = None
     float32_in_doubt: bool = False
-
-
-class Verdict(Enum):
-    """What came of comparing one item of one output.
-
-    PASSED: it holds every limit of the gate; or there was nothing to measure, and known pixels came back bit for bit.
-    PASSED_BY_EXCESS: it misses the gate on an ill-conditioned input, and its excess error alone is small enough.
-    PASSED_AGAINST_FLOAT64: the source's float32 run is far from float64, and the file holds the gate against float64.
-    NOT_JUDGED: the input is so ill-conditioned that no error says anything; only shape, type, finite values and known
-        pixels were checked.
-    FAILED: `TensorParity.failures` says why.
-    """
-
-    PASSED = "passed"
-    PASSED_BY_EXCESS = "passed by excess"
-    PASSED_AGAINST_FLOAT64 = "passed against float64"
-    NOT_JUDGED = "not judged"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -314,63 +288,12 @@ def _compare_item(name: str, gate: Gate, case: ComparedCase, index: int | None) 
     metrics, verdict = None, Verdict.PASSED
     if inside.any():  # else there is no hole, or the output has no elements
         unit = error_unit(expected, case.expected[name]) if case.relative else 1
-        metrics = measure(actual, expected, float64, inside, unit, perturbed)
-        misses = find_misses(metrics, gate)
-        comparable = _is_comparable(expected, float64, perturbed, inside, unit)
-        if not _is_ill_conditioned(expected, float64, perturbed, inside, unit) or (comparable and not misses):
-            failures += misses
-        elif comparable and gate.excess is not None:
-            verdict = Verdict.PASSED_BY_EXCESS
-            allowed = MAX_EXCESS_ALONE if case.float32_in_doubt else gate.excess
-            failures += find_misses(metrics, Gate(None, None, None, allowed))
-        elif case.float32_in_doubt:
-            against = (
-                None if float64 is None else _measure_against_float64(actual, expected, float64, inside, unit, gate)
-            )
-            if misses and against is not None:
-                metrics, verdict = against, Verdict.PASSED_AGAINST_FLOAT64
-            else:
-                failures += misses
-        else:
-            verdict = Verdict.NOT_JUDGED
+        runs = Runs(actual, expected, float64, perturbed, inside, unit)
+        metrics, verdict, misses = judge(runs, gate, float32_in_doubt=case.float32_in_doubt)
+        failures += misses
     return TensorParity(
         name, case.name, item, region, metrics, Verdict.FAILED if failures else verdict, tuple(failures)
     )
-
-
-def _measure_against_float64(
-    actual: Array, expected: Array, float64: Array, inside: Array, unit: float, gate: Gate
-) -> Metrics | None:
-    """The errors against the float64 run, if they hold the gate and it is the float32 run that is far from both."""
-    own = max_difference(expected, float64, inside)
-    if is_integer(expected) or own > MAX_FAR_FLOAT32 * unit:
-        return None
-    metrics = replace(
-        measure(actual, float64, None, inside, unit), excess=max_difference(actual, float64, inside) / own
-    )
-    return None if find_misses(metrics, gate) else metrics
-
-
-def _is_ill_conditioned(
-    expected: Array, float64: Array | None, perturbed: Array | None, inside: Array, unit: float
-) -> bool:
-    """Whether float32 itself is so far from float64 on this input that agreement with it would prove nothing."""
-    if float64 is None:
-        return False
-    limit = ILL_CONDITIONED_LEVELS if is_integer(expected) else ILL_CONDITIONED * unit
-    if max_difference(expected, float64, inside) > limit:
-        return True
-    if perturbed is None or is_integer(expected):
-        return False
-    return max_difference(perturbed, float64, inside) > ILL_CONDITIONED_PERTURBED * unit
-
-
-def _is_comparable(expected: Array, float64: Array | None, perturbed: Array | None, inside: Array, unit: float) -> bool:
-    """Whether the float64 run is so near to the float32 runs that an error in units of theirs says something."""
-    if float64 is None or max_difference(expected, float64, inside) > MAX_FLOAT64_DISAGREEMENT * unit:
-        return False
-    moved = 0.0 if perturbed is None else max_difference(perturbed, float64, inside)
-    return is_integer(expected) or moved <= ILL_CONDITIONED_PERTURBED * unit
 
 
 def require_passed(report: ParityReport, where: object, remedy: str = DO_NOT_USE) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.files import write_json
-from converters.parity.compare import ParityReport, ParitySummary, TensorParity, Verdict
+from converters.parity.compare import ParityReport, ParitySummary, TensorParity
 from converters.parity.gates import ILL_CONDITIONED, ILL_CONDITIONED_PERTURBED, MAX_FLOAT64_DISAGREEMENT
 from converters.parity.inputs import SEED
+from converters.parity.judge import Verdict
 
 if TYPE_CHECKING:
     from converters.parity.expected import NamedInput

@@ -13,8 +13,9 @@ import torch
 from converters.convert import Conversion, Settings, convert
 from converters.onnx_graph.serialize import serialize
 from converters.onnx_graph.simplify import simplify
-from converters.parity.compare import ParityReport, TensorParity, Verdict
+from converters.parity.compare import ParityReport, TensorParity
 from converters.parity.inputs import long_inputs
+from converters.parity.judge import Verdict
 from converters.prove import prove
 from converters.sources.export_torch import export_onnx
 from converters.sources.spectral_norm import fold_spectral_norm

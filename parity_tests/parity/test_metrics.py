@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from converters.parity.compare import Verdict
 from converters.parity.gates import Gate
+from converters.parity.judge import Verdict
 from converters.parity.metrics import measure
 from parity_tests.support.compared_cases import BAD_VALUES, SHAPE, altered, case, failures, flat, hole, hole_case, judge
 

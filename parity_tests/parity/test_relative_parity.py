@@ -13,8 +13,9 @@ import pytest
 from click.testing import Result
 from onnx import ModelProto, numpy_helper
 
-from converters.parity.compare import MAX_NEGLIGIBLE_MAGNITUDE, ComparedCase, Verdict, compare
+from converters.parity.compare import MAX_NEGLIGIBLE_MAGNITUDE, ComparedCase, compare
 from converters.parity.gates import GATES
+from converters.parity.judge import Verdict
 from converters.parity.metrics import MIN_UNIT, error_unit
 from converters.sources import onnx_source, source
 from converters.tensors import Array

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from converters.errors import ParityError
-from converters.parity.compare import ComparedCase, ParityReport, Verdict, compare, require_passed
+from converters.parity.compare import ComparedCase, ParityReport, compare, require_passed
 from converters.parity.gates import GATES, ILL_CONDITIONED, MAX_FLOAT64_DISAGREEMENT, Gate
 from converters.parity.inputs import perturb
+from converters.parity.judge import Verdict
 from converters.parity.report import write_parity
 from converters.tensors import Array
 from parity_tests.support.compared_cases import (

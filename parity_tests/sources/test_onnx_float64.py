@@ -11,9 +11,10 @@ import torch
 from onnx import ModelProto, numpy_helper
 
 from converters.errors import ParityError
-from converters.parity.compare import ComparedCase, ParityReport, Verdict, compare
+from converters.parity.compare import ComparedCase, ParityReport, compare
 from converters.parity.expected import ReferenceOutputs
 from converters.parity.gates import GATES
+from converters.parity.judge import Verdict
 from converters.parity.report import format_parity
 from converters.runners import Runner
 from converters.sources import onnx_file
