@@ -375,7 +375,7 @@ def formats(as_json: bool) -> None:
 @click.argument("folder", type=PATH)
 def consumers(language: str, folder: Path) -> None:
     """Write the sources of programs that use a bundle without Python into FOLDER, which is new or empty."""
-    from converters.write_consumer import write_consumer
+    from consumers.write_consumer import write_consumer
 
     write_consumer(language, folder)
     click.echo(folder)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from consumers.write_consumer import write_consumer
 from converters.bundle.cpp_readme import format_cpp_readme
 from converters.convert import Conversion
 from converters.targets.registry import TARGETS
-from converters.write_consumer import write_consumer
 from parity_tests.support.command import list_tree, run_ganport
 from parity_tests.support.cpp_build import BACKENDS, FOLDER, SOURCES, build_environment, run_build
 from parity_tests.support.places import PHOTOS, ROOT
@@ -145,7 +145,7 @@ def test_litter_of_a_build_is_left_out(tmp_path: Path, monkeypatch: pytest.Monke
     for name in ("build", "build-mxnet"):
         (sources / name).mkdir()
         (sources / name / "a.o").touch()
-    monkeypatch.setattr("converters.write_consumer.CONSUMERS", tmp_path / "consumers")
+    monkeypatch.setattr("consumers.write_consumer.CONSUMERS", tmp_path / "consumers")
     write_consumer("cpp", tmp_path / "written")
     assert not list((tmp_path / "written").rglob("a.o"))
 

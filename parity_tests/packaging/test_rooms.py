@@ -19,7 +19,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "errors": (),
     "files": (),
     "tensors": ("errors",),
-    "write_consumer": ("errors",),
+    "/consumers": ("errors",),
     "runners": BASE,
     "photos": BASE,
     "/reference": BASE,
@@ -50,7 +50,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "terminal": ("errors", "bench", "convert", "parity", "targets/proven"),
     "/cli.py": (
         *("errors", "/reference", "bench", "bundle", "convert", "inpaint", "inspect_file", "parity", "photos", "prove"),
-        *("targets", "targets/registry", "targets/proven", "terminal", "verify", "write_consumer"),
+        *("targets", "targets/registry", "targets/proven", "terminal", "verify", "/consumers"),
     ),
 }
 
@@ -74,7 +74,7 @@ def list_arrows() -> Iterator[tuple[str, str]]:
     for path in PRODUCT_MODULES:
         for name in find_imports(path, for_types_too=True):
             found = [module for module in (name, name.rpartition(".")[0]) if module in known]
-            if found and found[0] not in ("converters", "reference"):
+            if found and found[0] not in ("converters", "reference", "consumers"):
                 yield name_module(path), found[0]
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from parity_tests.support.places import ROOT
 
-PRODUCT_MODULES = sorted([ROOT / "cli.py", *(ROOT / "converters").rglob("*.py"), *(ROOT / "reference").rglob("*.py")])
+PACKAGES = ("consumers", "converters", "reference")
+PRODUCT_MODULES = sorted([ROOT / "cli.py", *(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))])
 
 
 def find_imports(path: Path, *, for_types_too: bool = False) -> Iterator[str]:
