@@ -6,7 +6,6 @@ Heavy packages are imported inside the commands, so that `ganport --help` answer
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import click
 
 from converters.errors import ParityError
 from converters.terminal.options import PATH, TARGET_NAMES, Group, Size, json_option, read_size, read_targets
+from converters.terminal.output import print_json, print_line
 from converters.terminal.progress import format_bar, show_progress
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def convert(
     with show_progress() as report_progress:
         conversions = list(convert_all(sources, settings, report_progress))
     if as_json:
-        click.echo(json.dumps({"bundles": [_describe(conversion) for conversion in conversions]}, indent=2))
+        print_json({"bundles": [_describe(conversion) for conversion in conversions]})
     else:
         print_conversions(conversions)
 
@@ -140,13 +140,13 @@ def verify(bundle: Path, as_json: bool) -> None:
         replays = verify_bundle(bundle)
     if as_json:
         rows = [dataclasses.asdict(replay) for replay in replays]
-        click.echo(json.dumps({"bundle": str(bundle), "hashes": "verified", "replays": rows}, indent=2))
+        print_json({"bundle": str(bundle), "hashes": "verified", "replays": rows})
         return
     run = any(replay.max_abs is not None for replay in replays)
-    click.echo("hashes verified" if run else "hashes verified, nothing was run here")
+    print_line("hashes verified" if run else "hashes verified, nothing was run here")
     for replay in replays:
         said = replay.skipped or f"golden case reproduced, max abs error {replay.max_abs:.1e}"
-        click.echo(f"{replay.target}: {said}")
+        print_line(f"{replay.target}: {said}")
 
 
 @main.command()
@@ -205,11 +205,12 @@ def parity(
         reports, judged, unverified = prove(folder, checkpoints, make_inputs, report_progress, inputs)
     if as_json:
         reports_json = [report.to_json() for report in reports]
-        click.echo(json.dumps({"reports": reports_json, "not_verified": unverified}, indent=2))
+        print_json({"reports": reports_json, "not_verified": unverified})
     else:
         from converters.parity.report import format_parity
 
-        click.echo(format_parity(reports, judged, unverified))
+        for line in format_parity(reports, judged, unverified).split("\n"):
+            print_line(line)
     missed = [report.rung for report in reports if not report.passed]
     if missed:
         raise ParityError(folder, f"rung {', '.join(missed)} misses its gate", "Do not ship it: convert again")
@@ -286,14 +287,14 @@ def inpaint(
     written = [str(job.out) for job in jobs if job not in failures]
     if as_json:
         failed = {str(job.photo): str(error) for job, error in failures.items()}
-        click.echo(json.dumps({"written": written, "failed": failed}, indent=2))
+        print_json({"written": written, "failed": failed})
     else:
         for path in written:
-            click.echo(path)
+            print_line(path)
     if failures and len(jobs) == 1:
         raise next(iter(failures.values()))
     for error in failures.values():
-        click.echo(f"ganport: {error}", err=True)
+        print_line(f"ganport: {error}", err=True)
     if failures:
         raise PhotoError(photo, f"{len(failures)} of {len(jobs)} photos failed", "See above; the others are done")
 
@@ -319,11 +320,11 @@ def bench(sources: tuple[Path, ...], size: Size, batch: int, threads: int, runs:
         run = {"size": list(size), "batch": batch, "runs": runs, "environment": read_environment(threads)}
         not_run = [{"file": row.contestant.file, "target": row.contestant.target, "why": row.why} for row in skipped]
         rows = [row.to_json() for row in measurements]
-        click.echo(json.dumps({**run, "measurements": rows, "not_run": not_run}, indent=2))
+        print_json({**run, "measurements": rows, "not_run": not_run})
         return
     print_measurements(measurements)
     for row in skipped:
-        click.echo(f"{row.contestant.file}, {row.contestant.target}: not run ({row.why})")
+        print_line(f"{row.contestant.file}, {row.contestant.target}: not run ({row.why})")
 
 
 @main.command()
@@ -335,10 +336,10 @@ def inspect(path: Path, as_json: bool) -> None:
 
     facts = inspect_file(path)
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        print_json(facts)
         return
     for line in format_facts(facts):
-        click.echo(line)
+        print_line(line)
 
 
 @main.command()
@@ -360,13 +361,13 @@ def formats(as_json: bool) -> None:
         for target in TARGETS.values()
     ]
     if as_json:
-        click.echo(json.dumps({"targets": rows, "proven": [row.to_json() for row in read_support()]}, indent=2))
+        print_json({"targets": rows, "proven": [row.to_json() for row in read_support()]})
         return
     for row, target in zip(rows, TARGETS.values(), strict=True):
-        click.echo(f"{target.name}: {', '.join(target.formats)}; needs {target.needs}")
+        print_line(f"{target.name}: {', '.join(target.formats)}; needs {target.needs}")
         for what in ("missing_to_build", "missing_to_verify"):
             if row[what]:
-                click.echo(f"  here: {row[what]}")
+                print_line(f"  here: {row[what]}")
     print_support(read_support())
 
 
@@ -378,7 +379,7 @@ def consumers(language: str, folder: Path) -> None:
     from consumers.write_consumer import write_consumer
 
     write_consumer(language, folder)
-    click.echo(folder)
+    print_line(folder)
 
 
 if __name__ == "__main__":

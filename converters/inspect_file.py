@@ -1,4 +1,7 @@
-"""List facts about a checkpoint, an ONNX file or a bundle, as JSON types and as lines of text."""
+"""List facts about a checkpoint, an ONNX file or a bundle, as JSON types and as lines of text.
+
+What a file says of itself (its metadata, its manifest) stands apart, under CLAIMS: nobody checked it.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from converters.errors import BundleError, CheckpointError
 from reference.checkpoint import SUFFIXES, read_checkpoint
 
 ONNX_SUFFIX = ".onnx"
+CLAIMS = "claims"
 NAME_A_KNOWN_KIND = f"Name a checkpoint ({', '.join(SUFFIXES)}), an ONNX file ({ONNX_SUFFIX}) or a bundle's folder"
 
 
@@ -33,7 +37,7 @@ def inspect_file(path: Path) -> dict[str, Any]:
         raise CheckpointError(path, f"it cannot be read ({error.strerror})", "Check path and permissions") from error
     if is_bundle:
         read_bundle(path)
-        return {"kind": "bundle", **json.loads((path / MANIFEST).read_bytes())}
+        return {"kind": "bundle", CLAIMS: json.loads((path / MANIFEST).read_bytes())}
     if is_folder:
         raise CheckpointError(path, f"it is a folder without a {MANIFEST}", NAME_A_KNOWN_KIND)
     if exists and path.suffix not in (*SUFFIXES, ONNX_SUFFIX):
@@ -59,13 +63,11 @@ def _inspect_onnx(path: Path) -> dict[str, Any]:
         "sha256": hashlib.sha256(data).hexdigest(),
         "ir_version": model.ir_version,
         "opsets": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
-        "producer": model.producer_name,
         "inputs": {value.name: read_shape(value) for value in model.graph.input},
         "outputs": {value.name: read_shape(value) for value in model.graph.output},
         "nodes": dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         "parameters": sum(math.prod(tensor.dims) for tensor in model.graph.initializer),
-        "metadata": metadata,
-        **_read_tuning(path, tuning),
+        CLAIMS: {"producer": model.producer_name, "metadata": metadata, "tuning": _read_tuning(path, tuning)},
     }
 
 
@@ -97,13 +99,13 @@ def _inspect_checkpoint(path: Path) -> dict[str, Any]:
         "kind": "checkpoint",
         "format": checkpoint.format,
         "sha256": checkpoint.sha256,
-        "settings": {key: str(value) for key, value in checkpoint.settings.items()},
         "architecture": model.architecture,
         "hyperparameters": dict(model.hyperparameters),
         "inputs": list(msgspec.to_builtins(model.inputs)),
         "outputs": list(msgspec.to_builtins(model.outputs)),
         "tensors": len(checkpoint.tensors),
         "parameters": sum(parameter.numel() for parameter in model.module.parameters()),
+        CLAIMS: {"settings": {key: str(value) for key, value in checkpoint.settings.items()}},
     }
 
 
@@ -113,7 +115,11 @@ def format_facts(facts: Mapping[str, Any]) -> Iterator[str]:
     A list or object that holds objects takes several lines: its name, then its elements, indented.
     """
     for key, value in facts.items():
-        yield from _format_fact(f"{key}:", value)
+        if key != CLAIMS:
+            yield from _format_fact(f"{key}:", value)
+    yield f"{CLAIMS} (what it says of itself; nothing of it was checked):"
+    for key, value in facts[CLAIMS].items():
+        yield from (f"  {line}" for line in _format_fact(f"{key}:", value))
 
 
 def _format_fact(label: str, value: Any) -> Iterator[str]:

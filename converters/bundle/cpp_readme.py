@@ -7,6 +7,7 @@ import shlex
 from converters.bundle.manifest import Manifest
 from converters.targets.registry import TARGETS
 from converters.targets.target import CppRuntime
+from converters.text import escape_markdown, format_code_span
 
 SOURCES = "ganport-cpp"
 # The inputs of a pipeline, which takes a photo and its mask as they are in files.
@@ -28,11 +29,12 @@ def format_cpp_readme(manifest: Manifest) -> str | None:
         return None
     is_pipeline = tuple(spec.name for spec in signature.inputs) == PIPELINE_INPUTS
     parts = [
-        f"# {name} in C++\n",
+        f"# {escape_markdown(name)} in C++\n",
         "Needs a C++17 compiler, CMake 3.25, and one of the runtimes below. On Debian, besides:\n",
         "    apt install libssl-dev nlohmann-json3-dev libpng-dev libjpeg-dev\n",
-        f"Run the lines where the bundle's folder, `{name}`, lies; not inside it, as files that its `SHA256SUMS` does",
-        "not list make it no sound bundle. ganport writes the sources:\n",
+        f"Run the lines where the bundle's folder, {format_code_span(name)}, lies;",
+        "not inside it, as files that its `SHA256SUMS` does not list make it no sound bundle.",
+        "ganport writes the sources:\n",
         f"    ganport consumers cpp {SOURCES}\n",
         *(_format_runtime(runtime, name, is_pipeline) for runtime in runtimes),
         "## In your own program\n",

@@ -10,6 +10,7 @@ from converters.parity.compare import ParityReport
 from converters.parity.report import METRIC_FORMS, format_metric
 from converters.targets.registry import TARGETS
 from converters.tensors import Signature, TensorSpec
+from converters.text import escape_markdown, format_code_span
 from reference.model import WHOLE_PLANE, OutputPolicy
 
 ONNX_FORMAT = "ONNX"
@@ -30,10 +31,13 @@ def format_readme(manifest: Manifest, reports: Sequence[ParityReport]) -> str:
     """
     is_foreign = all(source.format == ONNX_FORMAT for source in manifest.sources)
     kind = "An ONNX file's graph" if is_foreign else f"`{manifest.architecture}`"
-    made_from = " and ".join(f"`{source.file}` (sha256 `{source.sha256}`)" for source in manifest.sources)
-    held_to = f"ONNX Runtime on `{manifest.sources[0].file}` itself" if is_foreign else "the untouched torch module"
+    made_from = " and ".join(
+        f"{format_code_span(source.file)} (sha256 `{source.sha256}`)" for source in manifest.sources
+    )
+    first = format_code_span(manifest.sources[0].file)
+    held_to = f"ONNX Runtime on {first} itself" if is_foreign else "the untouched torch module"
     parts = [
-        f"# {manifest.name}\n",
+        f"# {escape_markdown(manifest.name)}\n",
         f"{kind}{', the bare generator' if manifest.raw else ''}, ported from {made_from}.\n",
         "## Contract\n",
         _format_contract(manifest.contract),
@@ -56,11 +60,10 @@ def _format_contract(signature: Signature) -> str:
     rows = ["| | tensor | shape | type | range | meaning |", "| --- | --- | --- | --- | --- | --- |"]
     for kind, specs in (("in", signature.inputs), ("out", signature.outputs)):
         for spec in specs:
-            shape = ", ".join(str(axis) for axis in spec.shape)
+            shape = ", ".join(escape_markdown(str(axis)) for axis in spec.shape)
             span = "any" if spec.value_range is None else f"{spec.value_range[0]:g} to {spec.value_range[1]:g}"
-            rows.append(
-                f"| {kind} | `{spec.name}` | ({shape}) {spec.layout} | {spec.dtype} | {span} | {spec.meaning} |"
-            )
+            meaning = escape_markdown(spec.meaning)
+            rows.append(f"| {kind} | `{spec.name}` | ({shape}) {spec.layout} | {spec.dtype} | {span} | {meaning} |")
     return "\n".join(rows) + "\n"
 
 
@@ -70,8 +73,9 @@ def _format_free_axes(signature: Signature) -> str:
     if not free:
         return "Every input is of that one size.\n"
     return (
-        f"Sizes that the file leaves free: {', '.join(free)}. What its net takes of them, its author knows; those "
-        "that it was run at are in `parity.md`. An engine also keeps to its profile (`manifest.json`).\n"
+        f"Sizes that the file leaves free: {', '.join(map(escape_markdown, free))}. "
+        "What its net takes of them, its author knows; those that it was run at are in `parity.md`. "
+        "An engine also keeps to its profile (`manifest.json`).\n"
     )
 
 
@@ -98,7 +102,7 @@ def _format_proof(manifest: Manifest, reports: Sequence[ParityReport]) -> str:
     for artifact in manifest.artifacts:
         report = next((report for report in reports if report.rung == artifact.target), None)
         if report is None:
-            rows.append(f"| {artifact.target} | {manifest.not_verified[artifact.target]} | | | |")
+            rows.append(f"| {artifact.target} | {escape_markdown(manifest.not_verified[artifact.target])} | | | |")
             continue
         summary = report.summarize()
         cells = " | ".join(format_metric(summary, key) for key in METRIC_FORMS)

@@ -12,6 +12,7 @@ from converters.parity.compare import ParityReport, ParitySummary, TensorParity
 from converters.parity.gates import ILL_CONDITIONED, ILL_CONDITIONED_PERTURBED, MAX_FLOAT64_DISAGREEMENT
 from converters.parity.inputs import SEED
 from converters.parity.judge import Verdict
+from converters.text import escape_markdown
 
 if TYPE_CHECKING:
     from converters.parity.expected import NamedInput
@@ -66,7 +67,7 @@ def format_parity(reports: Sequence[ParityReport], inputs: Sequence[NamedInput],
         "| rung | verdict | max abs | p99.9 | PSNR, dB | excess | worst input |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         *(_format_rung(report) for report in reports),
-        *(f"| {target} | {reason} | | | | | |" for target, reason in unverified.items()),
+        *(f"| {target} | {escape_markdown(reason)} | | | | | |" for target, reason in unverified.items()),
         "",
         "Allowed (an empty cell is not judged):\n",
         "| rung | max abs | p99.9 | PSNR, dB | excess |",
@@ -76,9 +77,11 @@ def format_parity(reports: Sequence[ParityReport], inputs: Sequence[NamedInput],
     ]
     for report in reports:
         parts += [f"## {report.rung}\n", *_format_items(report), ""]
-        parts += [f"Not run, of a size that the file does not take: {name}\n" for name in report.outside]
+        parts += [
+            f"Not run, of a size that the file does not take: {escape_markdown(name)}\n" for name in report.outside
+        ]
     parts += ["## Inputs\n", f"What is drawn at random comes from seed {SEED}.\n"]
-    parts += [*(f"- {given.name}: sha256 {given.sha256}" for given in inputs), ""]
+    parts += [*(f"- {escape_markdown(given.name)}: sha256 {given.sha256}" for given in inputs), ""]
     return "\n".join(parts)
 
 
@@ -86,7 +89,8 @@ def _format_rung(report: ParityReport) -> str:
     summary = report.summarize()
     max_abs, psnr_db, excess = (format_metric(summary, key) for key in METRIC_FORMS)
     cells = (max_abs, format_number(summary.p99_9, ".1e"), psnr_db, excess)
-    return f"| {report.rung} | {report.describe_verdict()} | {' | '.join(cells)} | {summary.worst_case} |"
+    worst_case = escape_markdown(summary.worst_case or "")
+    return f"| {report.rung} | {report.describe_verdict()} | {' | '.join(cells)} | {worst_case} |"
 
 
 def _format_gate(report: ParityReport) -> str:
@@ -105,7 +109,7 @@ def _format_items(report: ParityReport) -> list[str]:
 
 def _format_item(tensor: TensorParity) -> str:
     if tensor.verdict is Verdict.FAILED:
-        verdict = f"**{'; '.join(tensor.failures)}**"
+        verdict = f"**{escape_markdown('; '.join(tensor.failures))}**"
     elif tensor.metrics is None:
         verdict = "no hole: known pixels bit-equal" if tensor.region == "hole" else "no elements"
     elif tensor.verdict is Verdict.PASSED_BY_EXCESS:
@@ -123,7 +127,7 @@ def _format_item(tensor: TensorParity) -> str:
         )
     else:
         verdict = "passed"
-    start = f"| {tensor.case} | {tensor.item} | {tensor.tensor} | {verdict} |"
+    start = f"| {escape_markdown(tensor.case)} | {tensor.item} | {tensor.tensor} | {verdict} |"
     if tensor.metrics is None:
         return f"{start} | | |"
     metrics = tensor.metrics

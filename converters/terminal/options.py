@@ -13,6 +13,8 @@ from typing import Any
 import click
 
 from converters.errors import GanportError
+from converters.terminal.output import print_line
+from converters.text import escape_controls
 
 TARGET_NAMES = ("onnx", "mxnet", "trt", "wolfram")
 # Height and width in pixels.
@@ -70,6 +72,8 @@ class Group(click.Group):
                 return super().invoke(ctx)
         except GanportError as error:
             said, exit_code = str(error), error.exit_code
+        except click.UsageError as error:
+            raise click.UsageError(escape_controls(error.format_message()), error.ctx) from None
         except OSError as error:
             if error.errno in (errno.EPIPE, None):  # click ends quietly where nobody reads on
                 raise
@@ -78,7 +82,7 @@ class Group(click.Group):
             said, exit_code = "terminated", 128 + signal.SIGTERM
         except KeyboardInterrupt:
             said, exit_code = "interrupted", 128 + signal.SIGINT
-        click.echo(f"ganport: {said}", err=True)
+        print_line(f"ganport: {said}", err=True)
         raise click.exceptions.Exit(exit_code)
 
 

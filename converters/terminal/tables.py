@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from converters.parity.report import METRIC_FORMS, format_metric, format_number
+from converters.terminal.output import print_line
+from converters.text import escape_controls
 
 if TYPE_CHECKING:
     from converters.bench.measure import Measurement
@@ -37,7 +40,7 @@ def print_conversions(conversions: Sequence[Conversion]) -> None:
             rows.append((manifest.name, artifact.target, *_parity_cells(conversion, artifact.target), f"{size:.1f}"))
     _print_table(CONVERT_COLUMNS, rows)
     for conversion in conversions:
-        print(f"{conversion.bundle.folder}/")
+        print_line(f"{conversion.bundle.folder}/")
 
 
 def _parity_cells(conversion: Conversion, target: str) -> tuple[str, ...]:
@@ -60,7 +63,7 @@ def print_support(rows: Sequence[Support]) -> None:
 def print_measurements(measurements: Sequence[Measurement]) -> None:
     """Print one row for each contestant, then an explanation of the columns."""
     _print_table(BENCH_COLUMNS, [_bench_cells(row) for row in measurements])
-    print("Latencies in ms. max abs: largest difference from torch's row, or else the first row, of a model.")
+    print_line("Latencies in ms. max abs: largest difference from torch's row, or else the first row, of a model.")
 
 
 def _bench_cells(row: Measurement) -> tuple[str, ...]:
@@ -85,5 +88,5 @@ def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> N
     for column in columns:
         table.add_column(column, justify="left" if column in TEXT_COLUMNS else "right", no_wrap=column != "verified")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(escape_controls(cell)) for cell in row))
     Console(width=WIDTH).print(table)

@@ -140,12 +140,12 @@ def test_inspect_says_what_is_inside(checkpoints: Mapping[str, Path], conversion
     checkpoint, bundle, model = (result.stdout.splitlines() for result in said.values())
     assert "architecture: edgeconnect-edge" in checkpoint
     assert 'hyperparameters: {"base_channels": 4, "blocks": 1, "in_channels": 3, "out_channels": 1}' in checkpoint
-    assert "name: edgeconnect-edge" in bundle
-    for lines, indent in ((checkpoint, ""), (bundle, "  ")):
+    assert "  name: edgeconnect-edge" in bundle
+    for lines, indent in ((checkpoint, ""), (bundle, "    ")):
         start = lines.index(f"{indent}inputs:") + 1
         rows = [row.split(f"{indent}  - ")[1] for row in lines[start : start + 3]]
         assert [json.loads(row)["name"] for row in rows] == ["gray", "edges", "mask"]
-    assert '  README.md: {"format": "Markdown", ' in "\n".join(bundle)
+    assert '    README.md: {"format": "Markdown", ' in "\n".join(bundle)
     assert 'outputs: {"edges_out": ["N", 1, "4*h", "4*w"]}' in model
 
 
@@ -154,9 +154,9 @@ def test_inspect_prints_each_convolution_of_a_tuned_file_on_a_line_of_its_own(tm
     path = write_model(tmp_path, make_model(17, "c = Conv(x, w) d = Relu(c) y = Conv(d, v)", weights))
     assert run_ganport("convert", path, "--to", "onnx", "--tune", "cpu", "-o", tmp_path / "out").exit_code == 0
     lines = run_ganport("inspect", tmp_path / "out" / "net" / "net.onnx").stdout.splitlines()
-    rows = [lines[lines.index("convolutions:") + 1]]
+    rows = [lines[lines.index("    convolutions:") + 1].removeprefix("    ")]
     lines = run_ganport("inspect", tmp_path / "out" / "net").stdout.splitlines()
-    rows.append(lines[lines.index("      convolutions:") + 1].removeprefix("      "))
+    rows.append(lines[lines.index("        convolutions:") + 1].removeprefix("        "))
     assert [json.loads(row.removeprefix("  - "))["chosen"] for row in rows] == ["blocks", "blocks"]
     assert max(map(len, lines)) < 500
 

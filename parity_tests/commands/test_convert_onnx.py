@@ -201,7 +201,7 @@ def test_bundle_of_a_foreign_file_is_verified_proven_and_inspected(tmp_path: Pat
     done = run_ganport("parity", bundle, "--checkpoint", source, "--inputs", tmp_path / "given.npz")
     assert done.exit_code == 0
     assert "given.npz" in done.stdout
-    assert json.loads(run_ganport("inspect", bundle, "--json").stdout)["architecture"] == "onnx"
+    assert json.loads(run_ganport("inspect", bundle, "--json").stdout)["claims"]["architecture"] == "onnx"
     assert json.loads(run_ganport("inspect", source, "--json").stdout)["kind"] == "onnx"
 
 

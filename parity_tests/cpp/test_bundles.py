@@ -321,6 +321,22 @@ def test_gate_is_the_manifests(folder: Path, alter: str) -> None:
     refuse("onnxruntime", folder, "dB, required 500" if alter == "gates" else ", allowed 0.0e+00")
 
 
+def test_names_do_not_act_on_the_terminal(folder: Path) -> None:
+    """Nor do they forge a line: a control character, also one of two bytes, and marks of direction become spaces."""
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    evil = "o\x1b[2J\n\u009b31m\u202e\u2028\u2066x\u00e9"
+    manifest["gates"][evil] = manifest["gates"]["onnx"]
+    manifest["judging"]["result"]["gate"] = evil
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    rewrite_sums(folder)
+    (line,) = replay("onnxruntime", folder)
+    assert line.endswith(", gate 'o [2J  31m   x\u00e9' passed")
+    manifest["judging"]["result"]["gate"] = f"{evil}?"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    rewrite_sums(folder)
+    refuse("onnxruntime", folder, "o [2J  31m   x\u00e9?")
+
+
 def test_level_gate_lets_one_level_pass_and_no_more(shipped_pipeline: Conversion, tmp_path: Path) -> None:
     folder = shutil.copytree(shipped_pipeline.bundle.folder, tmp_path / "edgeconnect")
     path = folder / "golden" / "output_result.npy"

@@ -18,6 +18,7 @@ BASE = ("errors", "tensors")
 MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "errors": (),
     "files": (),
+    "text": (),
     "tensors": ("errors",),
     "/consumers": ("errors",),
     "runners": BASE,
@@ -25,18 +26,18 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "/reference": BASE,
     "onnx_graph": BASE,
     "rewrites": (*BASE, "onnx_graph"),
-    "parity": (*BASE, "files", "photos", "/reference", "runners"),
+    "parity": (*BASE, "files", "photos", "/reference", "runners", "text"),
     "sources": (*BASE, "/reference", "onnx_graph", "parity", "rewrites", "runners"),
     "targets": (*BASE, "parity", "rewrites", "runners"),
-    "targets/onnx": (*BASE, "files", "onnx_graph", "rewrites", "runners", "targets"),
-    "targets/mxnet": (*BASE, "files", "onnx_graph", "rewrites", "runners", "targets"),
-    "targets/tensorrt": (*BASE, "files", "onnx_graph", "runners", "targets", "targets/onnx"),
-    "targets/wolfram": (*BASE, "files", "onnx_graph", "parity", "runners", "targets"),
+    "targets/onnx": (*BASE, "files", "onnx_graph", "rewrites", "runners", "targets", "text"),
+    "targets/mxnet": (*BASE, "files", "onnx_graph", "rewrites", "runners", "targets", "text"),
+    "targets/tensorrt": (*BASE, "files", "onnx_graph", "runners", "targets", "targets/onnx", "text"),
+    "targets/wolfram": (*BASE, "files", "onnx_graph", "parity", "runners", "targets", "text"),
     "targets/registry": (
         *("errors", "targets", "targets/onnx", "targets/mxnet", "targets/tensorrt", "targets/wolfram"),
     ),
     "targets/proven": (),
-    "bundle": (*BASE, "/reference", "files", "parity", "runners", "sources", "targets", "targets/registry"),
+    "bundle": (*BASE, "/reference", "files", "parity", "runners", "sources", "targets", "targets/registry", "text"),
     "convert": (
         *(*BASE, "/reference", "bundle", "parity", "rewrites", "runners", "sources", "targets", "targets/registry"),
     ),
@@ -47,7 +48,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "bench": (
         *(*BASE, "/reference", "bundle", "parity", "runners", "targets", "targets/registry", "targets/tensorrt"),
     ),
-    "terminal": ("errors", "bench", "convert", "parity", "targets/proven"),
+    "terminal": ("errors", "bench", "convert", "parity", "targets/proven", "text"),
     "/cli.py": (
         *("errors", "/reference", "bench", "bundle", "convert", "inpaint", "inspect_file", "parity", "photos", "prove"),
         *("targets", "targets/registry", "targets/proven", "terminal", "verify", "/consumers"),

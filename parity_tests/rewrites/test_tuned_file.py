@@ -118,7 +118,7 @@ def test_onnx_runtime_of_2023_runs_the_tuned_file(net: str, tuned: Mapping[str, 
 @BOTH
 def test_inspect_says_what_was_chosen_for_each_convolution_and_why(net: str, tuned: Mapping[str, Conversion]) -> None:
     done = run_ganport("inspect", file_of(tuned[net]), "--json")
-    facts = json.loads(done.stdout)
+    facts = json.loads(done.stdout)["claims"]["tuning"]
     assert facts["tuned_for"] == "cpu"
     chosen = [convolution["chosen"] for convolution in facts["convolutions"]]
     # encoder: 7x7 and two of 4x4; two 3x3; two transposed; the last is written as blocks

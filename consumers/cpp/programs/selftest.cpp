@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "command.hpp"
+#include "ganport/error.hpp"
 #include "ganport/generator.hpp"
 
 namespace {
@@ -11,8 +12,8 @@ int replay(const ganport::Arguments& arguments) {
   ganport::Generator generator(bundle, {arguments.threads});
   std::string failures;
   for (const ganport::Replay& replay : generator.replay()) {
-    std::printf("%s: max abs error %.1e, gate '%s' %s\n", replay.output.c_str(), replay.max_abs, replay.gate.c_str(),
-                replay.misses.empty() ? "passed" : "missed");
+    std::printf("%s: max abs error %.1e, gate '%s' %s\n", ganport::on_one_line(replay.output).c_str(), replay.max_abs,
+                ganport::on_one_line(replay.gate).c_str(), replay.misses.empty() ? "passed" : "missed");
     for (const std::string& miss : replay.misses) {
       failures += (failures.empty() ? "output '" : "; output '") + replay.output + "': " + miss;
     }

@@ -7,6 +7,7 @@ import json
 from converters.files import GOLDEN
 from converters.targets.mxnet.runtime import WITHOUT_BOOL
 from converters.tensors import Signature
+from converters.text import format_literal
 
 
 def format_readme(name: str, signature: Signature) -> str:
@@ -28,7 +29,7 @@ for name, kind in dict(bool=bool, int=int, float=float, object=object, complex=c
     setattr(np, name, kind)
 import mxnet as mx
 
-symbol, arg_params, aux_params = mx.model.load_checkpoint("{name}", 0)
+symbol, arg_params, aux_params = mx.model.load_checkpoint({format_literal(name)}, 0)
 dtypes = {json.dumps(dtypes)}
 arrays = {{name: np.atleast_1d(np.load(f"{GOLDEN}/input_{{name}}.npy")) for name in dtypes}}
 feeds = {{name: mx.nd.array(array, dtype=dtypes[name]) for name, array in arrays.items()}}

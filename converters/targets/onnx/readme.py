@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from converters.files import GOLDEN
+from converters.text import format_literal
 
 
 def format_readme(file: str) -> str:
@@ -19,7 +20,7 @@ Needs `onnxruntime` and `numpy`.
 import numpy as np
 import onnxruntime as ort
 
-session = ort.InferenceSession("{file}", providers=["CPUExecutionProvider"])
+session = ort.InferenceSession({format_literal(file)}, providers=["CPUExecutionProvider"])
 feeds = {{i.name: np.load(f"{GOLDEN}/input_{{i.name}}.npy") for i in session.get_inputs()}}
 names = [o.name for o in session.get_outputs()]
 for name, array in zip(names, session.run(names, feeds)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from converters.targets.target import Artifact
+from converters.text import format_code_span
 
 
 def format_readme(artifact: Artifact) -> str:
@@ -12,13 +13,13 @@ def format_readme(artifact: Artifact) -> str:
     if len(artifact.files) == 1:
         return f"""## Run the TensorRT engine
 
-`{artifact.files[0]}` was {built}
+{format_code_span(artifact.files[0])} was {built}
 Tensor names are the contract's; deserialize it with the runtime of the same package and version.
 """
-    links = ", ".join(f"`{file}`" for file in artifact.files[1:])
+    links = ", ".join(map(format_code_span, artifact.files[1:]))
     return f"""## Run the TensorRT chain
 
 The nets are engines, {built}
 TensorRT has no float64, which Canny needs: what is around the nets runs in ONNX Runtime. One after another:
-{links}; `{artifact.files[0]}` says which of the others' tensors each takes and gives.
+{links}; {format_code_span(artifact.files[0])} says which of the others' tensors each takes and gives.
 """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from converters.targets.target import Artifact
-from converters.targets.wolfram.syntax import IMAGE_CHANNELS, make_variables
+from converters.targets.wolfram.syntax import IMAGE_CHANNELS, format_string, make_variables
 from converters.tensors import Signature, TensorSpec
+from converters.text import format_code_span
 
 
 def format_readme(signature: Signature, artifact: Artifact) -> str:
@@ -22,13 +24,13 @@ def format_readme(signature: Signature, artifact: Artifact) -> str:
 **No Wolfram kernel has run these files.** Let yours run the golden case once, on every route into the language (the
 NetGraph, the ONNX file, the MXNet pair); each prints a line, and the exit code tells of the NetGraph:
 
-    wolframscript -file {check}
+    wolframscript -file {shlex.quote(check)}
 
-`{package}` builds a NetGraph of native layers from the arrays in `{weights}`.
+{format_code_span(package)} builds a NetGraph of native layers from the arrays in {format_code_span(weights)}.
 A size is {{width, height}}{size}:
 
 ```wl
-Get["{package}"]
+Get[{format_string(package)}]
 net = {builder}["ImageSize" -> {{width, height}}];
 net[<|{feeds}|>]
 ```

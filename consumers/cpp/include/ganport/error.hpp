@@ -1,9 +1,13 @@
 #pragma once
 
 #include <stdexcept>
+#include <string>
 #include <string_view>
 
 namespace ganport {
+
+/// `text`, which may come from a file, for a terminal: control characters, line breaks too, become spaces.
+std::string on_one_line(std::string_view text);
 
 /// A failure that the caller or the user can act on; `what()` is one line: where, what was met, what to do.
 class Error : public std::runtime_error {
