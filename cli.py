@@ -17,6 +17,7 @@ from converters.errors import ParityError
 from converters.terminal.options import PATH, TARGET_NAMES, Group, Size, json_option, read_size, read_targets
 from converters.terminal.output import print_json, print_line
 from converters.terminal.progress import format_bar, show_progress
+from converters.terminal.supervise import SupervisedCommand, limit_options, supervise
 
 if TYPE_CHECKING:
     from converters.convert import Conversion
@@ -28,7 +29,7 @@ def main() -> None:
     """Port image-inpainting generators out of PyTorch, or any ONNX file, and prove that nothing changed."""
 
 
-@main.command()
+@main.command(cls=SupervisedCommand)
 @click.argument("sources", nargs=-1, type=PATH)
 @click.option(
     "--to",
@@ -76,6 +77,7 @@ def main() -> None:
 )
 @click.option("--inputs", type=PATH, help="An .npz file with an array per input that an ONNX file is judged on.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+@limit_options
 @json_option
 def convert(
     sources: tuple[Path, ...],
@@ -128,8 +130,9 @@ def _describe(conversion: Conversion) -> dict[str, Any]:
     return {"folder": str(conversion.bundle.folder), **{key: manifest[key] for key in keys}}
 
 
-@main.command()
+@main.command(cls=SupervisedCommand)
 @click.argument("bundle", type=PATH)
+@limit_options
 @json_option
 def verify(bundle: Path, as_json: bool) -> None:
     """Check BUNDLE's hashes, then replay its golden case on every runtime present."""
@@ -149,7 +152,7 @@ def verify(bundle: Path, as_json: bool) -> None:
         print_line(f"{replay.target}: {said}")
 
 
-@main.command()
+@main.command(cls=SupervisedCommand)
 @click.argument("source", type=PATH)
 @click.option(
     "--checkpoint",
@@ -171,6 +174,7 @@ def verify(bundle: Path, as_json: bool) -> None:
     "--images.",
 )
 @click.option("--inputs", type=PATH, help="An .npz file with an array per input that an ONNX file is judged on.")
+@limit_options
 @json_option
 def parity(
     source: Path,
@@ -230,7 +234,7 @@ def _convert_for_parity(
     return conversion.bundle.folder
 
 
-@main.command()
+@main.command(cls=SupervisedCommand)
 @click.argument("photo", type=PATH)
 @click.argument("mask", type=PATH)
 @click.option(
@@ -299,7 +303,7 @@ def inpaint(
         raise PhotoError(photo, f"{len(failures)} of {len(jobs)} photos failed", "See above; the others are done")
 
 
-@main.command()
+@main.command(cls=SupervisedCommand)
 @click.argument("sources", nargs=-1, required=True, type=PATH)
 @click.option("--size", type=read_size, metavar="HxW", default="256x256", show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Items per run.")
@@ -327,7 +331,7 @@ def bench(sources: tuple[Path, ...], size: Size, batch: int, threads: int, runs:
         print_line(f"{row.contestant.file}, {row.contestant.target}: not run ({row.why})")
 
 
-@main.command()
+@main.command(cls=SupervisedCommand)
 @click.argument("path", type=PATH)
 @json_option
 def inspect(path: Path, as_json: bool) -> None:
@@ -382,5 +386,10 @@ def consumers(language: str, folder: Path) -> None:
     print_line(folder)
 
 
+def run() -> None:
+    """The installed program: `main`, with the work done in a child process."""
+    main(obj=supervise)
+
+
 if __name__ == "__main__":
-    main()
+    run()

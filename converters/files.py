@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +13,19 @@ import msgspec
 
 # The folder inside a bundle that holds the golden case: one input, and the source's outputs for it.
 GOLDEN = "golden"
+# Of a manifest, of SHA256SUMS and the like. A manifest of a large tuned net has a thousandth of it.
+MAX_TEXT_BYTES = 2**26
+
+
+def read_text_file(path: Path) -> bytes:
+    """The bytes of a file of text, such as a manifest.
+
+    Raises:
+        OSError: it cannot be read, or is larger than any such file (EFBIG).
+    """
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return path.read_bytes()
 
 
 def hash_file(path: Path) -> str:

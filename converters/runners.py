@@ -158,11 +158,10 @@ class OnnxRunner:
         names = [spec.name for spec in self.outputs]
         try:
             results = self._session.run(names, dict(feeds))
-        except RuntimeException as error:  # too little memory
-            raise UnrunnableError(
-                self._where, f"ONNX Runtime fails ({_reason(error)})", "Give a smaller input"
-            ) from error
-        except _rejection_types() as error:
+        except (RuntimeException, *_rejection_types()) as error:
+            if isinstance(error, RuntimeException) or "allocate memory" in str(error):
+                met = f"ONNX Runtime fails, for want of memory most likely ({_reason(error)})"
+                raise UnrunnableError(self._where, met, "Give a smaller input") from error
             raise FeedError(
                 self._where, f"ONNX Runtime refuses these inputs ({_reason(error)})", "Give inputs that fit the file"
             ) from error

@@ -24,6 +24,7 @@ SLOW = (
     *("bundle/test_standalone.py", "commands/test_full_size.py", "commands/test_parity.py"),
     *(
         "commands/test_pipeline.py",
+        "commands/test_supervised.py",
         "cpp/",
         "mxnet/test_conformance.py",
         "reference/test_architectures.py",

@@ -23,9 +23,13 @@ DATA_PARALLEL_PREFIX = "module."
 # Where training scripts keep the generator's state dict: EdgeConnect, DeepFill v2, partial convolutions.
 GENERATOR_KEYS = ("generator", "G", "model")
 SAVE_ALONE = f"Save the generator's state dict alone, or as one of {', '.join(map(repr, GENERATOR_KEYS))}"
-# A stored tensor may be an expanded view, with more elements than its storage holds. Such a tensor is only copied out
-# up to this many elements, so that a small file cannot exhaust the memory. A whole net has fewer elements.
-MAX_EXPANDED_ELEMENTS = 2**28
+# Of a file; the largest net here, with its optimizer's state, has a tenth of it.
+MAX_FILE_BYTES = 2**33
+# Tensors may be views that share or repeat what is stored, and a zip archive may be compressed, which torch's is not.
+# What a file's tensors take beyond what it holds may be this much in all, so that a small file cannot exhaust memory.
+MAX_EXPANDED_BYTES = 2**30
+# A string beside a state dict is recorded if it has no more characters.
+MAX_SETTING_LENGTH = 1000
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Checkpoint:
         path: The file.
         format: "torch zip", "torch legacy" or "safetensors".
         tensors: Tensor by key, without DataParallel's prefix; floating point tensors are float32 and finite.
-        settings: The numbers and strings that stood next to a wrapped state dict, such as the iteration.
+        settings: The numbers and short strings that stood next to a wrapped state dict, such as the iteration.
         sha256: SHA-256 of the file's bytes, in hex.
     """
 
@@ -65,6 +69,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise CheckpointError(path, f"its suffix is '{path.suffix}'", f"Checkpoints end in {', '.join(SUFFIXES)}")
         if not path.is_file():
             raise CheckpointError(path, "it is no regular file", "Name the checkpoint file")
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise CheckpointError(path, f"it is of {size} bytes, read are {MAX_FILE_BYTES}", "Save a state dict alone")
         data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(path, f"it cannot be read ({error.strerror})", "Check path and permissions") from error
@@ -74,6 +81,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         kind, content = "safetensors", _read_safetensors(path, data)
     else:
         kind = "torch zip" if data[:2] == b"PK" else "torch legacy"
+        if kind == "torch zip":
+            _require_small_when_unpacked(path, data)
         content = _read_torch(path, data, kind)
     tensors, settings = _unwrap(path, content)
     return Checkpoint(path, kind, _clean(path, tensors), settings, hashlib.sha256(data).hexdigest())
@@ -89,6 +98,18 @@ def _read_safetensors(path: Path, data: bytes) -> object:
         raise CheckpointError(
             path, "it is no safetensors file, or a damaged one", "Download or copy it again"
         ) from error
+
+
+def _require_small_when_unpacked(path: Path, data: bytes) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, UnicodeDecodeError):
+        return  # torch says what is wrong with it
+    if unpacked - len(data) > MAX_EXPANDED_BYTES:
+        raise CheckpointError(
+            path, f"it holds {len(data)} bytes and claims {unpacked} unpacked", "Save it again with torch.save"
+        )
 
 
 def _read_torch(path: Path, data: bytes, kind: str) -> object:
@@ -139,12 +160,17 @@ def _unwrap(path: Path, content: object) -> tuple[dict[str, Any], dict[str, Any]
     if ("discriminator" in content or "D" in content) and not wrapped:
         raise CheckpointError(path, "it holds a discriminator", "Give the generator's file, the one named ..._gen.pth")
     if wrapped:
-        settings = {str(key): value for key, value in content.items() if isinstance(value, int | float | str)}
+        settings = {str(key): value for key, value in content.items() if _is_setting(value)}
         state = state[wrapped[0]]
     tensors = {str(key): value for key, value in state.items()}
     if tensors and all(key.startswith(DATA_PARALLEL_PREFIX) for key in tensors):
         tensors = {key.removeprefix(DATA_PARALLEL_PREFIX): value for key, value in tensors.items()}
     return tensors, settings
+
+
+def _is_setting(value: object) -> bool:
+    """Whether it is a number or a short string."""
+    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= MAX_SETTING_LENGTH)
 
 
 def _is_state_dict(value: object) -> bool:
@@ -164,11 +190,12 @@ def _clean(path: Path, tensors: dict[str, Any]) -> dict[str, Tensor]:
             raise CheckpointError(path, f"'{key}' is a {type(value).__name__}, not a tensor", SAVE_ALONE)
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             raise CheckpointError(path, f"'{key}' is sparse, quantized or without values", "Save plain tensors")
-        held = value.untyped_storage().nbytes() // value.element_size()
-        if value.numel() > max(held, MAX_EXPANDED_ELEMENTS):
-            raise CheckpointError(
-                path, f"'{key}' claims {value.numel()} elements and holds {held}", "Save plain tensors"
-            )
+    stored = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in tensors.values()}
+    sizes = {key: value.numel() * value.element_size() for key, value in tensors.items()}
+    held, claimed = sum(stored.values()), sum(sizes.values())
+    if claimed - held > MAX_EXPANDED_BYTES:
+        met = f"its tensors, '{max(sizes, key=sizes.__getitem__)}' above all, claim {claimed} bytes and hold {held}"
+        raise CheckpointError(path, met, "Save plain tensors")
     cleaned = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     for key, value in cleaned.items():
         if (value.is_floating_point() or value.is_complex()) and not bool(torch.isfinite(value).all()):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from converters.bundle.manifest import MANIFEST
 from converters.errors import BundleError
-from converters.files import hash_file
+from converters.files import hash_file, read_text_file
 
 SUMS = "SHA256SUMS"
+# A file that is larger is compared with the size that the manifest records before it is hashed.
+LARGE_BYTES = 2**30
 DO_NOT_USE = "Do not use it: fetch or convert it again"
 
 
@@ -48,7 +52,9 @@ def verify_hashes(folder: Path) -> None:
     with explain_os_error(folder, "cannot be read", "Check its permissions"):
         for file in list_files(folder):
             _require_regular(folder, file)
-        recorded, computed = sums.read_bytes(), os.fsencode(format_sums(folder))
+        recorded = read_text_file(sums)
+        _require_recorded_sizes(folder)
+        computed = os.fsencode(format_sums(folder))
     if recorded == computed:
         return
     listed, present = _parse_sums(recorded), _parse_sums(computed)
@@ -71,7 +77,7 @@ def require_unchanged(folder: Path, files: Sequence[str]) -> None:
     if not sums.is_file():
         raise BundleError(folder, f"it holds no {SUMS}", "It is no complete bundle: convert its source again")
     with explain_os_error(folder, "cannot be read", "Check its permissions"):
-        listed = _parse_sums(sums.read_bytes())
+        listed = _parse_sums(read_text_file(sums))
         for file in files:
             if Path(file).is_absolute() or ".." in Path(file).parts:
                 raise BundleError(folder, f"'{file}' lies outside of it", DO_NOT_USE)
@@ -92,13 +98,39 @@ def _require_regular(folder: Path, file: str) -> None:
         raise BundleError(folder, f"'{file}' is no regular file", DO_NOT_USE)
 
 
+def _require_recorded_sizes(folder: Path) -> None:
+    """Find a large file of another size than the manifest records, before hours go into its hash.
+
+    Raises:
+        BundleError: there is one.
+    """
+    sizes = {file: (folder / file).stat().st_size for file in list_files(folder)}
+    large = {file: size for file, size in sizes.items() if size > LARGE_BYTES}
+    recorded = _read_recorded_files(folder) if large else {}
+    for file, size in large.items():
+        if recorded.get(file, {}).get("size") != size:
+            raise BundleError(folder, f"'{file}' is of {size} bytes, which {MANIFEST} does not record", DO_NOT_USE)
+
+
+def _read_recorded_files(folder: Path) -> dict[str, Any]:
+    """What the manifest says of each file; nothing where it is damaged."""
+    try:
+        files: dict[str, Any] = msgspec.json.decode(read_text_file(folder / MANIFEST), type=_Recorded).files
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return files
+
+
+class _Recorded(msgspec.Struct):
+    """The part of a manifest that is read even if the rest is damaged."""
+
+    files: dict[str, dict[str, Any]]
+
+
 def _manifest_agrees(folder: Path, files: list[str]) -> bool:
     """Whether `files` have the hashes that the manifest records: then SHA256SUMS is wrong, not they."""
-    try:
-        known = json.loads((folder / MANIFEST).read_bytes())["files"]
-        return all(known[file]["sha256"] == hash_file(folder / file) for file in files)
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
-        return False
+    known = _read_recorded_files(folder)
+    return all(known.get(file, {}).get("sha256") == hash_file(folder / file) for file in files)
 
 
 def _parse_sums(text: bytes) -> dict[str, str]:

@@ -20,7 +20,7 @@ from converters.bundle.checksums import SUMS, explain_os_error, format_sums
 from converters.bundle.manifest import MANIFEST, SCHEMA_VERSION, Manifest
 from converters.bundle.scratch import NEW, OLD, clear_stale, open_scratch, require_unheld
 from converters.errors import BundleError
-from converters.files import GOLDEN, golden_file
+from converters.files import GOLDEN, golden_file, read_text_file
 from converters.tensors import UNREADABLE, Array, Signature, Tensors
 
 
@@ -128,7 +128,9 @@ def read_bundle(folder: Path) -> Bundle:
     if not path.is_file():
         raise BundleError(folder, f"it holds no {MANIFEST}", "Name a bundle's folder")
     try:
-        fields = msgspec.json.decode(path.read_bytes())
+        with explain_os_error(folder, "cannot be read", "Check its permissions"):
+            text = read_text_file(path)
+        fields = msgspec.json.decode(text)
         version = fields["schema_version"]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, KeyError) as error:
         raise BundleError(path, "it is no manifest", "Convert its source again") from error

@@ -43,6 +43,12 @@ def open_scratch(folder: Path) -> Iterator[Path]:
             _delete(scratch)
 
 
+def clear_stale_in(parent: Path) -> None:
+    """`clear_stale` for every bundle that was being written into `parent`."""
+    for scratch in parent.glob(".*.ganport-????????"):
+        clear_stale(parent / scratch.name.removeprefix(".").rpartition(".ganport-")[0])
+
+
 def clear_stale(folder: Path) -> None:
     """Delete the scratch folders of runs that were killed; a bundle that one of them had moved away is put back."""
     for scratch in _list_scratch(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -155,6 +156,7 @@ def parse_onnx(path: Path) -> tuple[ModelProto, bytes]:
         met = "it is a folder, not a file" if path.is_dir() else "there is no such file"
         raise CheckpointError(path, met, "Check the path")
     try:
+        _require_small(path, path.stat().st_size)
         data = path.read_bytes()
         model = onnx.load_model_from_string(data)
     except OSError as error:
@@ -171,27 +173,30 @@ def _read_model(path: Path) -> tuple[ModelProto, str]:
     """The model with its external weights, and the SHA-256 of the file and its external data files, in hex."""
     model, data = parse_onnx(path)
     try:
-        digest, size = hashlib.sha256(data), len(data)
-        files = _list_external_files(model)
+        digest, files = hashlib.sha256(data), _list_external_files(model)
         for file in files:
             if not (path.parent / file).exists():
                 raise CheckpointError(path, f"its weights' file '{file}' is missing", "Keep it beside the model")
+        _require_small(path, len(data) + sum((path.parent / file).stat().st_size for file in files))
+        _require_small(path, len(data) + sum(map(_count_external_bytes, _list_external_tensors(model))))
         onnx.load_external_data_for_model(model, str(path.parent))  # refuses files outside the model's folder
         for file in files:
-            weights = (path.parent / file).read_bytes()
-            digest.update(weights)
-            size += len(weights)
+            digest.update((path.parent / file).read_bytes())
     except OSError as error:
         raise CheckpointError(
             path, f"it cannot be read ({error.strerror}: {error.filename})", "Check its permissions"
         ) from error
-    except (ValueError, onnx.checker.ValidationError) as error:
+    except (ValueError, KeyError, onnx.checker.ValidationError) as error:
         raise CheckpointError(path, f"its weights cannot be read ({first_line(error)})", "Export it again") from error
+    return model, digest.hexdigest()
+
+
+def _require_small(path: Path, size: int) -> None:
+    """Refuse a file that could not become one protobuf message, before its bytes are read."""
     if size >= MAX_PROTOBUF_BYTES:
         raise CheckpointError(
             path, f"it holds {size} bytes, and one ONNX file less than {MAX_PROTOBUF_BYTES}", "Split the model"
         )
-    return model, digest.hexdigest()
 
 
 def _require_text(path: Path, message: Message) -> None:
@@ -209,9 +214,22 @@ def _require_text(path: Path, message: Message) -> None:
 
 def _list_external_files(model: ModelProto) -> list[str]:
     """The external data files of the model's tensors, relative to the model's folder, sorted."""
-    tensors = (tensor for graph in list_graphs(model.graph) for tensor in _list_tensors(graph))
-    entries = [entry for t in tensors if t.data_location == TensorProto.EXTERNAL for entry in t.external_data]
+    entries = [entry for tensor in _list_external_tensors(model) for entry in tensor.external_data]
     return sorted({entry.value for entry in entries if entry.key == "location"})
+
+
+def _list_external_tensors(model: ModelProto) -> list[TensorProto]:
+    """Tensors whose values lie in another file; several may share them."""
+    tensors = (tensor for graph in list_graphs(model.graph) for tensor in _list_tensors(graph))
+    return [tensor for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL]
+
+
+def _count_external_bytes(tensor: TensorProto) -> int:
+    """How many bytes of the other file it takes, by its own word or else by its shape."""
+    lengths = [int(entry.value) for entry in tensor.external_data if entry.key == "length" and entry.value.isdecimal()]
+    return (
+        lengths[0] if lengths else math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    )
 
 
 def _list_tensors(graph: GraphProto) -> Iterator[TensorProto]:

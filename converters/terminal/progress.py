@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from converters.terminal.output import print_line
+from converters.terminal.supervise import begin_step
 from converters.text import escape_controls
 
 
@@ -22,9 +23,13 @@ def show_progress() -> Iterator[Callable[[str], None]]:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=True)
     if not sys.stderr.isatty():
-        yield lambda step: print_line(step, err=True)
+        yield lambda step: _show(step, lambda line: print_line(line, err=True))
         return
-    with console.status("starting") as status:
-        yield lambda step: status.update(Text(escape_controls(step)))
+    with Console(stderr=True).status("starting") as status:
+        yield lambda step: _show(step, lambda line: status.update(Text(escape_controls(line))))
+
+
+def _show(step: str, show: Callable[[str], None]) -> None:
+    begin_step(step)
+    show(step)

@@ -259,4 +259,4 @@ def test_facts_stand_apart_from_what_a_file_says_of_itself(nasty: Path, tmp_path
     folder = shutil.copytree(nasty, tmp_path / "copy")
     (folder / "manifest.json").write_text(json.dumps({**manifest, "kind": "checkpoint"}))
     facts = json.loads(run_ganport("inspect", folder, "--json").stdout)
-    assert (facts["kind"], facts["claims"]["kind"]) == ("bundle", "checkpoint")
+    assert (facts["kind"], facts["claims"]["name"]) == ("bundle", NASTY)

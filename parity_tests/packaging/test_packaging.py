@@ -73,7 +73,7 @@ def test_wheel_holds_the_tracked_files_and_nothing_else(built: Path) -> None:
             "[console_scripts]",
             "ganport",
             "=",
-            "cli:main",
+            "cli:run",
         ]
         assert wheel.read(info["licenses/LICENSE"]) == (ROOT / "LICENSE").read_bytes()
         assert "Classifier: Private :: Do Not Upload" in wheel.read(info["METADATA"]).decode()

@@ -48,7 +48,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "bench": (
         *(*BASE, "/reference", "bundle", "parity", "runners", "targets", "targets/registry", "targets/tensorrt"),
     ),
-    "terminal": ("errors", "bench", "convert", "parity", "targets/proven", "text"),
+    "terminal": ("errors", "bench", "bundle", "convert", "parity", "targets/proven", "text"),
     "/cli.py": (
         *("errors", "/reference", "bench", "bundle", "convert", "inpaint", "inspect_file", "parity", "photos", "prove"),
         *("targets", "targets/registry", "targets/proven", "terminal", "verify", "/consumers"),

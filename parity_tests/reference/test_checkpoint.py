@@ -82,8 +82,8 @@ def test_other_float_types_are_read_as_float32_without_loss_of_their_own(tmp_pat
         (torch.eye(3).to_sparse(), "'w' is sparse"),
         (torch.empty(3, device="meta"), "'w' is sparse, quantized or without values"),
         ({"inner": torch.ones(3)}, "'w' is a dict, not a tensor"),
-        (torch.zeros(1).expand(10**6, 10**5, 1, 1), "'w' claims 100000000000 elements and holds 1"),
-        (torch.zeros(3, dtype=torch.int8).expand(2**40, 3), f"'w' claims {3 * 2**40} elements and holds 3"),
+        (torch.zeros(1).expand(10**6, 10**5, 1, 1), "'w' above all, claim 400000000008 bytes and hold 12"),
+        (torch.zeros(3, dtype=torch.int8).expand(2**40, 3), f"'w' above all, claim {3 * 2**40 + 8} bytes and hold 11"),
     ],
     ids=["NaN", "infinity", "float64 beyond float32", "sparse", "meta", "nested", "repeated", "repeated bytes"],
 )

@@ -11,7 +11,7 @@ from typing import Self
 import msgspec
 
 from converters.errors import BundleError
-from converters.files import write_json
+from converters.files import read_text_file, write_json
 from converters.runners import OnnxRunner, Runner
 from converters.tensors import Array, Name, Signature, Tensors, TensorSpec, check_feeds
 
@@ -52,7 +52,7 @@ class ChainRunner:
         self._where = chain
         self._stack = ExitStack()
         try:
-            links = msgspec.json.decode(chain.read_bytes(), type=list[Link])
+            links = msgspec.json.decode(read_text_file(chain), type=list[Link])
         except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError) as error:
             raise BundleError(chain, "it is no list of links", "Convert the checkpoints again") from error
         with ExitStack() as opening:
