@@ -36,7 +36,7 @@ def inspect_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(path, f"it cannot be read ({error.strerror})", "Check path and permissions") from error
     if is_bundle:
-        return {"kind": "bundle", CLAIMS: msgspec.to_builtins(read_bundle(path).manifest)}
+        return {"kind": "bundle", CLAIMS: msgspec.json.decode(msgspec.json.encode(read_bundle(path).manifest))}
     if is_folder:
         raise CheckpointError(path, f"it is a folder without a {MANIFEST}", NAME_A_KNOWN_KIND)
     if exists and path.suffix not in (*SUFFIXES, ONNX_SUFFIX):

@@ -187,12 +187,13 @@ def _wait(child: int) -> tuple[int, KeyboardInterrupt | None]:
 
 def _clear_up(out: Path | None) -> None:
     """Delete what a killed conversion left where bundles go, and show the terminal's cursor again."""
+    from rich.console import Console
+
     from converters.bundle.scratch import clear_stale_in
 
     if out is not None:
         clear_stale_in(out)
-    if sys.stderr.isatty():
-        click.echo("\x1b[?25h\r\x1b[K", nl=False, err=True)
+    Console(stderr=True).show_cursor()
 
 
 def _name_sources(ctx: click.Context) -> str:
