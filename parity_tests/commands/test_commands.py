@@ -145,7 +145,7 @@ def test_inspect_says_what_is_inside(checkpoints: Mapping[str, Path], conversion
         start = lines.index(f"{indent}inputs:") + 1
         rows = [row.split(f"{indent}  - ")[1] for row in lines[start : start + 3]]
         assert [json.loads(row)["name"] for row in rows] == ["gray", "edges", "mask"]
-    assert '    README.md: {"format": "Markdown", ' in "\n".join(bundle)
+    assert '    README.md: {"sha256": "' in "\n".join(bundle)
     assert 'outputs: {"edges_out": ["N", 1, "4*h", "4*w"]}' in model
 
 
