@@ -10,7 +10,7 @@ from pathlib import Path
 from converters.bundle.folder import Bundle, read_bundle, require_writable, write_bundle, write_golden
 from converters.bundle.record import SourceFile, make_manifest, write_record
 from converters.bundle.run_artifact import NotRun, run_artifact
-from converters.errors import BundleError, ConversionError, MissingPackageError, ParityError
+from converters.errors import BundleError, ConversionError, MissingPackageError, ParityError, explain_unforeseen
 from converters.parity.compare import ParityReport, require_passed
 from converters.parity.expected import AGAIN
 from converters.parity.judge import Verdict
@@ -256,7 +256,8 @@ class _Conversion:
         for target in (TARGETS[name] for name in self._settings.targets):
             self._report_progress(f"writing {target.name}")
             try:
-                artifact = target.write(target_input, folder)
+                with explain_unforeseen(ConversionError, f"writing {target.name}"):
+                    artifact = target.write(target_input, folder)
             except ConversionError as error:
                 if not self._settings.skip_refused:
                     where = f"{self._job.folder.name}, --to {target.name}, {error.where}"

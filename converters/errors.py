@@ -6,7 +6,11 @@ the exception's `exit_code`. A traceback means a defect in ganport.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 
 class GanportError(Exception):
@@ -88,6 +92,33 @@ class MissingPackageError(GanportError):
     """This machine lacks a package or a device that the target needs."""
 
     exit_code = 4
+
+
+# Of an exception's text, in characters.
+MAX_SAID = 300
+# What libraries say where an allocation fails, if they do not raise MemoryError.
+OUT_OF_MEMORY = re.compile("(can't|cannot|not|failed to) allocate|bad_?alloc|not enough memory", re.IGNORECASE)
+GIVE_LESS = "Give smaller inputs, or let it have more with --max-memory"
+OR_REPORT = "The file may be damaged; if it is sound, please report this line"
+
+
+@contextlib.contextmanager
+def explain_unforeseen(error_type: type[GanportError], where: object) -> Iterator[None]:
+    """Turn an exception that a stage did not foresee into the stage's own.
+
+    Our own exceptions pass, and those of the operating system, which say themselves what is wrong with which file.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, GanportError) or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        said = " ".join(str(error).split())[:MAX_SAID]
+        if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(said):
+            raise error_type(where, "it needs more memory than there is", GIVE_LESS) from error
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        met = f"{type(error).__name__}, not foreseen, in {Path(place.filename).name}, line {place.lineno}: {said}"
+        raise error_type(where, met, OR_REPORT) from error
 
 
 def why_missing(load: Callable[[], object]) -> str | None:

@@ -16,8 +16,17 @@ from filelock import FileLock
 from converters.bundle.checksums import verify_hashes
 from converters.bundle.folder import Bundle, read_bundle
 from converters.bundle.run_artifact import NotRun, open_artifact
-from converters.errors import BundleError, GanportError, PhotoError, ProfileError, UnrunnableError
-from converters.photos import Photo, match_names, read_marks, read_photo, require_output, write_photo, write_plane
+from converters.errors import BundleError, GanportError, PhotoError, ProfileError, UnrunnableError, explain_unforeseen
+from converters.photos import (
+    Photo,
+    match_names,
+    read_marks,
+    read_photo,
+    require_output,
+    require_output_size,
+    write_photo,
+    write_plane,
+)
 from converters.runners import Runner
 from converters.tensors import Array
 from reference.registry import PIPELINES, shipped_checkpoints
@@ -85,6 +94,9 @@ def prepare(job: Job) -> Prepared:
     height, width = size = photo.rgb.shape[0], photo.rgb.shape[1]
     if min(size) < SMALLEST:
         raise PhotoError(job.photo, f"it is {width}x{height} pixels", f"Give {SMALLEST} or more on each side")
+    for path in (job.out, job.edges_out):
+        if path is not None:
+            require_output_size(path, size)
     hole = read_marks(job.mask, size, job.resize_mask)
     edits = np.zeros(size, np.int8)
     for path, value in ((job.erase, -1), (job.draw, 1)):
@@ -123,7 +135,8 @@ def inpaint_all(jobs: Sequence[Job], runner: Runner, progress: Callable[[int, Jo
     for done, job in enumerate(jobs):
         progress(done, job)
         try:
-            inpaint(job, runner)
+            with explain_unforeseen(PhotoError, job.photo):
+                inpaint(job, runner)
         except (PhotoError, UnrunnableError, ProfileError) as error:
             failures[job] = error
     return failures

@@ -27,6 +27,10 @@ OUTPUT_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+# In pixels; the format has 14 bits for it.
+MAX_WEBP_SIDE = 16383
+
+
 @dataclass(frozen=True)
 class Photo:
     """A photo, with its EXIF rotation applied.
@@ -142,6 +146,17 @@ def require_output(path: Path) -> None:
         raise PhotoError(path, "its folder does not exist", "Make the folder, or name another file with -o")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise PhotoError(path, "its folder is not writable", "Name another file with -o")
+
+
+def require_output_size(path: Path, size: tuple[int, int]) -> None:
+    """Refuse a format that takes no picture of this (H, W) in pixels.
+
+    Raises:
+        PhotoError: the picture is too large for WebP.
+    """
+    if path.suffix.lower() == ".webp" and max(size) > MAX_WEBP_SIDE:
+        met = f"the picture is of {size[1]}x{size[0]} pixels, and WebP takes {MAX_WEBP_SIDE} a side at most"
+        raise PhotoError(path, met, "End its name in .png")
 
 
 def make_folder(path: Path) -> None:

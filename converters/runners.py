@@ -6,6 +6,7 @@ import these packages.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,12 @@ class Runner(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exception: object) -> None: ...
+
+
+def count_cores() -> int:
+    """How many processor cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # only Linux has it
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 class TorchRunner:
@@ -184,7 +191,8 @@ def _rejection_types() -> tuple[type[Exception], ...]:
 
 def _reason(error: Exception) -> str:
     """The first line of ONNX Runtime's message, without its error code and without the path, which the caller names."""
-    line = str(error).strip().splitlines()[0].rstrip(".")
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    line = lines[0].rstrip(".")
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?", "", line)
 
 

@@ -94,7 +94,11 @@ def _read_safetensors(path: Path, data: bytes) -> object:
 
     try:
         return safetensors.torch.load(data)
-    except safetensors.SafetensorError as error:
+    except KeyError as error:
+        raise CheckpointError(
+            path, f"it holds tensors of type {error.args[0]}, which torch does not read", "Save them as float32"
+        ) from error
+    except (safetensors.SafetensorError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise CheckpointError(
             path, "it is no safetensors file, or a damaged one", "Download or copy it again"
         ) from error

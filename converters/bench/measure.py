@@ -23,7 +23,8 @@ import numpy as np
 
 from converters.bench.sources import BUFFERS, TORCH, Contestant, Group
 from converters.bundle.run_artifact import NotRun
-from converters.errors import GanportError, UnrunnableError
+from converters.errors import GanportError, UnrunnableError, explain_unforeseen
+from converters.runners import count_cores
 from converters.tensors import Array, Tensors
 
 # A warm-up ends when the latest 3 runs take at most 5 % longer than the fastest of them, and after 20 runs anyway.
@@ -247,9 +248,10 @@ def _serve(pipe: Connection, contestant: Contestant, feeds: Sequence[Tensors], t
 
     os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
-        contestant.load_runtime()
-        start = time.perf_counter()
-        opened = contestant.open(threads)
+        with explain_unforeseen(UnrunnableError, contestant.file):
+            contestant.load_runtime()
+            start = time.perf_counter()
+            opened = contestant.open(threads)
         if isinstance(opened, NotRun):
             pipe.send(opened)
             return
@@ -257,10 +259,13 @@ def _serve(pipe: Connection, contestant: Contestant, feeds: Sequence[Tensors], t
             pipe.send(1000 * (time.perf_counter() - start))
             while (buffer := pipe.recv()) is not None:
                 start = time.perf_counter()
-                runner.run(feeds[buffer])
+                with explain_unforeseen(UnrunnableError, contestant.file):
+                    runner.run(feeds[buffer])
                 pipe.send(1000 * (time.perf_counter() - start))
             peak_rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            pipe.send(([dict(runner.run(feed)) for feed in feeds], peak_rss_mib))
+            with explain_unforeseen(UnrunnableError, contestant.file):
+                outputs = [dict(runner.run(feed)) for feed in feeds]
+            pipe.send((outputs, peak_rss_mib))
             pipe.recv()  # blocks until the parent closes the pipe
     except GanportError as error:
         pipe.send(error)
@@ -274,7 +279,7 @@ def read_environment(threads: int) -> dict[str, Any]:
 
     return {
         "processor": _read_processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": count_cores(),
         "threads": threads,
         "gpu": gpu(),
         "system": platform.platform(),

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from converters.bundle.checksums import require_unchanged
 from converters.bundle.folder import Bundle
 from converters.bundle.manifest import MANIFEST
-from converters.errors import MissingPackageError, UnrunnableError
+from converters.errors import BundleError, MissingPackageError, UnrunnableError, explain_unforeseen
 from converters.runners import Runner
 from converters.targets.registry import find_target
 from converters.targets.target import Artifact
@@ -55,7 +55,8 @@ def open_artifact(bundle: Files, artifact: Artifact, threads: int | None = None)
     if missing is not None:
         return NotRun(missing)
     try:
-        return target.open([bundle.folder / file for file in artifact.files], bundle.signature, threads)
+        with explain_unforeseen(BundleError, f"{bundle.folder}, {artifact.target}"):
+            return target.open([bundle.folder / file for file in artifact.files], bundle.signature, threads)
     except (MissingPackageError, UnrunnableError) as error:
         return _explain(error)
 
@@ -70,7 +71,7 @@ def run_artifact(bundle: Files, artifact: Artifact, use: Callable[[Runner], T]) 
     if isinstance(runner, NotRun):
         return runner
     try:
-        with runner:
+        with explain_unforeseen(BundleError, f"{bundle.folder}, {artifact.target}"), runner:
             return use(runner)
     except UnrunnableError as error:
         return _explain(error)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from converters.errors import ParityError
+from converters.errors import ConversionError, ParityError, explain_unforeseen
 from converters.parity.compare import DO_NOT_USE
 from converters.parity.expected import NamedInput, ReferenceOutputs
 from converters.sources.import_onnx import build_waist, fix_sizes
@@ -118,7 +118,8 @@ class OnnxSource:
 
     def build_waist(self, prove: Prove, report_progress: Callable[[str], None]) -> Waist:
         report_progress("bringing it to the opset that targets start from")
-        imported = build_waist(self.file, self.size)
+        with explain_unforeseen(ConversionError, self.file.path):
+            imported = build_waist(self.file, self.size)
         return Waist(prove_waist("import", imported, "onnx", self.model, prove, report_progress))
 
 

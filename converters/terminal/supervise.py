@@ -10,19 +10,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import re
 import signal
 import sys
 import tempfile
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
 
-from converters.errors import GanportError, UnrunnableError
+from converters.errors import GIVE_LESS, GanportError, UnrunnableError, explain_unforeseen
 from converters.terminal.options import TerminatedError
 
 # How long an interrupted child may take to clear up before it is killed.
@@ -31,13 +29,8 @@ GRACE_S = 5.0
 PR_SET_PDEATHSIG = 1
 GIB = 2**30
 DEFAULT_MAX_SECONDS = 3600
-# Of an exception's text, in characters.
-MAX_SAID = 300
-GIVE_LESS = "Give smaller inputs, or let it have more with --max-memory"
 # Keys of a context's `meta`: the two limits, and the step that the work is at.
 MAX_MEMORY, MAX_SECONDS, STEP = "ganport.max_memory", "ganport.max_seconds", "ganport.step"
-# What libraries say where an allocation fails, if they do not raise MemoryError.
-OUT_OF_MEMORY = re.compile("(can't|cannot|not|failed to) allocate|bad_?alloc|not enough memory", re.IGNORECASE)
 
 
 class SupervisedCommand(click.Command):
@@ -106,8 +99,7 @@ def supervise(ctx: click.Context, work: Callable[[], Any]) -> Any:
         if child == 0:
             _enter_child(parent, scratch, ctx.meta)
             begin_step("at the beginning")
-            with _explain_unforeseen(ctx):
-                return work()
+            return _work_and_explain(ctx, work)
         code, interrupt = _wait(child)
     if code >= 0:
         raise click.exceptions.Exit(code)
@@ -132,33 +124,26 @@ def _enter_child(parent: int, scratch: str, limits: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
+def _work_and_explain(ctx: click.Context, work: Callable[[], Any]) -> Any:
+    """Do the work.
+
+    Raises:
+        UnrunnableError: for an exception that nobody foresaw; it names the step.
+    """
+    try:
+        return work()
+    except (GanportError, click.ClickException, click.exceptions.Exit):
+        raise
+    except Exception as error:
+        with explain_unforeseen(UnrunnableError, f"{_name_sources(ctx)}, {ctx.meta[STEP]}"):
+            raise error
+
+
 def _leave(number: int, _: FrameType | None) -> None:
     """End the work; a second signal would disturb the clearing up, and a terminal's Ctrl-C comes twice."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     raise TerminatedError if number == signal.SIGTERM else KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _explain_unforeseen(ctx: click.Context) -> Iterator[None]:
-    """Turn an exception that nobody foresaw into a GanportError that names the step.
-
-    Raises:
-        UnrunnableError: for any exception that is not one of ours, of click or of the operating system.
-    """
-    try:
-        yield
-    except Exception as error:
-        known = isinstance(error, GanportError | click.ClickException | click.exceptions.Exit)
-        if known or (isinstance(error, OSError) and error.errno is not None):
-            raise
-        where = f"{_name_sources(ctx)}, {ctx.meta[STEP]}"
-        said = " ".join(str(error).split())[:MAX_SAID]
-        if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(said):
-            raise UnrunnableError(where, "it needs more memory than there is", GIVE_LESS) from error
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        met = f"{type(error).__name__}, not foreseen, in {Path(place.filename).name}, line {place.lineno}: {said}"
-        raise UnrunnableError(where, met, "The file may be damaged; if it is sound, please report this line") from error
 
 
 def _wait(child: int) -> tuple[int, KeyboardInterrupt | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+import converters.inpaint
 from converters.convert import Conversion
+from converters.photos import Photo
+from converters.runners import count_cores
 from parity_tests.support.command import require_refusal, require_refused_conversion, rewrite_hashes, run_ganport
 from parity_tests.support.foreign_models import TABLE, make_model, write_model
 from parity_tests.support.places import ROOT
@@ -106,3 +111,114 @@ def test_output_that_finds_no_space_is_one_line() -> None:
         done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert done.returncode == 1
     assert done.stderr == "ganport: output: No space left on device. Check space and permissions.\n"
+
+
+@pytest.mark.parametrize("kind", ["F8_E8M0", "F4", "F6_E2M3"])
+def test_safetensors_of_a_type_that_torch_lacks_is_refused_by_its_name(kind: str, tmp_path: Path) -> None:
+    size = {"F8_E8M0": 8, "F4": 4, "F6_E2M3": 6}[kind]
+    header = json.dumps({"w": {"dtype": kind, "shape": [8], "data_offsets": [0, size]}}).encode()
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(size))
+    require_refusal(run_ganport("inspect", path), f"it holds tensors of type {kind}, which torch does not read")
+
+
+def test_message_that_is_no_text_is_told_all_the_same(
+    conversions: Mapping[str, Conversion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MXNet quotes the file in its messages, and decodes them as UTF-8."""
+    import mxnet
+
+    def fail(*_: object, **__: object) -> None:
+        b"\xff".decode()
+
+    folder = conversions["edge"].bundle.folder
+    for place in ("mxnet.sym.load", "mxnet.symbol.Symbol.bind", "mxnet.executor.Executor.forward"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, fail)
+            require_refusal(run_ganport("verify", folder), "can't decode byte 0xff")
+        assert mxnet.__version__ == "1.9.1"
+
+
+@pytest.mark.parametrize("place", ["open", "run", "write"])
+def test_defect_of_a_target_is_the_error_of_its_stage(
+    place: str,
+    checkpoints: Mapping[str, Path],
+    conversions: Mapping[str, Conversion],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An index out of range deep inside of a target, say."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise IndexError("tuple index\nout of range")
+
+    said = "IndexError, not foreseen, in test_malformed.py, line "
+    name = {
+        "open": "converters.targets.onnx.target.OnnxTarget.open",
+        "run": "converters.runners.OnnxRunner.run",
+        "write": "converters.targets.mxnet.target.MxnetTarget.write",
+    }[place]
+    monkeypatch.setattr(name, fail)
+    if place == "write":
+        out = tmp_path / "out"
+        args = (checkpoints["edge"], "--to", "onnx,mxnet", "-o", out)
+        require_refused_conversion(tmp_path, *args, said=f"--to mxnet, writing mxnet: {said}")
+    else:
+        require_refusal(run_ganport("verify", conversions["edge"].bundle.folder), f"onnx: {said}")
+
+
+@pytest.mark.parametrize("side", [16383, 16384])
+def test_webp_of_more_pixels_than_it_takes_is_refused_before_any_work(side: int, tmp_path: Path) -> None:
+    for name in ("photo", "mask"):
+        Image.new("RGB", (side, 12)).save(tmp_path / f"{name}.png")
+    args = ("inpaint", tmp_path / "photo.png", tmp_path / "mask.png", "--bundle", tmp_path / "missing")
+    for option in ("-o", "--edges-out"):
+        result = run_ganport(*args, option, tmp_path / "x.webp")
+        said = (
+            "it holds no manifest.json"
+            if side == 16383
+            else f"the picture is of {side}x12 pixels, and WebP takes 16383"
+        )
+        require_refusal(result, said)
+
+
+def test_cores_are_counted_where_the_system_tells_no_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = count_cores()
+    assert counted >= 1
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert count_cores() == os.cpu_count()
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert count_cores() == 1
+
+
+def test_failure_of_one_photo_is_that_photos_alone(
+    shipped_pipeline: Conversion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("photos", "masks"):
+        (tmp_path / kind).mkdir()
+        for name in "abc":
+            Image.new("RGB", (16, 16)).save(tmp_path / kind / f"{name}.png")
+    read = converters.inpaint.read_photo
+
+    def fail_on_b(path: Path) -> Photo:
+        if path.name == "b.png":
+            raise AttributeError("no such attribute")
+        return read(path)
+
+    monkeypatch.setattr("converters.inpaint.read_photo", fail_on_b)
+    args = (tmp_path / "photos", tmp_path / "masks", "-o", tmp_path / "out", "--bundle", shipped_pipeline.bundle.folder)
+    result = run_ganport("inpaint", *args)
+    assert result.exit_code == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+    assert "photos/b.png: AttributeError, not foreseen, in test_malformed.py, line " in result.stderr
+
+
+def test_lone_surrogates_in_a_manifest_are_refused(conversions: Mapping[str, Conversion], tmp_path: Path) -> None:
+    folder = shutil.copytree(conversions["edge"].bundle.folder, tmp_path / "edgeconnect-edge")
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"edgeconnect-edge.onnx"', r'"edge\ud800.onnx"'))
+    rewrite_hashes(folder)
+    for command in ("verify", "inspect", "bench"):
+        result = run_ganport(command, folder)
+        assert result.exit_code == 1
+        require_refusal(result, "manifest.json: ")

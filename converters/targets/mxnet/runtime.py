@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from converters.errors import BundleError, MissingPackageError, why_missing
+from converters.runners import count_cores
 from converters.targets.mxnet.symbol import ARGUMENT_PREFIX
 from converters.tensors import Array, Tensors, TensorSpec, check_feeds
 
@@ -33,7 +34,7 @@ def load_mxnet() -> Any:
             setattr(np, name, kind)
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # otherwise each bind prints a line
     # Without this variable, importing mxnet limits the whole process, torch included, to half of the threads.
-    os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    os.environ.setdefault("OMP_NUM_THREADS", str(count_cores()))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -95,7 +96,7 @@ class MxnetRunner:
                 executor.arg_dict[spec.name][:] = np.atleast_1d(feeds[spec.name])
         try:
             results = [result.asnumpy() for result in executor.forward(is_train=False)]
-        except self._mx.MXNetError as error:
+        except (self._mx.MXNetError, UnicodeDecodeError) as error:  # its message may quote bytes of the file
             raise BundleError(self._where, f"MXNet does not run it ({_reason(error)})", "Convert it again") from error
         return {spec.name: _restore(result, spec) for spec, result in zip(self.outputs, results, strict=True)}
 
@@ -138,4 +139,5 @@ def _restore(array: Array, spec: TensorSpec) -> Array:
 
 def _reason(error: Exception) -> str:
     """The last line of MXNet's message, which names the reason; lines before it only locate the error."""
-    return str(error).strip().splitlines()[-1].rstrip(".")
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].rstrip(".")
