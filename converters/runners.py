@@ -186,7 +186,8 @@ def _rejection_types() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
-    return tuple(getattr(ort_errors, name) for name in names)
+    # Its messages quote names of the file, and it decodes them as UTF-8.
+    return (*(getattr(ort_errors, name) for name in names), UnicodeDecodeError)
 
 
 def _reason(error: Exception) -> str:

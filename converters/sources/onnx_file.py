@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError, Message
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from converters.errors import BundleError, CheckpointError, ConversionError
 from converters.onnx_graph.nodes import ONNX_DOMAINS, read_opset
@@ -117,6 +117,7 @@ def read_onnx(path: Path) -> OnnxFile:
             output that is not a tensor of numbers with a known rank.
     """
     model, sha256 = _read_model(path)
+    _require_arrays(path, model)
     _require_convertible(path, model)
     inputs = list_inputs(model)
     if not inputs:
@@ -210,6 +211,24 @@ def _require_text(path: Path, message: Message) -> None:
             for text in values:
                 if isinstance(text, bytes):
                     raise CheckpointError(path, f"a name in it, {text!r}, is not UTF-8", "Export or copy it again")
+
+
+def _require_arrays(path: Path, model: ModelProto) -> None:
+    """Refuse weights whose values do not make an array of their shape and type."""
+    for graph in list_graphs(model.graph):
+        for tensor in _list_tensors(graph):
+            if len(tensor.dims) > MAX_AXES:
+                met = f"its weight '{tensor.name}' has {len(tensor.dims)} axes, known are {MAX_AXES}"
+                raise CheckpointError(path, met, "Reshape it")
+            if any(size < 0 for size in tensor.dims):
+                met = f"its weight '{tensor.name}' is damaged (of shape {list(tensor.dims)})"
+                raise CheckpointError(path, met, "Export or copy it again")
+            try:
+                if tensor.data_type != TensorProto.UNDEFINED:  # an attribute without a tensor gives an empty one
+                    numpy_helper.to_array(tensor)
+            except (ValueError, TypeError, KeyError, OverflowError, UnicodeDecodeError) as error:
+                met = f"its weight '{tensor.name}' is damaged ({first_line(error)})"
+                raise CheckpointError(path, met, "Export or copy it again") from error
 
 
 def _list_external_files(model: ModelProto) -> list[str]:

@@ -125,14 +125,21 @@ def test_safetensors_of_a_type_that_torch_lacks_is_refused_by_its_name(kind: str
 def test_message_that_is_no_text_is_told_all_the_same(
     conversions: Mapping[str, Conversion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MXNet quotes the file in its messages, and decodes them as UTF-8."""
+    """MXNet and ONNX Runtime quote the file in their messages, and decode them as UTF-8."""
     import mxnet
 
     def fail(*_: object, **__: object) -> None:
         b"\xff".decode()
 
     folder = conversions["edge"].bundle.folder
-    for place in ("mxnet.sym.load", "mxnet.symbol.Symbol.bind", "mxnet.executor.Executor.forward"):
+    session = "onnxruntime.InferenceSession"
+    for place in (
+        f"{session}.__init__",
+        f"{session}.run",
+        "mxnet.sym.load",
+        "mxnet.symbol.Symbol.bind",
+        "mxnet.executor.Executor.forward",
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(place, fail)
             require_refusal(run_ganport("verify", folder), "can't decode byte 0xff")
@@ -222,3 +229,26 @@ def test_lone_surrogates_in_a_manifest_are_refused(conversions: Mapping[str, Con
         result = run_ganport(command, folder)
         assert result.exit_code == 1
         require_refusal(result, "manifest.json: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda weight: weight.dims.append(2),
+            "its weight 'w' is damaged (cannot reshape array of size 3 into shape (3,2))",
+        ),
+        (lambda weight: weight.dims.extend([1] * 40), "its weight 'w' has 41 axes, known are 32. Reshape it"),
+        (lambda weight: setattr(weight, "raw_data", weight.raw_data[:-1]), "its weight 'w' is damaged (buffer size"),
+        (lambda weight: setattr(weight, "data_type", 99), "its weight 'w' is damaged"),
+        (lambda weight: weight.dims.__setitem__(0, -3), "its weight 'w' is damaged"),
+    ],
+    ids=["size", "axes", "bytes", "type", "negative"],
+)
+def test_weight_that_makes_no_array_is_refused_by_its_name(
+    change: Callable[[Any], None], said: str, tmp_path: Path
+) -> None:
+    model = make_model(17, "y = Add(x, w)", {"w": (3,)}, TABLE)
+    change(model.graph.initializer[0])
+    path = write_model(tmp_path, model)
+    require_refused_conversion(tmp_path, path, "--to", "onnx", "-o", tmp_path / "out", said=said)
