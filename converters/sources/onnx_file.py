@@ -224,8 +224,7 @@ def _require_arrays(path: Path, model: ModelProto) -> None:
                 met = f"its weight '{tensor.name}' is damaged (of shape {list(tensor.dims)})"
                 raise CheckpointError(path, met, "Export or copy it again")
             try:
-                if tensor.data_type != TensorProto.UNDEFINED:  # an attribute without a tensor gives an empty one
-                    numpy_helper.to_array(tensor)
+                numpy_helper.to_array(tensor)
             except (ValueError, TypeError, KeyError, OverflowError, UnicodeDecodeError) as error:
                 met = f"its weight '{tensor.name}' is damaged ({first_line(error)})"
                 raise CheckpointError(path, met, "Export or copy it again") from error
@@ -256,8 +255,7 @@ def _list_tensors(graph: GraphProto) -> Iterator[TensorProto]:
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:
-            yield attribute.t
-            yield from attribute.tensors
+            yield from (attribute.t, *attribute.tensors) if attribute.HasField("t") else attribute.tensors
 
 
 def _require_convertible(path: Path, model: ModelProto) -> None:

@@ -241,9 +241,10 @@ def test_lone_surrogates_in_a_manifest_are_refused(conversions: Mapping[str, Con
         (lambda weight: weight.dims.extend([1] * 40), "its weight 'w' has 41 axes, known are 32. Reshape it"),
         (lambda weight: setattr(weight, "raw_data", weight.raw_data[:-1]), "its weight 'w' is damaged (buffer size"),
         (lambda weight: setattr(weight, "data_type", 99), "its weight 'w' is damaged"),
+        (lambda weight: setattr(weight, "data_type", 0), "its weight 'w' is damaged (The element type"),
         (lambda weight: weight.dims.__setitem__(0, -3), "its weight 'w' is damaged"),
     ],
-    ids=["size", "axes", "bytes", "type", "negative"],
+    ids=["size", "axes", "bytes", "type", "no type", "negative"],
 )
 def test_weight_that_makes_no_array_is_refused_by_its_name(
     change: Callable[[Any], None], said: str, tmp_path: Path
