@@ -120,6 +120,11 @@ def convert(
         print_json({"bundles": [_describe(conversion) for conversion in conversions]})
     else:
         print_conversions(conversions)
+    refusals = [refusal for conversion in conversions for refusal in conversion.refusals]
+    for refusal in refusals:
+        print_line(f"ganport: {refusal}", err=True)
+    if refusals:
+        raise click.exceptions.Exit(1)
 
 
 def _describe(conversion: Conversion) -> dict[str, Any]:
@@ -228,9 +233,7 @@ def _convert_for_parity(
     from converters.targets.registry import TARGETS
 
     here = tuple(name for name in TARGET_NAMES if TARGETS[name].missing_builder() is None)
-    (conversion,) = convert_all(
-        [checkpoint], Settings(here, scratch, inputs=inputs, skip_refused=True), report_progress
-    )
+    (conversion,) = convert_all([checkpoint], Settings(here, scratch, inputs=inputs), report_progress)
     return conversion.bundle.folder
 
 

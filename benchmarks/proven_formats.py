@@ -25,7 +25,7 @@ THREADS = 2
 
 def measure_support(architecture: str, checkpoint: Path, folder: Path) -> list[Support]:
     """Convert one checkpoint to every target."""
-    (conversion,) = convert([checkpoint], Settings(tuple(TARGETS), folder, skip_refused=True), lambda step: None)
+    (conversion,) = convert([checkpoint], Settings(tuple(TARGETS), folder), lambda step: None)
     return [_read_support(architecture, target, conversion) for target in TARGETS]
 
 

@@ -35,10 +35,17 @@ ONNX_LICENSE_NOTE = "The source file's licence covers these files too; ganport d
 
 @dataclass(frozen=True)
 class Conversion:
-    """What one conversion made, and a report on every rung of its ladder."""
+    """What one conversion made.
+
+    Attributes:
+        bundle: The bundle, complete for the targets that it holds.
+        reports: One for every rung of the ladder.
+        refusals: Why a target of those asked for is not in the bundle.
+    """
 
     bundle: Bundle
     reports: tuple[ParityReport, ...]
+    refusals: tuple[ConversionError, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,6 @@ class Settings:
         tune: Whether to rewrite the graph for a CPU.
         profile: The sizes that a TensorRT engine takes.
         inputs: An .npz file of arrays to judge an ONNX file on.
-        skip_refused: Whether to leave out a target that cannot express the net, unless none is left.
     """
 
     targets: tuple[str, ...]
@@ -69,7 +75,6 @@ class Settings:
     tune: bool = False
     profile: Profile = DEFAULT_PROFILE
     inputs: Path | None = None
-    skip_refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def convert(sources: Sequence[Path], settings: Settings, report_progress: Report
 
     Raises:
         CheckpointError, ArchitectureError: a checkpoint is unusable, or no pipeline is made of these.
-        ConversionError: a target cannot express a net, or a pipeline.
+        ConversionError: no target that was asked for can express a net, or one cannot express a pipeline.
         FeedError, UnrunnableError: ONNX Runtime does not run an ONNX file on what it would be judged on.
         MissingPackageError: a target cannot be built on this machine.
         BundleError: a bundle cannot be written where it should go.
@@ -187,6 +192,7 @@ class _Conversion:
         self._progress = report_progress
         self._reports: list[ParityReport] = []
         self._unverified: dict[str, str] = {}
+        self._refusals: list[ConversionError] = []
 
     def run(self) -> Conversion:
         """Make the bundle.
@@ -238,38 +244,35 @@ class _Conversion:
                 failed.mkdir(parents=True, exist_ok=True)
                 write_parity(failed, self._reports, expected.inputs, {})
             raise
-        return Conversion(read_bundle(folder), tuple(self._reports))
+        return Conversion(read_bundle(folder), tuple(self._reports), tuple(self._refusals))
 
     def _report_progress(self, step: str) -> None:
         self._progress(f"{self._job.folder.name}: {step}")
 
     def _write_artifacts(self, source: Source, waist: Waist, folder: Path, prove: Prove) -> list[Artifact]:
-        """Write and prove every target's files.
+        """Write and prove every target's files; one that cannot express the net is left out, and the reason noted.
 
         Raises:
-            ConversionError: a target cannot express the net; with `skip_refused`, only if none can.
+            ConversionError: none can.
         """
         target_input = self._make_input(source, waist, prove)
         bundle = _PartialBundle(folder, target_input.signature)
         artifacts: list[Artifact] = []
-        refusal = None
         for target in (TARGETS[name] for name in self._settings.targets):
             self._report_progress(f"writing {target.name}")
             try:
                 with explain_unforeseen(ConversionError, f"writing {target.name}"):
                     artifact = target.write(target_input, folder)
             except ConversionError as error:
-                if not self._settings.skip_refused:
-                    where = f"{self._job.folder.name}, --to {target.name}, {error.where}"
-                    remedy = f"{error.remedy}, or leave {target.name} out of --to"
-                    raise type(error)(where, error.met, remedy) from error
-                refusal = error
+                where = f"{self._job.folder.name}, --to {target.name}, {error.where}"
+                remedy = f"{error.remedy}, or leave {target.name} out of --to"
+                self._refusals.append(type(error)(where, error.met, remedy))
                 self._unverified[target.name] = f"refused: {error.where}: {error.met}"
                 continue
             self._report_progress(f"proving {target.name}")
             artifacts.append(self._prove_artifact(bundle, artifact, prove))
-        if refusal is not None and not artifacts:
-            raise refusal
+        if not artifacts:
+            raise self._refusals[0]
         return artifacts
 
     def _make_input(self, source: Source, waist: Waist, prove: Prove) -> TargetInput:

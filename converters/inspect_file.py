@@ -47,7 +47,7 @@ def inspect_file(path: Path) -> dict[str, Any]:
 
 
 def _inspect_onnx(path: Path) -> dict[str, Any]:
-    from converters.sources.onnx_file import parse_onnx
+    from converters.sources.onnx_file import list_inputs, parse_onnx
     from converters.targets.onnx.write import TUNING_FACT
 
     model, data = parse_onnx(path)
@@ -62,7 +62,7 @@ def _inspect_onnx(path: Path) -> dict[str, Any]:
         "sha256": hashlib.sha256(data).hexdigest(),
         "ir_version": model.ir_version,
         "opsets": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
-        "inputs": {value.name: read_shape(value) for value in model.graph.input},
+        "inputs": {value.name: read_shape(value) for value in list_inputs(model)},
         "outputs": {value.name: read_shape(value) for value in model.graph.output},
         "nodes": dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         "parameters": sum(math.prod(tensor.dims) for tensor in model.graph.initializer),

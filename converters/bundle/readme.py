@@ -107,6 +107,9 @@ def _format_proof(manifest: Manifest, reports: Sequence[ParityReport]) -> str:
         summary = report.summarize()
         cells = " | ".join(format_metric(summary, key) for key in METRIC_FORMS)
         rows.append(f"| {artifact.target} | {report.describe_verdict()} | {cells} |")
+    held = {artifact.target for artifact in manifest.artifacts}
+    missing = {target: why for target, why in manifest.not_verified.items() if target not in held}
+    rows += [f"| {target} | {escape_markdown(why)}: not in this bundle | | | |" for target, why in missing.items()]
     return "\n".join(rows) + "\n"
 
 

@@ -38,6 +38,9 @@ def print_conversions(conversions: Sequence[Conversion]) -> None:
         for artifact in manifest.artifacts:
             size = sum(manifest.files[file].size for file in artifact.files) / 2**20
             rows.append((manifest.name, artifact.target, *_parity_cells(conversion, artifact.target), f"{size:.1f}"))
+        held = {artifact.target for artifact in manifest.artifacts}
+        missing = [target for target in manifest.not_verified if target not in held]
+        rows += [(manifest.name, target, "refused: see below", *[""] * 4) for target in missing]
     _print_table(CONVERT_COLUMNS, rows)
     for conversion in conversions:
         print_line(f"{conversion.bundle.folder}/")

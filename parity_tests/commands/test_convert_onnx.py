@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -231,3 +232,50 @@ def test_bench_runs_a_foreign_bundle_beside_its_source(tmp_path: Path) -> None:
     done = run_ganport("bench", bundle, tmp_path / "net.onnx", "--size", "8x12", "--runs", "1", "--json")
     assert done.exit_code == 0, done.stderr
     assert [row["max_abs"] for row in json.loads(done.stdout)["measurements"]] == [0, 0]
+
+
+NON_ZERO = make_model(
+    17, "i = NonZero(x) f = Cast<to = 1>(i) s = ReduceSum<keepdims = 0>(f) y = Add(x, s)", signature=TABLE
+)
+
+
+def test_target_that_refuses_leaves_the_others_what_was_proven(tmp_path: Path) -> None:
+    """MXNet and Mathematica have no arrays whose shape depends on numbers; ONNX has."""
+    path = write_model(tmp_path, NON_ZERO)
+    done = run_ganport("convert", path, "--to", "wolfram", "-o", tmp_path / "out")
+    assert done.exit_code == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("ganport: ")]
+    assert said == done.stderr.splitlines()[-2:]
+    assert said[0].startswith("ganport: net, --to mxnet, ")
+    assert said[0].endswith(", or leave mxnet out of --to.")
+    assert said[1].startswith("ganport: net, --to wolfram, ")
+    table = [line.split() for line in done.stdout.splitlines()]
+    assert [row[1:3] for row in table[1:4]] == [["onnx", "passed"], ["mxnet", "refused:"], ["wolfram", "refused:"]]
+    bundle = tmp_path / "out" / "net"
+    manifest = read_manifest(bundle)
+    assert [artifact["target"] for artifact in manifest["artifacts"]] == ["onnx"]
+    assert list(manifest["not_verified"]) == ["mxnet", "wolfram"]
+    assert all(why.startswith("refused: ") for why in manifest["not_verified"].values())
+    for page in ("README.md", "parity.md"):
+        assert len(re.findall(r"^\| (mxnet|wolfram) \| refused: ", (bundle / page).read_text(), re.MULTILINE)) == 2
+    assert not list(bundle.glob("*.params"))
+    assert run_ganport("verify", bundle).stdout.splitlines()[0] == "hashes verified"
+    done = run_ganport("convert", path, "--to", "onnx,mxnet", "-o", tmp_path / "other", "--json")
+    assert done.exit_code == 1
+    (described,) = json.loads(done.stdout)["bundles"]
+    assert described["not_verified"]["mxnet"].startswith("refused: ")
+
+
+def test_nothing_is_written_if_every_target_refuses(tmp_path: Path) -> None:
+    path = write_model(tmp_path, NON_ZERO)
+    before = list_tree(tmp_path)
+    done = run_ganport("convert", path, "--to", "mxnet", "-o", tmp_path / "out")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert list_tree(tmp_path) == before
+
+
+def test_inspect_of_a_file_that_lists_its_weights_as_inputs_shows_the_real_ones(tmp_path: Path) -> None:
+    model = make_model(17, "y = Add(x, w)", {"w": (3,)}, TABLE, ir_version=3)
+    model.graph.input.append(onnx.helper.make_tensor_value_info("w", onnx.TensorProto.FLOAT, [3]))
+    facts = json.loads(run_ganport("inspect", write_model(tmp_path, model), "--json").stdout)
+    assert facts["inputs"] == {"x": ["N", 3]}

@@ -168,7 +168,7 @@ def test_defect_of_a_target_is_the_error_of_its_stage(
     monkeypatch.setattr(name, fail)
     if place == "write":
         out = tmp_path / "out"
-        args = (checkpoints["edge"], "--to", "onnx,mxnet", "-o", out)
+        args = (checkpoints["edge"], "--to", "mxnet", "-o", out)
         require_refused_conversion(tmp_path, *args, said=f"--to mxnet, writing mxnet: {said}")
     else:
         require_refusal(run_ganport("verify", conversions["edge"].bundle.folder), f"onnx: {said}")
