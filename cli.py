@@ -16,7 +16,7 @@ import click
 from converters.errors import ParityError
 from converters.terminal.options import PATH, TARGET_NAMES, Group, Size, json_option, read_size, read_targets
 from converters.terminal.output import print_json, print_line
-from converters.terminal.progress import format_bar, show_progress
+from converters.terminal.progress import show_progress
 from converters.terminal.supervise import SupervisedCommand, limit_options, supervise
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def verify(bundle: Path, as_json: bool) -> None:
 @click.option(
     "--masks",
     type=PATH,
-    help="Folder of masks, each of its photo's name and size, whatever the suffix; any value above 0 is the hole; with "
+    help="Folder of masks, each of its photo's name and size, whatever the suffix, read as `inpaint` reads them; with "
     "--images.",
 )
 @click.option("--inputs", type=PATH, help="An .npz file with an array per input that an ONNX file is judged on.")
@@ -244,9 +244,16 @@ def _convert_for_parity(
     "-o", "--out", type=PATH, help="PNG or WebP; a folder for folders. Default: PHOTO-inpainted.png beside it."
 )
 @click.option("--edges-out", type=PATH, help="Write the edges that the second net was given.")
-@click.option("--draw", type=PATH, help="An image of PHOTO's size: where it is not black, an edge is drawn.")
-@click.option("--erase", type=PATH, help="An image of PHOTO's size: where it is not black, edges are erased.")
+@click.option("--draw", type=PATH, help="An image of PHOTO's size, lines on black: there edges are drawn.")
+@click.option("--erase", type=PATH, help="An image of PHOTO's size, lines on black: there edges are erased.")
 @click.option("--resize-mask", is_flag=True, help="Scale a mask of another size to PHOTO's.")
+@click.option(
+    "--threshold",
+    type=click.IntRange(0, 254),
+    help="What is brighter in MASK, of 255, is the hole, whatever MASK is like.",
+)
+@click.option("--invert", is_flag=True, help="The hole is what MASK does not mark.")
+@click.option("--skip-existing", is_flag=True, help="For folders: leave out photos whose result is there.")
 @click.option("--bundle", type=PATH, help="A pipeline bundle, instead of that of the pair that ships.")
 @json_option
 def inpaint(
@@ -257,53 +264,33 @@ def inpaint(
     draw: Path | None,
     erase: Path | None,
     resize_mask: bool,
+    threshold: int | None,
+    invert: bool,
+    skip_existing: bool,
     bundle: Path | None,
     as_json: bool,
 ) -> None:
-    """Fill the hole of PHOTO, which is where MASK is not black; or of all photos of a folder, masks matched by name."""
-    from converters.bundle.folder import read_bundle
-    from converters.errors import PhotoError
-    from converters.inpaint import (
-        OUTPUT_SUFFIX,
-        Job,
-        default_output,
-        inpaint_all,
-        match_folders,
-        open_pipeline,
-        prepare,
-        shipped_pipeline,
-    )
-    from converters.photos import make_folder
+    """Fill the hole of PHOTO, which is where MASK is white; or of all photos of a folder, masks matched by name."""
+    from converters.inpaint import OUTPUT_SUFFIX, Job, default_output, match_folders, prepare
+    from converters.photos.marks import Reading
+    from converters.terminal.fill_photos import fill_photos
 
+    reading = Reading(resize_mask, threshold, invert)
+    skipped: list[Path] = []
     if photo.is_dir():
         if edges_out or draw or erase:
             raise click.UsageError("--edges-out, --draw and --erase go with one photo, not with a folder.")
-        jobs = match_folders(photo, mask, out or photo.with_name(f"{photo.name}{OUTPUT_SUFFIX}"), resize_mask)
+        jobs, no_images = match_folders(photo, mask, out or photo.with_name(f"{photo.name}{OUTPUT_SUFFIX}"), reading)
+        for path in no_images:
+            print_line(f"{path}: no image by its suffix: left out", err=True)
+        skipped = [job.out for job in jobs if skip_existing and job.out.exists()]
+        jobs = [job for job in jobs if job.out not in set(skipped)]
+    elif skip_existing:
+        raise click.UsageError("--skip-existing goes with folders.")
     else:
-        jobs = [Job(photo, mask, out or default_output(photo), edges_out, draw, erase, resize_mask)]
+        jobs = [Job(photo, mask, out or default_output(photo), edges_out, draw, erase, reading)]
         prepare(jobs[0])
-    with show_progress() as report_progress:
-        pipeline = read_bundle(bundle) if bundle else shipped_pipeline(report_progress)
-        report_progress("loading the nets")
-        with open_pipeline(pipeline) as runner:
-            if photo.is_dir():
-                make_folder(jobs[0].out.parent)
-            failures = inpaint_all(
-                jobs, runner, lambda done, job: report_progress(f"{format_bar(done, len(jobs))} {job.photo.name}")
-            )
-    written = [str(job.out) for job in jobs if job not in failures]
-    if as_json:
-        failed = {str(job.photo): str(error) for job, error in failures.items()}
-        print_json({"written": written, "failed": failed})
-    else:
-        for path in written:
-            print_line(path)
-    if failures and len(jobs) == 1:
-        raise next(iter(failures.values()))
-    for error in failures.values():
-        print_line(f"ganport: {error}", err=True)
-    if failures:
-        raise PhotoError(photo, f"{len(failures)} of {len(jobs)} photos failed", "See above; the others are done")
+    fill_photos(photo, jobs, skipped, bundle, as_json)
 
 
 @main.command(cls=SupervisedCommand)

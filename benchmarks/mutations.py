@@ -40,7 +40,6 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="cases at a time")
     args = parser.parse_args()
 
-    import_everything()
     with tempfile.TemporaryDirectory() as scratch:
         root = args.keep or Path(scratch)
         (root / "bases").mkdir(parents=True, exist_ok=True)
@@ -48,6 +47,7 @@ def main() -> None:
             prepare_bases(root / "bases")
         kinds = {}
         for kind in args.kind or COUNTS:
+            import_everything(kind)
             start, seeds = time.monotonic(), range(args.seed, args.seed + (args.cases or COUNTS[kind]))
             outcomes = list(run_cases(kind, seeds, root, args.jobs))
             kinds[kind] = summarize(outcomes, time.monotonic() - start)

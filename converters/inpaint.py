@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,16 +17,16 @@ from converters.bundle.checksums import verify_hashes
 from converters.bundle.folder import Bundle, read_bundle
 from converters.bundle.run_artifact import NotRun, open_artifact
 from converters.errors import BundleError, GanportError, PhotoError, ProfileError, UnrunnableError, explain_unforeseen
-from converters.photos import (
+from converters.photos.image_files import (
     Photo,
-    match_names,
-    read_marks,
     read_photo,
     require_output,
     require_output_size,
     write_photo,
     write_plane,
 )
+from converters.photos.marks import BY_THE_RULES, Marks, Reading, read_drawing, read_mask
+from converters.photos.matching import match_names
 from converters.runners import Runner
 from converters.tensors import Array
 from reference.registry import PIPELINES, shipped_checkpoints
@@ -43,13 +43,13 @@ class Job:
     """One photo whose hole is to be filled.
 
     Attributes:
-        photo: PNG, JPEG or WebP.
-        mask: Any value above 0 is the hole.
+        photo: An image file.
+        mask: An image file of the hole.
         out: PNG or WebP to write.
         edges_out: Where to write the edges that the second net was given.
-        draw: An image; where it is not black, an edge is drawn.
-        erase: An image; where it is not black, edges are erased, unless `draw` draws there.
-        resize_mask: Whether a mask of another size is scaled to the photo's.
+        draw: An image of lines, where edges are drawn.
+        erase: An image of lines, where edges are erased, unless `draw` draws there.
+        reading: How the mask is read.
     """
 
     photo: Path
@@ -58,7 +58,7 @@ class Job:
     edges_out: Path | None = None
     draw: Path | None = None
     erase: Path | None = None
-    resize_mask: bool = False
+    reading: Reading = BY_THE_RULES
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,32 @@ class Prepared:
 
     Attributes:
         photo: The photo.
-        hole: (H, W) bool, True where to fill.
+        mask: The hole, and how it was read.
         edits: (H, W) int8: 1 draws an edge, -1 erases one, 0 leaves it.
+        notes: What the user may not expect of how the files were read, each beginning with the file.
     """
 
     photo: Photo
-    hole: Array
+    mask: Marks
     edits: Array
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+        job: The job.
+        hole: The share of the photo that was filled, from 0 to 1; None if the job failed.
+        notes: See Prepared.
+        error: Why it failed; None if it did not.
+    """
+
+    job: Job
+    hole: float | None = None
+    notes: tuple[str, ...] = ()
+    error: GanportError | None = None
 
 
 def prepare(job: Job) -> Prepared:
@@ -97,15 +116,25 @@ def prepare(job: Job) -> Prepared:
     for path in (job.out, job.edges_out):
         if path is not None:
             require_output_size(path, size)
-    hole = read_marks(job.mask, size, job.resize_mask)
+    mask = read_mask(job.mask, photo, job.reading)
+    notes = [f"{job.photo}: {note}" for note in photo.notes]
+    notes += [
+        f"{job.mask}: the hole is {100 * mask.share:.1f} % of the photo",
+        *(f"{job.mask}: {n}" for n in mask.notes),
+    ]
     edits = np.zeros(size, np.int8)
     for path, value in ((job.erase, -1), (job.draw, 1)):
         if path is not None:
-            edits[read_marks(path, size)] = value
-    return Prepared(photo, hole, edits)
+            lines = read_drawing(path, photo)
+            edits[lines.marked] = value
+            notes += [
+                f"{path}: {100 * lines.share:.1f} % of the photo is lines",
+                *(f"{path}: {n}" for n in lines.notes),
+            ]
+    return Prepared(photo, mask, edits, tuple(notes))
 
 
-def inpaint(job: Job, runner: Runner) -> None:
+def inpaint(job: Job, runner: Runner) -> Outcome:
     """Fill the hole of one photo; known pixels come back as they are.
 
     Raises:
@@ -113,14 +142,16 @@ def inpaint(job: Job, runner: Runner) -> None:
         UnrunnableError: the runtime fails, for want of memory most likely.
     """
     given = prepare(job)
-    mask, edits = given.hole.astype(np.uint8), given.edits
-    results = runner.run({"photo": given.photo.rgb[None], "mask": mask[None], "edge_edits": edits[None]})
-    write_photo(job.out, given.photo, results["result"][0], given.hole)
+    hole, edits = given.mask.marked, given.edits
+    feeds = {"photo": given.photo.rgb[None], "mask": hole.astype(np.uint8)[None], "edge_edits": edits[None]}
+    results = runner.run(feeds)
+    write_photo(job.out, given.photo, results["result"][0], hole)
     if job.edges_out is not None:
         write_plane(job.edges_out, results["edges"][0, 0])
+    return Outcome(job, given.mask.share, given.notes)
 
 
-def inpaint_all(jobs: Sequence[Job], runner: Runner, progress: Callable[[int, Job], None]) -> dict[Job, GanportError]:
+def inpaint_all(jobs: Sequence[Job], runner: Runner, progress: Callable[[int, Job], None]) -> Iterator[Outcome]:
     """Fill every photo that can be filled.
 
     Args:
@@ -128,18 +159,17 @@ def inpaint_all(jobs: Sequence[Job], runner: Runner, progress: Callable[[int, Jo
         runner: A pipeline's.
         progress: Called before each job, with the number of finished jobs and the job.
 
-    Returns:
-        The error of each job that failed.
+    Yields:
+        What became of each job, as soon as it is done.
     """
-    failures: dict[Job, GanportError] = {}
     for done, job in enumerate(jobs):
         progress(done, job)
         try:
             with explain_unforeseen(PhotoError, job.photo):
-                inpaint(job, runner)
+                outcome = inpaint(job, runner)
         except (PhotoError, UnrunnableError, ProfileError) as error:
-            failures[job] = error
-    return failures
+            outcome = Outcome(job, error=error)
+        yield outcome
 
 
 def default_output(photo: Path) -> Path:
@@ -147,16 +177,18 @@ def default_output(photo: Path) -> Path:
     return photo.with_name(f"{photo.stem}{OUTPUT_SUFFIX}.png")
 
 
-def match_folders(photos: Path, masks: Path, out: Path, resize_mask: bool) -> list[Job]:
+def match_folders(photos: Path, masks: Path, out: Path, reading: Reading) -> tuple[list[Job], Sequence[Path]]:
     """A job for each photo of a folder and the mask of the same name, whatever the suffixes.
+
+    Returns:
+        The jobs, and the files among the photos that are no images.
 
     Raises:
         PhotoError: see match_names.
     """
-    return [
-        Job(photo, mask, out / f"{photo.stem}.png", resize_mask=resize_mask)
-        for photo, mask in match_names(photos, masks)
-    ]
+    matched = match_names(photos, masks)
+    jobs = [Job(photo, mask, out / f"{photo.stem}.png", reading=reading) for photo, mask in matched.pairs]
+    return jobs, matched.skipped
 
 
 def open_pipeline(bundle: Bundle) -> Runner:

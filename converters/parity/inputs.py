@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from converters.errors import PhotoError
-from converters.photos import match_names, read_marks, read_photo
+from converters.photos.image_files import read_photo
+from converters.photos.marks import read_mask
+from converters.photos.matching import match_names
 from converters.tensors import Array, Tensors, TensorSpec, fit_size
 
 SEED = 20190101
@@ -220,9 +222,9 @@ def user_inputs(images: Path, masks: Path) -> MakeInputs:
         PhotoError: a folder is missing or empty, a mask is missing, a size differs, or a file is no image.
     """
     pairs = []
-    for path, mask_path in match_names(images, masks):
-        rgb = read_photo(path).rgb
-        pairs.append((path, rgb, read_marks(mask_path, (rgb.shape[0], rgb.shape[1]))))
+    for path, mask_path in match_names(images, masks).pairs:
+        photo = read_photo(path)
+        pairs.append((path, photo.rgb, read_mask(mask_path, photo).marked))
 
     def make_inputs(inputs: Sequence[TensorSpec]) -> tuple[ParityInput, ...]:
         return tuple(_cut(inputs, *pair) for pair in pairs)

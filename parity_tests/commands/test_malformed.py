@@ -16,7 +16,7 @@ from PIL import Image
 
 import converters.inpaint
 from converters.convert import Conversion
-from converters.photos import Photo
+from converters.photos.image_files import Photo
 from converters.runners import count_cores
 from parity_tests.support.command import require_refusal, require_refused_conversion, rewrite_hashes, run_ganport
 from parity_tests.support.foreign_models import TABLE, make_model, write_model

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from converters.errors import PhotoError
-from converters.photos import Photo, read_marks, read_photo, require_output, write_photo, write_plane
+from converters.photos.image_files import Photo, read_marks, read_photo, require_output, write_photo, write_plane
 from parity_tests.support.image_files import damaged_files, write_png_16_bit_rgb
 
 Array = NDArray[np.uint8]

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from converters.convert import Conversion
 from converters.errors import PhotoError
 from converters.inpaint import Job, inpaint, open_pipeline
-from converters.photos import read_photo
+from converters.photos.image_files import read_photo
 from converters.runners import Runner
 from parity_tests.support.command import list_tree
 from parity_tests.support.cpp_build import SANITIZERS, build, require_refusal, run

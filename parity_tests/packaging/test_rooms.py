@@ -48,9 +48,9 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "bench": (
         *(*BASE, "/reference", "bundle", "parity", "runners", "targets", "targets/registry", "targets/tensorrt"),
     ),
-    "terminal": ("errors", "bench", "bundle", "convert", "parity", "targets/proven", "text"),
+    "terminal": ("errors", "bench", "bundle", "convert", "inpaint", "parity", "photos", "targets/proven", "text"),
     "/cli.py": (
-        *("errors", "/reference", "bench", "bundle", "convert", "inpaint", "inspect_file", "parity", "photos", "prove"),
+        *("errors", "/reference", "bench", "convert", "inpaint", "inspect_file", "parity", "photos", "prove"),
         *("targets", "targets/registry", "targets/proven", "terminal", "verify", "/consumers"),
     ),
 }

@@ -6,7 +6,6 @@ import json
 import random
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +13,15 @@ import onnx
 import onnxruntime
 import safetensors.torch
 import torch
-from PIL import Image, ImageOps
 
 from parity_tests.support.architecture_cases import CASES
 from parity_tests.support.command import rewrite_hashes, rewrite_sums
 from parity_tests.support.foreign_models import make_model, write_model
-from parity_tests.support.mutations import (
-    damage_bytes,
-    damage_folder,
-    damage_json,
-    damage_model,
-    damage_state,
-    draw_image,
-)
+from parity_tests.support.mutation_pictures import GREY, Case, damage_bytes
+from parity_tests.support.mutations import damage_folder, damage_json, damage_model, damage_state
 
 # Relative to an output's largest value; the gates are far below.
 WRONG_ABOVE = 1e-3
-GREY = 128
 LIMITS = ("--max-memory", "4", "--max-seconds", "50")
 ROW = "(float[N, 3] x) => (float[N, 3] y)"
 MODELS = {
@@ -85,14 +76,6 @@ PIPELINE = make_model(
 )
 
 
-@dataclass(frozen=True)
-class Case:
-    """A command line, and a check of its result: a sentence for each thing that is wrong."""
-
-    args: tuple[str | Path, ...]
-    check: Callable[[], list[str]]
-
-
 def build_bases(folder: Path) -> None:
     """What the damaged files are made from: small checkpoints, a bundle of one of them, and a pipeline's bundle."""
     from converters.convert import Settings, convert
@@ -104,40 +87,6 @@ def build_bases(folder: Path) -> None:
     for name, targets in (("base", ("onnx", "mxnet")), ("pipeline", ("onnx",))):
         path = write_model(folder, MODELS["conv"] if name == "base" else PIPELINE, name)
         list(convert([path], Settings(targets, folder), lambda step: None))
-
-
-def damage_image(bases: Path, folder: Path, rng: random.Random) -> Case:
-    files = {}
-    for name in ("photo", "mask"):
-        suffix, data = draw_image(rng)
-        if name == "mask" or rng.random() < 0.3:
-            with Image.open(files["photo"]) if files else Image.new("L", (24, 24)) as photo:
-                image = Image.new("L", ImageOps.exif_transpose(photo).size)
-                image.paste(255, (4, 4, 9, 9))
-                suffix = ".png"
-                image.save(folder / "mask.png")
-                data = (folder / "mask.png").read_bytes()
-        files[name] = folder / f"{name}{suffix}"
-        files[name].write_bytes(data)
-    victim = files["photo"] if rng.random() < 0.8 else files["mask"]
-    victim.write_bytes(damage_bytes(victim.read_bytes(), rng))
-    out = folder.parent / "out" / "filled.png"
-    args = ("inpaint", files["photo"], files["mask"], "-o", out, "--bundle", bases / "pipeline")
-    return Case(args, lambda: _check_picture(files["photo"], files["mask"], out))
-
-
-def _check_picture(photo: Path, mask: Path, out: Path) -> list[str]:
-    with Image.open(photo) as opened, Image.open(mask) as marks, Image.open(out) as filled:
-        if opened.mode.startswith("I") or marks.mode.startswith("I"):
-            return []
-        given = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-        hole = np.asarray(ImageOps.exif_transpose(marks).convert("RGB")).any(axis=2)
-        result = np.asarray(filled.convert("RGB"))
-    if result.shape != given.shape:
-        return [f"the result is of {result.shape}, the photo of {given.shape}"]
-    if not np.array_equal(result[~hole], given[~hole]):
-        return ["known pixels are others"]
-    return [] if (result[hole] == GREY).all() else ["the hole is not what the net gives"]
 
 
 def damage_onnx(bases: Path, folder: Path, rng: random.Random) -> Case:
@@ -261,7 +210,6 @@ def damage_manifest(bases: Path, folder: Path, rng: random.Random) -> Case:
 
 
 KINDS: dict[str, Callable[[Path, Path, random.Random], Case]] = {
-    "images": damage_image,
     "ONNX files": damage_onnx,
     "checkpoints": damage_checkpoint,
     "bundles": damage_bundle,

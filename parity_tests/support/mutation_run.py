@@ -15,18 +15,25 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from parity_tests.support.mutation_pictures import Case, damage_image
+
 MOST_SECONDS, MOST_MIB = 60.0, 4096
 EXIT_CODES = (0, 1, 2, 3, 4)
 POLL_S = 0.005
-MODULES = (
-    *("cli", "converters.convert", "converters.inpaint", "converters.inspect_file", "converters.verify", "onnxsim"),
-    *("converters.sources.torch_source", "converters.sources.export_torch", "parity_tests.support.mutation_cases"),
-    *("PIL.ImageOps", "converters.photos", "converters.terminal.tables", "onnx.reference"),
+# What the commands import, so that no child has to; for images the heavy packages are left out.
+LIGHT = (
+    *("cli", "converters.inpaint", "converters.terminal.fill_photos", "onnxruntime", "PIL.ImageCms"),
+    "parity_tests.support.mutation_pictures",
+)
+HEAVY = (
+    *("converters.convert", "converters.inspect_file", "converters.verify", "converters.terminal.tables", "onnxsim"),
+    *("converters.sources.torch_source", "converters.sources.export_torch", "onnx.reference"),
+    "parity_tests.support.mutation_cases",
 )
 
 
@@ -56,9 +63,9 @@ class Outcome:
         return asdict(self)
 
 
-def import_everything() -> None:
-    """So that no child has to; nothing of this starts a thread."""
-    for module in MODULES:
+def import_everything(kind: str) -> None:
+    """Import what the commands need for a kind; nothing of this starts a thread."""
+    for module in LIGHT if kind == "images" else (*LIGHT, *HEAVY):
         importlib.import_module(module)
     gc.freeze()  # or each child copies what its collector looks at
 
@@ -114,12 +121,11 @@ def _run(kind: str, seed: int, bases: Path, folder: Path) -> None:
     """Make the case, run the command, check what came of it, and write the result."""
     import cli
     from converters.terminal.supervise import supervise
-    from parity_tests.support.mutation_cases import KINDS
 
     rng = random.Random(f"{kind} {seed}")
     for name in ("in", "out", "tmp", "home"):
         (folder / name).mkdir(parents=True)
-    case = KINDS[kind](bases, folder / "in", rng)
+    case = _find_maker(kind)(bases, folder / "in", rng)
     before = _list(folder, bases)
     os.environ.update(TMPDIR=str(folder / "tmp"), HOME=str(folder / "home"), XDG_CACHE_HOME=str(folder / "home"))
     os.chdir(folder / "home")
@@ -147,6 +153,14 @@ def _run(kind: str, seed: int, bases: Path, folder: Path) -> None:
         left = [path.name for path in (folder / "out").iterdir() if not path.name.endswith(".failed")]
         result["faults"] += [f"it left {name}" for name in left]
     (folder / "result.json").write_text(json.dumps(result))
+
+
+def _find_maker(kind: str) -> Callable[[Path, Path, random.Random], Case]:
+    if kind == "images":
+        return damage_image
+    from parity_tests.support.mutation_cases import KINDS
+
+    return KINDS[kind]
 
 
 def _list(folder: Path, bases: Path) -> dict[str, int]:

@@ -1,82 +1,21 @@
-"""Damage to files, drawn from a seeded random generator: to bytes, ONNX graphs, state dicts, JSON and folders."""
+"""Damage to files, drawn from a seeded random generator: to ONNX graphs, state dicts, JSON and folders."""
 
 from __future__ import annotations
 
 import copy
-import io
 import json
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
 from onnx import ModelProto, TensorProto
-from PIL import Image
 
-# Numbers that break what trusts a number.
-NUMBERS = (0, 1, -1, 2, 3, 7, 127, 128, 255, 256, 65535, 2**31 - 1, -(2**31), 2**32, 2**63 - 1, -(2**63))
+from parity_tests.support.mutation_pictures import NUMBERS, damage_bytes
+
 TEXTS = ("", "x", "../x", "/etc/passwd", "a\x1b[2Jb", "a\nganport: passed", "\u202e", "[/x]", "é" * 300, "N", "|`<b>")
-
-
-def damage_bytes(data: bytes, rng: random.Random) -> bytes:
-    """One to eight changes: bits and bytes altered, pieces taken out, doubled, moved or zeroed, the end cut off."""
-    found = bytearray(data)
-    for _ in range(rng.choice((1, 1, 1, 2, 3, 8))):
-        if not found:
-            break
-        at, length = rng.randrange(len(found)), rng.choice((1, 2, 4, 16, 256))
-        kind = rng.randrange(8)
-        if kind == 0:
-            found[at] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            found[at] = rng.randrange(256)
-        elif kind == 2:
-            del found[at : at + length]
-        elif kind == 3:
-            found[at:at] = found[at : at + length]
-        elif kind == 4:
-            found[at : at + length] = bytes(min(length, len(found) - at))
-        elif kind == 5:
-            found[at:at] = rng.randbytes(length)
-        elif kind == 6:
-            number = rng.choice(NUMBERS) % 2**32
-            found[at : at + 4] = number.to_bytes(4, rng.choice(("little", "big")))
-        elif rng.random() < 0.2:
-            del found[at:]
-    return bytes(found)
-
-
-# ---- images
-
-
-def draw_image(rng: random.Random) -> tuple[str, bytes]:
-    """A sound image file of any kind that we read: its suffix and bytes."""
-    pixels = np.random.default_rng(rng.randrange(2**32)).integers(0, 256, (rng.randrange(12, 40), 24, 4), np.uint8)
-    mode = rng.choice(("RGB", "RGBA", "L", "LA", "P", "I;16", "1", "CMYK"))
-    if mode == "I;16":
-        image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
-    else:
-        image = Image.fromarray(pixels).convert("RGB" if mode == "CMYK" else mode if mode != "P" else "RGB")
-        image = image.convert(mode)
-    exif = Image.Exif()
-    exif[0x0112] = rng.randrange(0, 10)
-    exif[0x010E] = "words"
-    extra: dict[str, Any] = {"exif": exif.tobytes()} if rng.random() < 0.7 else {}
-    data = io.BytesIO()
-    kind = rng.choice(("PNG", "JPEG", "WEBP"))
-    if kind == "JPEG":
-        image = image.convert("CMYK" if mode == "CMYK" else "L" if mode == "L" else "RGB")
-        extra |= {"progressive": rng.random() < 0.5, "quality": rng.randrange(20, 96)}
-    elif kind == "WEBP":
-        image = image.convert("RGBA" if mode in ("RGBA", "LA") else "RGB")
-        extra |= {"lossless": rng.random() < 0.5}
-    elif mode == "CMYK":
-        image = image.convert("RGB")
-    image.save(data, kind, **extra)
-    return {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}[kind], data.getvalue()
 
 
 # ---- ONNX

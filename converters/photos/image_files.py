@@ -1,7 +1,8 @@
-"""Read photos and masks from image files as 8-bit arrays, and write the results."""
+"""Read photos from image files as 8-bit arrays, and write the results."""
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import tempfile
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # Formats that are read, by Pillow's names.
-FORMATS = ("PNG", "JPEG", "WEBP")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+# The EXIF tag of the orientation. What Pillow raises for an EXIF block that is odd: such a picture counts as upright.
+ORIENTATION = 0x0112
+ODD_EXIF = (*(TypeError, AttributeError, ValueError, LookupError, ArithmeticError, OSError, SyntaxError), struct.error)
 # Suffix of a written file to Pillow's options. All are lossless: a JPEG would change the pixels outside the hole.
 OUTPUT_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
@@ -27,6 +31,9 @@ OUTPUT_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+LISTED = "PNG, JPEG, WebP, BMP, TIFF or GIF"
+# What an ICC profile names at bytes 16 to 19 if it is for RGB.
+RGB_SPACE = b"RGB "
 # In pixels; the format has 14 bits for it.
 MAX_WEBP_SIDE = 16383
 
@@ -39,94 +46,56 @@ class Photo:
         path: The file.
         rgb: (H, W, 3) uint8.
         alpha: (H, W) uint8, 0 where transparent; None if the file has no transparency.
-        icc_profile: The file's colour profile, which the result gets too; None if it has none.
+        icc_profile: The file's RGB colour profile, which the result gets too; None if it has none.
+        orientation: EXIF's, 1 to 8: how the file stores what is shown here upright.
+        notes: What was done to it that the user may not expect, in words.
     """
 
     path: Path
     rgb: Array
     alpha: Array | None
     icc_profile: bytes | None
+    orientation: int = 1
+    notes: tuple[str, ...] = ()
 
 
 def read_photo(path: Path) -> Photo:
-    """Read a PNG, JPEG or WebP file.
+    """Read an image file of one of FORMATS.
 
-    The EXIF rotation is applied, grey and palette images become RGB, and 16-bit values keep their upper 8 bits.
+    The EXIF rotation is applied, grey, palette and print images become RGB, and 16-bit values keep their upper 8 bits.
 
     Raises:
         PhotoError: the file is missing, not an image or damaged, or its header claims more pixels than Pillow's limit.
     """
-    image = _read_image(path)
+    picture = read_picture(path)
+    image, profile, notes = _convert_colours(picture)
     has_alpha = "A" in image.getbands() or "transparency" in image.info
     pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
     alpha = pixels[..., 3].copy() if has_alpha else None
-    return Photo(path, np.ascontiguousarray(pixels[..., :3]), alpha, image.info.get("icc_profile"))
+    rgb = np.ascontiguousarray(pixels[..., :3])
+    return Photo(path, rgb, alpha, profile, picture.orientation, (*picture.notes, *notes))
 
 
-def read_marks(path: Path, size: tuple[int, int], resize: bool = False) -> Array:
-    """Read which pixels of an image are marked: those neither black nor fully transparent.
+def _convert_colours(picture: Picture) -> tuple[Image.Image, bytes | None, tuple[str, ...]]:
+    """The picture in 8 bits, in RGB if a profile tells what its other colours are; the RGB profile; and notes."""
+    from PIL import Image, ImageCms
 
-    Args:
-        path: A mask or a line drawing.
-        size: The (H, W) that the image must have.
-        resize: Scale another size to `size` by nearest neighbour instead of refusing it.
-
-    Returns:
-        (H, W) bool, True where marked.
-
-    Raises:
-        PhotoError: the file cannot be read, or has another size.
-    """
-    from PIL import Image
-
-    image = read_photo(path)
-    marks: Array = image.rgb.any(axis=2)
-    if image.alpha is not None:
-        marks &= image.alpha > 0
-    if marks.shape == size:
-        return marks
-    if not resize:
-        raise PhotoError(
-            path,
-            f"it is {marks.shape[1]}x{marks.shape[0]} pixels, the photo {size[1]}x{size[0]}",
-            "Give both the same size, or scale the mask with --resize-mask",
-        )
-    scaled = Image.fromarray(marks).resize((size[1], size[0]), Image.Resampling.NEAREST)
-    return np.asarray(scaled)
-
-
-def match_names(photos: Path, masks: Path) -> list[tuple[Path, Path]]:
-    """Pair every photo of a folder with the mask of the same name; the suffixes may differ.
-
-    Hidden files are left out.
-
-    Args:
-        photos: Folder of photos.
-        masks: Folder of masks.
-
-    Returns:
-        (photo, mask) paths, sorted by photo.
-
-    Raises:
-        PhotoError: a folder is missing, there is no photo, a photo has no mask or several, or two photos share a name.
-    """
-    for folder in (photos, masks):
-        if not folder.is_dir():
-            raise PhotoError(folder, "it is no folder", "Give a folder of photos and a folder of masks")
-    found = sorted(path for path in photos.iterdir() if path.is_file() and not path.name.startswith("."))
-    if not found:
-        raise PhotoError(photos, "it holds no file", "Put photos there")
-    pairs = []
-    stems = [path.stem for path in found]
-    for path in found:
-        if stems.count(path.stem) > 1:
-            raise PhotoError(path, "another photo has its name, but for the suffix", "Rename one of them")
-        candidates = [mask for mask in sorted(masks.iterdir()) if mask.stem == path.stem and mask.is_file()]
-        if len(candidates) != 1:
-            met = "no mask of that name is" if not candidates else f"{len(candidates)} masks of that name are"
-            raise PhotoError(path, f"{met} in {masks}", f"Keep one {path.stem}.png there")
-        pairs.append((path, candidates[0]))
-    return pairs
+    image = picture.image
+    if image.mode.startswith("I"):  # 16-bit grey; Pillow itself reduces 16-bit colour to 8 bits
+        image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+    profile = picture.image.info.get("icc_profile")
+    if not profile or profile[16:20] == RGB_SPACE:
+        return image, profile or None, ()
+    space = profile[16:20].decode("ascii", "replace").strip()
+    if image.mode not in ("CMYK", "L"):
+        return image, None, (f"its colour profile, of {space}, does not fit it and was dropped",)
+    try:
+        source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image, None, (f"its colour profile, of {space}, is damaged and was dropped",)
+    assert converted is not None  # it is None only where the image is converted in place
+    return converted, None, (f"converted from its colour profile, of {space}, to sRGB",)
 
 
 def require_output(path: Path) -> None:
@@ -219,9 +188,21 @@ def _write(path: Path, image: Image.Image, icc_profile: bytes | None) -> None:
         raise PhotoError(path, f"cannot be written ({reason})", "Name another file with -o") from error
 
 
-def _read_image(path: Path) -> Image.Image:
-    """The file's first picture, with its EXIF rotation applied, at 8 bits per channel."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+@dataclass(frozen=True)
+class Picture:
+    """The first picture of a file, upright, in the file's own mode; its orientation in the file; and notes."""
+
+    image: Image.Image
+    orientation: int
+    notes: tuple[str, ...]
+
+
+def read_picture(path: Path) -> Picture:
+    """
+    Raises:
+        PhotoError: see read_photo.
+    """
+    from PIL import Image, UnidentifiedImageError
 
     if not path.exists():
         raise PhotoError(path, "there is no such file", "Check the path")
@@ -229,22 +210,52 @@ def _read_image(path: Path) -> Image.Image:
         raise PhotoError(path, "it is a folder, not a file", "Name an image file")
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about odd EXIF and the like
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 image.load()
-                upright = ImageOps.exif_transpose(image)
+                orientation = _read_orientation(image)
+                upright = turn(image.copy(), orientation)
+                upright.info = dict(image.info)
+                frames = getattr(image, "n_frames", 1)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = Image.MAX_IMAGE_PIXELS or 0
         raise PhotoError(
             path, f"its header claims more than {limit // 10**6} million pixels", "Scale the picture down"
         ) from None
     except UnidentifiedImageError:
-        raise PhotoError(path, "it is no PNG, JPEG or WebP image", "Save it as one of these") from None
+        raise PhotoError(path, f"it is no {LISTED} image", "Save it as one of these") from None
     except PermissionError as error:
         raise PhotoError(path, "it may not be read", "Check its permissions") from error
-    except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
+    except (*ODD_EXIF, EOFError) as error:
         raise PhotoError(path, "it is damaged or cut short", "Download or copy it again") from error
-    if upright.mode.startswith("I"):  # 16-bit grey; Pillow itself reduces 16-bit colour to 8 bits
-        levels = np.asarray(upright).astype(np.int64).clip(0, 65535) >> 8
-        return Image.fromarray(levels.astype(np.uint8))
-    return upright
+    if upright.mode == "F":
+        raise PhotoError(path, "its values are floats", "Save it with 8 or 16 bits")
+    notes = (f"of its {frames} pictures the first was taken",) if frames > 1 else ()
+    return Picture(upright, orientation, notes)
+
+
+def _read_orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8; 1, upright, where the file states none or an odd one."""
+    try:
+        stated = image.getexif().get(ORIENTATION, 1)
+    except ODD_EXIF:
+        return 1
+    return stated if isinstance(stated, int) and 1 <= stated <= 8 else 1
+
+
+def turn(image: Image.Image, orientation: int) -> Image.Image:
+    """What a file stores in this orientation, upright."""
+    from PIL import Image
+
+    flips = Image.Transpose
+    steps = {
+        2: flips.FLIP_LEFT_RIGHT,
+        3: flips.ROTATE_180,
+        4: flips.FLIP_TOP_BOTTOM,
+        5: flips.TRANSPOSE,
+        6: flips.ROTATE_270,
+        7: flips.TRANSVERSE,
+        8: flips.ROTATE_90,
+    }
+    return image.transpose(steps[orientation]) if orientation in steps else image

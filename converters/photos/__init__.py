@@ -1,0 +1,1 @@
+"""Photos and masks from image files, and results back."""
