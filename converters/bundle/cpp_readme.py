@@ -48,7 +48,7 @@ def _format_runtime(runtime: CppRuntime, name: str, is_pipeline: bool) -> str:
     settings = f'-DGANPORT_BACKEND={runtime.backend} -D{runtime.location}="${runtime.location}"'
     inpaint = f"    {build}/ganport-inpaint {shlex.quote(name)} photo.png mask.png filled.png\n" if is_pipeline else ""
     told = (
-        "`ganport-inpaint` fills the hole, which is where the mask is not black, in a PNG or JPEG photo.\n"
+        "`ganport-inpaint` fills the hole, which is where the mask is white, in a PNG or JPEG photo.\n"
         if is_pipeline
         else ""
     )

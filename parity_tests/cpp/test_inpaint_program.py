@@ -12,14 +12,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from converters.convert import Conversion
+from converters.convert import Conversion, Settings, convert
 from converters.errors import PhotoError
 from converters.inpaint import Job, inpaint, open_pipeline
 from converters.photos.image_files import read_photo
+from converters.photos.marks import read_mask
 from converters.runners import Runner
 from parity_tests.support.command import list_tree
 from parity_tests.support.cpp_build import SANITIZERS, build, require_refusal, run
+from parity_tests.support.foreign_models import GREY, GREY_PIPELINE, write_model
 from parity_tests.support.image_files import damaged_files, write_png_16_bit_rgb
+from parity_tests.support.mask_cases import CASES as MASK_CASES
+from parity_tests.support.mask_cases import SIZE as MASK_SIZE
+from parity_tests.support.mask_cases import WHITE_DISC, MaskCase, is_right
 from parity_tests.support.places import PHOTOS
 
 SIZE = (27, 34)
@@ -59,7 +64,8 @@ def read(path: Path) -> tuple[Any, bytes | None]:
 def test_shipped_photo_is_filled_as_in_python(folder: Path, runner: Runner, tmp_path: Path) -> None:
     photo, mask = PHOTOS / "coffee.png", PHOTOS / "coffee-mask.png"
     done = run("onnxruntime", "ganport-inpaint", folder, photo, mask, tmp_path / "ours.png")
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path / 'ours.png'}\n", "")
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'ours.png'}\n")
+    assert f"{mask}: the hole is 4.7 % of the photo\n" in done.stderr
     inpaint(Job(photo, mask, tmp_path / "python.png"), runner)
     assert np.array_equal(read(tmp_path / "ours.png")[0], read(tmp_path / "python.png")[0])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours.png", "python.png"]
@@ -181,28 +187,53 @@ def test_every_kind_of_photo_is_read_and_filled_as_in_python(
     assert (our_profile is not None) == name.startswith("profile")
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "1", "P", "JPEG"])
-def test_every_kind_of_mask_is_read_as_in_python(mode: str, folder: Path, runner: Runner, tmp_path: Path) -> None:
-    jpeg()(tmp_path / "photo.png")
-    name = "mask.jpg" if mode == "JPEG" else "mask.png"
-    mask = np.zeros(SIZE, np.uint8)
-    mask[5:17, 10:25] = 1 if mode == "L" else 255
-    image = Image.fromarray(mask).convert("L" if mode == "JPEG" else mode)
-    if mode == "RGB":  # the faintest mark of each colour
-        image = Image.fromarray((mask[..., None] // 255) * np.eye(3, dtype=np.uint8)[np.indices(SIZE)[1] % 3])
-    if mode == "RGBA":
-        image.putalpha(Image.fromarray(np.where(np.indices(SIZE)[1] < 20, 255, 0).astype(np.uint8)))
-    image.save(tmp_path / name)
-    done = run("onnxruntime", "ganport-inpaint", folder, tmp_path / "photo.png", tmp_path / name, tmp_path / "ours.png")
+@pytest.fixture(scope="module")
+def grey_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that paints the hole in a grey that no photo here has."""
+    folder = tmp_path_factory.mktemp("grey")
+    path = write_model(folder, GREY_PIPELINE)
+    (conversion,) = convert([path], Settings(("onnx",), folder), lambda step: None)
+    return conversion.bundle.folder
+
+
+def find_hole(folder: Path, photo: Path, mask: Path, out: Path) -> tuple[Any, str]:
+    """What the program takes for the hole, and what it says of the mask."""
+    done = run("onnxruntime", "ganport-inpaint", folder, photo, mask, out)
     assert done.returncode == 0, done.stderr
-    inpaint(Job(tmp_path / "photo.png", tmp_path / name, tmp_path / "python.png"), runner)
-    assert np.array_equal(read(tmp_path / "ours.png")[0], read(tmp_path / "python.png")[0])
+    return (read(out)[0][..., :3] == GREY).all(axis=2), done.stderr
+
+
+@pytest.mark.parametrize("case", [case for case in MASK_CASES if case.in_cpp], ids=str)
+def test_every_kind_of_mask_is_read_as_in_python(case: MaskCase, grey_pipeline: Path, tmp_path: Path) -> None:
+    photo, mask = tmp_path / "photo.png", case.write(tmp_path / "mask")
+    Image.fromarray(np.zeros((*MASK_SIZE, 3), np.uint8)).save(photo)
+    hole, said = find_hole(grey_pipeline, photo, mask, tmp_path / "out.png")
+    assert is_right(hole, case)
+    marks = read_mask(mask, read_photo(photo))
+    assert np.array_equal(hole, marks.marked)
+    notes = (f"the hole is {100 * marks.share:.1f} % of the photo", *marks.notes)
+    expected = [f"{mask}: {note}".replace("give --invert", "invert the mask") for note in notes]
+    assert sorted(said.splitlines()) == sorted(expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_mask_of_the_stored_size_is_turned_with_the_photo(
+    orientation: int, grey_pipeline: Path, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    photo, mask = tmp_path / "photo.png", tmp_path / "mask.png"
+    Image.fromarray(np.zeros((*MASK_SIZE, 3), np.uint8)).save(photo, exif=exif)
+    Image.fromarray(WHITE_DISC).save(mask)
+    hole, said = find_hole(grey_pipeline, photo, mask, tmp_path / "out.png")
+    assert np.array_equal(hole, read_mask(mask, read_photo(photo)).marked)
+    assert ("it is turned with the photo" in said) == (orientation >= 5)
 
 
 def bad_inputs() -> Iterator[tuple[str, str, str, str]]:
     """(photo, mask, output, a piece of the sentence); every file lies in the test's folder."""
     for name, (_, sentence) in damaged_files().items():
-        yield name, "mask.png", "out.png", sentence.replace(", JPEG or WebP", " or JPEG")
+        yield name, "mask.png", "out.png", sentence.replace(", JPEG, WebP, BMP, TIFF or GIF", " or JPEG")
     yield "photo.png", "text.png", "out.png", "it is no PNG or JPEG image"
     yield "nothing.png", "mask.png", "out.png", "there is no such file"
     yield ".", "mask.png", "out.png", "it is no regular file"

@@ -96,3 +96,15 @@ def make_version(opset: int) -> ModelProto:
     return make_model(
         opset, f"{pad} c = Conv(p, w) {resize} {clip} {mean} {total} {rest}", weights, PLANE, IR_VERSIONS[opset]
     )
+
+
+GREY = 128
+# In place of a pipeline, whose nets take most of a run's time: it paints the hole grey.
+GREY_PIPELINE = make_model(
+    18,
+    """m = Cast<to = 9>(mask) u = Unsqueeze(m, last) result = Where(u, grey, photo)
+    e = Cast<to = 1>(edge_edits) edges = Unsqueeze(e, first)""",
+    {"last": np.array([3], np.int64), "first": np.array([1], np.int64), "grey": np.array(GREY, np.uint8)},
+    "(uint8[N, H, W, 3] photo, uint8[N, H, W] mask, int8[N, H, W] edge_edits) "
+    "=> (uint8[N, H, W, 3] result, float[N, 1, H, W] edges)",
+)

@@ -41,12 +41,12 @@ def damaged_files() -> dict[str, tuple[bytes, str]]:
     header = struct.pack(">II", 40000, 40000) + png.getvalue()[24:29]
     bomb = png.getvalue()[:8] + _png_chunk(b"IHDR", header) + png.getvalue()[33:]
     return {
-        "text.png": (b"hello, I am text", "no PNG, JPEG or WebP image"),
-        "empty.png": (b"", "no PNG, JPEG or WebP image"),
+        "text.png": (b"hello, I am text", "no PNG, JPEG, WebP, BMP, TIFF or GIF image"),
+        "empty.png": (b"", "no PNG, JPEG, WebP, BMP, TIFF or GIF image"),
         "cut.jpg": (whole.getvalue()[: len(whole.getvalue()) // 2], "damaged or cut short"),
         "cut.png": (png.getvalue()[: len(png.getvalue()) // 2], "damaged or cut short"),
         "bomb.png": (bomb, "claims more than 89 million pixels"),
-        "picture.bmp": (b"BM" + bytes(60), "no PNG, JPEG or WebP image"),
+        "picture.tga": (b"TG" + bytes(60), "no PNG, JPEG, WebP, BMP, TIFF or GIF image"),
     }
 
 

@@ -16,8 +16,8 @@ import torch
 
 from parity_tests.support.architecture_cases import CASES
 from parity_tests.support.command import rewrite_hashes, rewrite_sums
-from parity_tests.support.foreign_models import make_model, write_model
-from parity_tests.support.mutation_pictures import GREY, Case, damage_bytes
+from parity_tests.support.foreign_models import GREY_PIPELINE, make_model, write_model
+from parity_tests.support.mutation_pictures import Case, damage_bytes
 from parity_tests.support.mutations import damage_folder, damage_json, damage_model, damage_state
 
 # Relative to an output's largest value; the gates are far below.
@@ -65,15 +65,6 @@ MODELS = {
         ROW,
     ),
 }
-# In place of a pipeline, whose nets take most of a run's time: it paints the hole grey.
-PIPELINE = make_model(
-    18,
-    """m = Cast<to = 9>(mask) u = Unsqueeze(m, last) result = Where(u, grey, photo)
-    e = Cast<to = 1>(edge_edits) edges = Unsqueeze(e, first)""",
-    {"last": np.array([3], np.int64), "first": np.array([1], np.int64), "grey": np.array(GREY, np.uint8)},
-    "(uint8[N, H, W, 3] photo, uint8[N, H, W] mask, int8[N, H, W] edge_edits) "
-    "=> (uint8[N, H, W, 3] result, float[N, 1, H, W] edges)",
-)
 
 
 def build_bases(folder: Path) -> None:
@@ -85,7 +76,7 @@ def build_bases(folder: Path) -> None:
         (states / case.name).mkdir(parents=True)
         case.write(states / case.name)
     for name, targets in (("base", ("onnx", "mxnet")), ("pipeline", ("onnx",))):
-        path = write_model(folder, MODELS["conv"] if name == "base" else PIPELINE, name)
+        path = write_model(folder, MODELS["conv"] if name == "base" else GREY_PIPELINE, name)
         list(convert([path], Settings(targets, folder), lambda step: None))
 
 
@@ -215,4 +206,4 @@ KINDS: dict[str, Callable[[Path, Path, random.Random], Case]] = {
     "bundles": damage_bundle,
     "manifests": damage_manifest,
 }
-assert all(onnx.checker.check_model(model) is None for model in (*MODELS.values(), PIPELINE))
+assert all(onnx.checker.check_model(model) is None for model in (*MODELS.values(), GREY_PIPELINE))

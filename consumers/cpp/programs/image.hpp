@@ -8,15 +8,20 @@
 
 namespace ganport {
 
+/// Channels of a picture in grey of 16 bits: two bytes a pixel, the higher one first.
+constexpr std::size_t wide_grey = 2;
+
 /// A picture of 8 bits a channel, rows from the top, as a file holds it.
 struct Image {
   std::size_t width = 0;
   std::size_t height = 0;
-  /// 3: RGB, 4: RGBA.
+  /// 3: RGB, 4: RGBA; for masks also wide_grey, or 1.
   std::size_t channels = 3;
   std::vector<std::uint8_t> pixels;
   /// Its colour profile, or empty.
   std::string icc_profile;
+  /// EXIF's orientation, 1 to 8: how the file stores what is upright here.
+  int orientation = 1;
   /// Its EXIF block from the TIFF header on, or empty.
   std::string exif;
 

@@ -4,7 +4,9 @@
 #include <set>
 
 #include "command.hpp"
+#include "ganport/error.hpp"
 #include "ganport/generator.hpp"
+#include "marks.hpp"
 #include "photo.hpp"
 
 namespace {
@@ -54,7 +56,11 @@ int inpaint(const ganport::Arguments& arguments) {
     throw Error(photo_path, "it is " + std::to_string(photo.width) + "x" + std::to_string(photo.height) + " pixels",
                 "Give " + std::to_string(smallest) + " or more on each side");
   }
-  const auto mask = ganport::read_mask(mask_path, photo);
+  const ganport::Marks marks = ganport::read_mask(mask_path, photo);
+  const auto& mask = marks.hole;
+  for (const std::string& note : marks.notes) {
+    std::fprintf(stderr, "%s\n", ganport::on_one_line(mask_path + ": " + note).c_str());
+  }
   ganport::Generator generator(bundle, {arguments.threads});
   require_pipeline(bundle, generator);
   const ganport::Tensors results = generator.run(make_inputs(photo, mask));
@@ -73,6 +79,6 @@ int inpaint(const ganport::Arguments& arguments) {
 int main(int argc, char** argv) {
   return ganport::run_command({"ganport-inpaint",
                                {"BUNDLE", "PHOTO", "MASK", "OUT.png"},
-                               "Fill the hole of PHOTO, which is where MASK is not black, with a pipeline bundle."},
+                               "Fill the hole of PHOTO, which is where MASK is white, with a pipeline bundle."},
                               argc, argv, inpaint);
 }

@@ -29,14 +29,10 @@ bool begins_with(const std::string& bytes, std::string_view magic) {
   return bytes.compare(0, magic.size(), magic) == 0;
 }
 
-Image decode(const fs::path& path, const std::string& bytes) {
-  if (begins_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_png(path, bytes);
+Image decode(const fs::path& path, const std::string& bytes, bool keep_wide) {
+  if (begins_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_png(path, bytes, keep_wide);
   if (begins_with(bytes, "\xff\xd8\xff")) return decode_jpeg(path, bytes);
   throw Error(path.string(), "it is no PNG or JPEG image", "Save it as one of these");
-}
-
-std::string format_size(std::size_t width, std::size_t height) {
-  return std::to_string(width) + "x" + std::to_string(height);
 }
 
 std::string reason() { return errno == 0 ? "unknown reason" : std::strerror(errno); }
@@ -61,33 +57,17 @@ void require_sensible_size(const fs::path& path, std::uint64_t width, std::uint6
   }
 }
 
-Image read_photo(const fs::path& path) {
-  Image image = decode(path, read_whole(path, largest_file));
-  image = make_upright(std::move(image), read_orientation(image.exif));
+Image read_photo(const fs::path& path) { return read_picture(path, false); }
+
+Image read_picture(const fs::path& path, bool keep_wide) {
+  Image image = decode(path, read_whole(path, largest_file), keep_wide);
+  const int orientation = read_orientation(image.exif);
+  image = make_upright(std::move(image), orientation);
+  image.orientation = orientation;
   // The result is in RGB: a profile for grey or for print does not fit it.
   const std::string& profile = image.icc_profile;
   if (profile.size() < colours_offset || profile.compare(colours_offset, 4, "RGB ") != 0) image.icc_profile.clear();
   return image;
-}
-
-std::vector<std::uint8_t> read_mask(const fs::path& path, const Image& photo) {
-  const Image marks = read_photo(path);
-  if (marks.width != photo.width || marks.height != photo.height) {
-    throw Error(path.string(),
-                "it is " + format_size(marks.width, marks.height) + " pixels, the photo " +
-                    format_size(photo.width, photo.height),
-                "Give both the same size");
-  }
-  std::vector<std::uint8_t> mask;
-  mask.reserve(marks.width * marks.height);
-  for (std::size_t y = 0; y < marks.height; ++y) {
-    for (std::size_t x = 0; x < marks.width; ++x) {
-      const std::uint8_t* pixel = marks.at(x, y);
-      const bool is_seen = marks.channels < 4 || pixel[3] > 0;
-      mask.push_back(is_seen && (pixel[0] > 0 || pixel[1] > 0 || pixel[2] > 0) ? 1 : 0);
-    }
-  }
-  return mask;
 }
 
 void require_output(const fs::path& path, const std::vector<fs::path>& given) {

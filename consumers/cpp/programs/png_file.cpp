@@ -22,7 +22,7 @@ struct Source {
 
 struct Header {
   png_uint_32 width = 0, height = 0;
-  bool has_alpha = false;
+  std::size_t channels = 3;
 };
 
 [[noreturn]] void jump(png_structp png, png_const_charp) { png_longjmp(png, 1); }
@@ -64,15 +64,19 @@ class Reader {
     return true;
   }
 
-  /// Ask for RGB or RGBA, and make room inside libpng.
-  bool choose_format(Header* header) {
+  /// Ask for RGB or RGBA, or for grey of 16 bits, and make room inside libpng.
+  bool choose_format(Header* header, bool keep_wide) {
     if (setjmp(png_jmpbuf(png_)) != 0) return false;
-    png_set_expand(png_);  // palettes, fewer than 8 bits, transparent colours
-    png_set_strip_16(png_);
-    png_set_gray_to_rgb(png_);
+    const bool is_wide = png_get_color_type(png_, info_) == PNG_COLOR_TYPE_GRAY && png_get_bit_depth(png_, info_) == 16;
+    if (!keep_wide || !is_wide || png_get_valid(png_, info_, PNG_INFO_tRNS) != 0) {
+      png_set_expand(png_);  // palettes, fewer than 8 bits, transparent colours
+      png_set_strip_16(png_);
+      png_set_gray_to_rgb(png_);
+    }
     png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);
-    header->has_alpha = (png_get_color_type(png_, info_) & PNG_COLOR_MASK_ALPHA) != 0;
+    const auto type = png_get_color_type(png_, info_);
+    header->channels = type == PNG_COLOR_TYPE_GRAY ? wide_grey : (type & PNG_COLOR_MASK_ALPHA) != 0 ? 4 : 3;
     return true;
   }
 
@@ -145,18 +149,18 @@ std::vector<png_bytep> list_rows(std::uint8_t* pixels, std::size_t count, std::s
 
 }  // namespace
 
-Image decode_png(const std::filesystem::path& path, const std::string& bytes) {
+Image decode_png(const std::filesystem::path& path, const std::string& bytes, bool keep_wide) {
   const Error damaged(path.string(), "it is damaged or cut short", "Download or copy it again");
   Source source{bytes};
   Reader reader(&source);
   Header header;
   if (!reader.read_header(&header)) throw damaged;
   require_sensible_size(path, header.width, header.height);
-  if (!reader.choose_format(&header)) throw damaged;
+  if (!reader.choose_format(&header, keep_wide)) throw damaged;
   Image image;
   image.width = header.width;
   image.height = header.height;
-  image.channels = header.has_alpha ? 4 : 3;
+  image.channels = header.channels;
   if (reader.row_bytes() != image.width * image.channels) throw damaged;
   image.pixels.resize(image.height * reader.row_bytes());
   auto rows = list_rows(image.pixels.data(), image.height, reader.row_bytes());
