@@ -160,7 +160,7 @@ def bad_inputs() -> Iterator[tuple[str, list[str], str]]:
     """(what, arguments, a piece of the sentence); every file lies in the test's folder."""
     for name, (_, sentence) in damaged_files().items():
         yield f"photo is {name}", [name, "mask.png"], sentence
-    yield "mask is text", ["photo.png", "text.png"], "no PNG, JPEG or WebP image"
+    yield "mask is text", ["photo.png", "text.png"], "no PNG, JPEG, WebP, BMP, TIFF or GIF image"
     yield "photo is missing", ["nothing.png", "mask.png"], "there is no such file"
     yield "photo is a folder", [".", "mask.png"], "it is no folder. Give a folder of photos and a folder of masks"
     yield "mask is smaller", ["photo.png", "small.png"], "it is 5x5 pixels, the photo 85x63"

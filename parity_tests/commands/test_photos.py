@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from converters.errors import PhotoError
-from converters.photos.image_files import Photo, read_marks, read_photo, require_output, write_photo, write_plane
+from converters.photos.image_files import Photo, read_photo, require_output, write_photo, write_plane
 from parity_tests.support.image_files import damaged_files, write_png_16_bit_rgb
 
 Array = NDArray[np.uint8]
@@ -101,33 +101,6 @@ def test_colour_profile_is_handed_on(tmp_path: Path) -> None:
     write_photo(tmp_path / "out.png", photo, photo.rgb, np.zeros(SIZE, bool))
     with Image.open(tmp_path / "out.png") as written:
         assert written.info["icc_profile"] == profile
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "1", "P", "I;16"])
-def test_marks_are_where_an_image_is_not_black(tmp_path: Path, mode: str) -> None:
-    marks = np.zeros(SIZE, bool)
-    marks[2:5, 3:9] = True
-    if mode == "I;16":
-        Image.fromarray(np.where(marks, 65535, 0).astype(np.uint16)).save(tmp_path / "mask.png")
-    else:
-        Image.fromarray((marks * 255).astype(np.uint8)).convert(mode).save(tmp_path / "mask.png")
-    assert np.array_equal(read_marks(tmp_path / "mask.png", SIZE), marks)
-
-
-def test_faintest_grey_is_a_mark_and_a_transparent_pixel_is_none(tmp_path: Path) -> None:
-    rgba = np.zeros((*SIZE, 4), np.uint8)
-    rgba[..., 3] = 255
-    rgba[1, 1, :3] = 1
-    rgba[2, 2] = [255, 255, 255, 0]
-    Image.fromarray(rgba).save(tmp_path / "mask.png")
-    assert np.argwhere(read_marks(tmp_path / "mask.png", SIZE)).tolist() == [[1, 1]]
-
-
-def test_mask_of_another_size_is_refused_unless_asked_to_be_scaled(tmp_path: Path) -> None:
-    Image.fromarray(np.eye(4, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
-    with pytest.raises(PhotoError, match=r"it is 4x4 pixels, the photo 8x12.*--resize-mask"):
-        read_marks(tmp_path / "mask.png", (12, 8))
-    assert np.array_equal(read_marks(tmp_path / "mask.png", (12, 8), resize=True), np.kron(np.eye(4), np.ones((3, 2))))
 
 
 @pytest.mark.parametrize("name", list(damaged_files()))
