@@ -6,6 +6,7 @@ import these packages.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Sequence
@@ -58,6 +59,15 @@ def count_cores() -> int:
     """How many processor cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # only Linux has it
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def memory_of_machine() -> int:
+    """Bytes of memory that this machine has, or the container that this process runs in."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+            total = min(total, int(Path(file).read_text()))
+    return total
 
 
 class TorchRunner:

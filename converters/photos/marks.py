@@ -109,13 +109,13 @@ def _read_marks(path: Path, threshold: int | None) -> _Stored:
     picture = read_picture(path)
     image, white, alpha = picture.image, WHITE, None
     if image.mode.startswith("I"):
-        levels, white = np.asarray(image).astype(np.int64).clip(0, WHITE_16_BIT), WHITE_16_BIT
+        levels, white = np.asarray(image).clip(0, WHITE_16_BIT).astype(np.uint16), WHITE_16_BIT
     else:
-        pixels = np.asarray(image.convert("RGBA")).astype(np.int64)
+        pixels = np.asarray(image.convert("RGBA"))
         levels, alpha = pixels[..., :3].max(axis=2), pixels[..., 3]
     if threshold is not None:
         seen = True if alpha is None else alpha >= HALF
-        marked, how = (levels * WHITE > threshold * white) & seen, f"levels above {threshold} of {WHITE} are marked"
+        marked, how = (levels > threshold * (white // WHITE)) & seen, f"levels above {threshold} of {WHITE} are marked"
     elif alpha is not None and (alpha < HALF).any():
         marked, how = _read_layer(pixels, levels)
     else:

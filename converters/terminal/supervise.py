@@ -7,7 +7,6 @@ on, and if a signal ends the child, says so and clears up.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import signal
@@ -21,6 +20,7 @@ from typing import Any
 import click
 
 from converters.errors import GIVE_LESS, GanportError, UnrunnableError, explain_unforeseen
+from converters.runners import memory_of_machine
 from converters.terminal.options import TerminatedError
 
 # How long an interrupted child may take to clear up before it is killed.
@@ -67,15 +67,6 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
         expose_value=False,
     )
     return memory(seconds(command))
-
-
-def memory_of_machine() -> int:
-    """Bytes of memory that this machine has, or the container that this process runs in."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
-            total = min(total, int(Path(file).read_text()))
-    return total
 
 
 def begin_step(step: str) -> None:

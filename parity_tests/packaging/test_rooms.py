@@ -48,7 +48,18 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "bench": (
         *(*BASE, "/reference", "bundle", "parity", "runners", "targets", "targets/registry", "targets/tensorrt"),
     ),
-    "terminal": ("errors", "bench", "bundle", "convert", "inpaint", "parity", "photos", "targets/proven", "text"),
+    "terminal": (
+        "errors",
+        "bench",
+        "bundle",
+        "convert",
+        "inpaint",
+        "parity",
+        "photos",
+        "runners",
+        "targets/proven",
+        "text",
+    ),
     "/cli.py": (
         *("errors", "/reference", "bench", "convert", "inpaint", "inspect_file", "parity", "photos", "prove"),
         *("targets", "targets/registry", "targets/proven", "terminal", "verify", "/consumers"),
