@@ -14,7 +14,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -25,13 +25,17 @@ from converters.tensors import Array, Tensors, TensorSpec
 from reference.checkpoint import Checkpoint
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights
 from reference.model import Contract, OutputPolicy, ReferenceModel
+from reference.old_spectral_norm import restore_v
 
 EPSILON = 1e-5
 # What a file is compared with where its own keys and shapes say nothing.
 USUAL_BASE, USUAL_BLOCKS = 64, 8
 # A file holds a convolution's weight with torch's old spectral norm (a hook), with the new one (a parametrization), or
-# plain. Each form lists the ends of the keys of the weight and, with a spectral norm, of the vectors u and v.
+# plain. Each form lists the ends of the keys of the weight and, with a spectral norm, of the vectors u and v. The hook
+# of torch 0.4 kept the divided weight instead of v.
+OLD_HOOKS = "hooks of torch 0.4"
 SPECTRAL_SUFFIXES = {
+    OLD_HOOKS: ("weight_orig", "weight_u", "weight"),
     "hooks": ("weight_orig", "weight_u", "weight_v"),
     "parametrizations": (
         "parametrizations.weight.original",
@@ -248,6 +252,9 @@ class EdgeConnect:
         for conv in self._list_convs(base, blocks):
             form = spectral_form(conv.name, shapes)
             _attach_spectral_norm(generator.get_submodule(conv.name), form, conv.out_axis)
+            if form == OLD_HOOKS:
+                tensors = restore_v(checkpoint.path, checkpoint.tensors, conv.name, conv.out_axis)
+                checkpoint = replace(checkpoint, tensors=tensors)
         load_weights(generator, checkpoint)
         hyperparameters = {
             "base_channels": base,
@@ -295,28 +302,27 @@ def _expected(conv: Conv, form: str) -> dict[str, tuple[int, ...]]:
     """Shape by key for what a file holds of one convolution; `form` is a key of SPECTRAL_SUFFIXES."""
     channels = conv.shape[conv.out_axis]
     expected: dict[str, tuple[int, ...]] = {f"{conv.name}.bias": (channels,)} if conv.bias else {}
-    # The weight, then u and v: the spectral norm takes the weight as a matrix with one row per output channel.
-    shapes = (conv.shape, (channels,), (math.prod(conv.shape) // channels,))
-    for suffix, shape in zip(SPECTRAL_SUFFIXES[form], shapes, strict=False):
+    # The spectral norm takes the weight as a matrix with one row per output channel.
+    v: tuple[int, ...] = conv.shape if form == OLD_HOOKS else (math.prod(conv.shape) // channels,)
+    for suffix, shape in zip(SPECTRAL_SUFFIXES[form], (conv.shape, (channels,), v), strict=False):
         expected[f"{conv.name}.{suffix}"] = shape
     return expected
 
 
 def spectral_form(conv: str, keys: Mapping[str, object]) -> str:
     """The key of SPECTRAL_SUFFIXES for the convolution `conv` in a file with these `keys`; "folded" if it has none."""
+    if all(f"{conv}.{suffix}" in keys for suffix in SPECTRAL_SUFFIXES[OLD_HOOKS]) and f"{conv}.weight_v" not in keys:
+        return OLD_HOOKS
+    others = ((form, suffixes) for form, suffixes in SPECTRAL_SUFFIXES.items() if form != OLD_HOOKS)
     return next(
-        (
-            form
-            for form, suffixes in SPECTRAL_SUFFIXES.items()
-            if any(f"{conv}.{suffix}" in keys for suffix in suffixes)
-        ),
+        (form for form, suffixes in others if any(f"{conv}.{suffix}" in keys for suffix in suffixes)),
         "folded",
     )
 
 
 def _attach_spectral_norm(conv: nn.Module, form: str, out_axis: int) -> None:
     """Give `conv` the spectral norm whose keys are SPECTRAL_SUFFIXES[form]; "folded" has none."""
-    if form == "hooks":
+    if form in ("hooks", OLD_HOOKS):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # the old API is what the checkpoints were made with
             nn.utils.spectral_norm(conv, dim=out_axis)

@@ -21,8 +21,9 @@ def make_state(net: str, base: int = 4, blocks: int = 1, seed: int = 0, form: st
     """A state dict of the "edge" or the "inpaint" net.
 
     Args:
-        form: How the edge net holds its spectral norm: "hooks" (weight_orig, weight_u, weight_v),
-            "parametrizations" (weight.original, 0._u, 0._v) or "folded" (plain weights, divided by sigma).
+        form: How the edge net holds its spectral norm: "hooks" (weight_orig, weight_u, weight_v), "hooks of torch 0.4"
+            (weight_orig, weight_u, and the weight divided by sigma), "parametrizations" (weight.original, 0._u, 0._v)
+            or "folded" (plain weights, divided by sigma).
     """
     random = torch.Generator().manual_seed(seed)
     in_channels, out_channels = NETS[net]
@@ -62,6 +63,8 @@ def _spectral(key: str, weight: Tensor, dim: int, form: str, random: torch.Gener
         u = nn.functional.normalize(matrix @ v, dim=0)
     if form == "folded":
         return {f"{key}.weight": weight / (u @ matrix @ v)}
+    if form == "hooks of torch 0.4":
+        return {f"{key}.weight_orig": weight, f"{key}.weight_u": u, f"{key}.weight": weight / (u @ matrix @ v)}
     names = {
         "hooks": ("weight_orig", "weight_u", "weight_v"),
         "parametrizations": tuple(f"parametrizations.weight.{part}" for part in ("original", "0._u", "0._v")),
