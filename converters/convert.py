@@ -26,7 +26,8 @@ from converters.targets.profile import DEFAULT_PROFILE, Profile
 from converters.targets.registry import TARGETS, with_companions
 from converters.targets.target import Artifact, TargetInput
 from converters.tensors import Signature
-from reference.checkpoint import Checkpoint, read_checkpoint
+from reference.checkpoint import read_checkpoint
+from reference.checkpoint_data import Checkpoint
 from reference.registry import IdentifiedModel, identify_model
 
 ReportProgress = Callable[[str], None]

@@ -8,54 +8,30 @@ import pickle
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import CheckpointError
+from reference.checkpoint_data import Checkpoint
+from reference.registry import find_nearest
+from reference.unwrap import SAVE_ALONE, find_state
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUFFIXES = (".pth", ".pt", ".safetensors")
-DATA_PARALLEL_PREFIX = "module."
-# Where training scripts keep the generator's state dict: EdgeConnect, DeepFill v2, partial convolutions.
-GENERATOR_KEYS = ("generator", "G", "model")
-SAVE_ALONE = f"Save the generator's state dict alone, or as one of {', '.join(map(repr, GENERATOR_KEYS))}"
+SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt", ".bin", ".model")
 # Of a file; the largest net here, with its optimizer's state, has a tenth of it.
 MAX_FILE_BYTES = 2**33
 # Tensors may be views that share or repeat what is stored, and a zip archive may be compressed, which torch's is not.
 # What a file's tensors take beyond what it holds may be this much in all, so that a small file cannot exhaust memory.
 MAX_EXPANDED_BYTES = 2**30
-# A string beside a state dict is recorded if it has no more characters.
-MAX_SETTING_LENGTH = 1000
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a checkpoint file holds.
-
-    Attributes:
-        path: The file.
-        format: "torch zip", "torch legacy" or "safetensors".
-        tensors: Tensor by key, without DataParallel's prefix; floating point tensors are float32 and finite.
-        settings: The numbers and short strings that stood next to a wrapped state dict, such as the iteration.
-        sha256: SHA-256 of the file's bytes, in hex.
-    """
-
-    path: Path
-    format: str
-    tensors: Mapping[str, Tensor]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    sha256: str = ""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read `path`, a .pth, .pt or .safetensors file.
+    """Read `path`, whose suffix is one of SUFFIXES; what it holds is told by its content.
 
-    Accepts a bare state dict, or one wrapped in a dict such as {"iteration": ..., "generator": ...} under one of
-    GENERATOR_KEYS; with or without DataParallel's "module." prefix.
+    Accepts a bare state dict, or one wrapped in a dict such as {"iteration": ..., "generator": ...}, with or without
+    prefixes: see `reference.unwrap`.
 
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, or holds something other than one state dict.
@@ -77,15 +53,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(path, f"it cannot be read ({error.strerror})", "Check path and permissions") from error
     if not data:
         raise CheckpointError(path, "it is empty", "Download or copy it again")
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or _has_safetensors_header(data):
         kind, content = "safetensors", _read_safetensors(path, data)
     else:
         kind = "torch zip" if data[:2] == b"PK" else "torch legacy"
         if kind == "torch zip":
             _require_small_when_unpacked(path, data)
         content = _read_torch(path, data, kind)
-    tensors, settings = _unwrap(path, content)
+    tensors, settings = find_state(path, content, find_nearest)
     return Checkpoint(path, kind, _clean(path, tensors), settings, hashlib.sha256(data).hexdigest())
+
+
+def _has_safetensors_header(data: bytes) -> bool:
+    """Whether the file starts as safetensors do: with the length of a JSON object, and that object."""
+    return data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8
 
 
 def _read_safetensors(path: Path, data: bytes) -> object:
@@ -142,45 +123,6 @@ def _read_torch(path: Path, data: bytes, kind: str) -> object:
         raise CheckpointError(path, damaged, "Download or copy it again") from error
     except (OSError, struct.error, UnicodeDecodeError, zipfile.BadZipFile, AssertionError, MemoryError) as error:
         raise CheckpointError(path, damaged, "Download or copy it again") from error
-
-
-def _unwrap(path: Path, content: object) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Find the generator's state dict in the file's content.
-
-    Returns:
-        tensors: The state dict without DataParallel's prefix; its values are not checked yet.
-        settings: The numbers and strings next to a wrapped state dict; empty for a bare one.
-    """
-    if not isinstance(content, Mapping):
-        raise CheckpointError(
-            path, f"it holds a {type(content).__name__}, not a state dict", "Save the generator's state dict"
-        )
-    state: Mapping[Any, Any] = content
-    settings: dict[str, Any] = {}
-    wrapped = [key for key in GENERATOR_KEYS if isinstance(state.get(key), Mapping)]
-    found = wrapped or [str(key) for key, value in state.items() if _is_state_dict(value)]
-    if len(found) > 1:
-        raise CheckpointError(path, f"it holds several state dicts: {', '.join(found)}", "Save one generator's alone")
-    if ("discriminator" in content or "D" in content) and not wrapped:
-        raise CheckpointError(path, "it holds a discriminator", "Give the generator's file, the one named ..._gen.pth")
-    if wrapped:
-        settings = {str(key): value for key, value in content.items() if _is_setting(value)}
-        state = state[wrapped[0]]
-    tensors = {str(key): value for key, value in state.items()}
-    if tensors and all(key.startswith(DATA_PARALLEL_PREFIX) for key in tensors):
-        tensors = {key.removeprefix(DATA_PARALLEL_PREFIX): value for key, value in tensors.items()}
-    return tensors, settings
-
-
-def _is_setting(value: object) -> bool:
-    """Whether it is a number or a short string."""
-    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= MAX_SETTING_LENGTH)
-
-
-def _is_state_dict(value: object) -> bool:
-    import torch
-
-    return isinstance(value, Mapping) and bool(value) and all(isinstance(v, torch.Tensor) for v in value.values())
 
 
 def _clean(path: Path, tensors: dict[str, Any]) -> dict[str, Tensor]:

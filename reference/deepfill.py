@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from converters.tensors import Array, Tensors, TensorSpec
-from reference.checkpoint import Checkpoint
+from reference.checkpoint_data import Checkpoint
 from reference.contextual_attention import FUSE_KERNEL, ContextualAttention
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights
 from reference.model import Contract, OutputPolicy, ReferenceModel

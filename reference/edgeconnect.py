@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from converters.tensors import Array, Tensors, TensorSpec
-from reference.checkpoint import Checkpoint
+from reference.checkpoint_data import Checkpoint
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights
 from reference.model import Contract, OutputPolicy, ReferenceModel
 from reference.old_spectral_norm import restore_v

@@ -11,7 +11,7 @@ from converters.errors import ArchitectureError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from reference.checkpoint import Checkpoint
+    from reference.checkpoint_data import Checkpoint
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -12,7 +12,7 @@ from reference.key_match import KeyMatch, Shapes
 if TYPE_CHECKING:
     from torch import nn
 
-    from reference.checkpoint import Checkpoint
+    from reference.checkpoint_data import Checkpoint
 
 MakeFeeds = Callable[[Array, Array, Array], Tensors]
 

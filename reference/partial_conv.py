@@ -42,7 +42,7 @@ from torch.nn import functional as F
 
 from converters.errors import ArchitectureError
 from converters.tensors import Array, Tensors, TensorSpec
-from reference.checkpoint import Checkpoint
+from reference.checkpoint_data import Checkpoint
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights, nearest_of, require_floating
 from reference.model import Contract, OutputPolicy, ReferenceModel
 

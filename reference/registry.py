@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import ArchitectureError
-from reference.key_match import Shapes, list_shapes, nearest_of, shorten
+from reference.key_match import KeyMatch, Shapes, list_shapes, nearest_of, shorten
 from reference.model import Architecture, Contract, Pipeline, ReferenceModel
 
 if TYPE_CHECKING:
-    from reference.checkpoint import Checkpoint
+    from reference.checkpoint_data import Checkpoint
 
 ARCHITECTURES = {
     "cyclegan-resnet": "reference.resnet_generator:CYCLEGAN",
@@ -60,6 +60,11 @@ def identify(checkpoint: Checkpoint) -> Architecture:
         found,
         f"Give a generator checkpoint of one of {', '.join(ARCHITECTURES)}",
     )
+
+
+def find_nearest(shapes: Shapes) -> KeyMatch:
+    """How the shapes differ from those of the architecture that comes nearest."""
+    return nearest_of(open_architecture(name).match(shapes) for name in ARCHITECTURES)
 
 
 @dataclass(frozen=True)

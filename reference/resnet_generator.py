@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from converters.tensors import Array, Tensors, TensorSpec
-from reference.checkpoint import Checkpoint
+from reference.checkpoint_data import Checkpoint
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights, read_base
 from reference.model import Contract, ReferenceModel
 

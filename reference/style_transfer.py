@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from converters.tensors import Array, Tensors
-from reference.checkpoint import Checkpoint
+from reference.checkpoint_data import Checkpoint
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights, read_base
 from reference.model import Contract, OutputPolicy, ReferenceModel
 from reference.resnet_generator import image_feeds, instance_norm, plane_spec, running_statistics

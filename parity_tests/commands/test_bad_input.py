@@ -50,7 +50,7 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "text": ("a.pth", b"Not a checkpoint.\n" * 9, "it is no PyTorch checkpoint, or a damaged one"),
     "text as safetensors": ("a.safetensors", b"Not a checkpoint.\n" * 9, "it is no safetensors file"),
     "zip of something else": ("a.pth", b"PK\x05\x06" + bytes(18), "it is damaged or cut short"),
-    "wrong suffix": ("a.bin", dump(EDGE), "its suffix is '.bin'"),
+    "wrong suffix": ("a.tar", dump(EDGE), "its suffix is '.tar'"),
     "discriminator": ("a.pth", dump({"discriminator": DISCRIMINATOR}), "it holds a discriminator"),
     "bare discriminator": ("a.pth", dump(DISCRIMINATOR), "it holds a discriminator"),
     "tensor missing": ("a.pth", dump({k: EDGE[k] for k in EDGE if k != WEIGHT}), f"1 missing ({WEIGHT})"),

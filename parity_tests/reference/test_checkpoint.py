@@ -121,9 +121,9 @@ def test_state_dict_is_found_beside_what_training_needs(tmp_path: Path, key: str
             r"several state dicts: G_A2B, G_B2A, D\. Save one generator's alone",
         ),
         (
-            {"state_dict": {"a": torch.ones(3)}, "optimizer": {"state": {}, "param_groups": []}},
-            r"'state_dict' is a dict, not a tensor\. "
-            r"Save the generator's state dict alone, or as one of 'generator', 'G', 'model'\.",
+            {"net": {"a": torch.ones(3)}, "optimizer": {"state": {}, "param_groups": []}},
+            r"'net' is a dict, not a tensor\. "
+            r"Save the generator's state dict alone, or as one of 'generator', 'G', 'model', 'state_dict', .*'netG'",
         ),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from reference.checkpoint import Checkpoint
+from reference.checkpoint_data import Checkpoint
 from reference.model import ReferenceModel
 from reference.registry import ARCHITECTURES, identify, open_architecture
 
