@@ -9,17 +9,19 @@ arXiv 1703.10593. The code is our own. Layers and key names follow the files of 
 Mixtures of both fit, too, such as the files of the package vintagify (MIT).
 
 Keys and shapes give the base channels, the number and the name of the blocks, whether blocks have dropout (which does
-nothing in eval mode, but moves the second convolution from index 5 to 6), whether norms are affine, and how the net
-upsamples. Everything else is as in upstream: reflect padding, eps 1e-5, and a zero-padded convolution after upsampling
-by repeated pixels.
+nothing in eval mode, but moves the second convolution from index 5 to 6), the kind of norm, how the net upsamples, and
+whether its images are RGB or gray (1 channel in, 1 out, or both). Everything else is as in upstream: reflect padding,
+eps 1e-5, and a zero-padded convolution after upsampling by repeated pixels.
 
-Running statistics next to norms without weights are ignored, as upstream's loader ignores them: those norms always use
-the image's own statistics. Next to affine norms they may belong to a batch norm, which computes something else. No key
-tells the two apart, so such a file does not match. A fork that keeps these keys and computes something else looks the
-same, too: DeblurGAN adds the input to the result, clamps it, and uses its norms' running statistics.
+With batch norm, upstream's convolutions in front of a norm have no bias: that tells it from an instance norm. In eval
+mode a batch norm uses the running statistics in the file. Running statistics next to norms without weights are ignored,
+as upstream's loader ignores them: those norms always use the image's own statistics. Running statistics next to norms
+with weights that follow a convolution with a bias are of a batch norm or of an instance norm, which may use or ignore
+them. No key tells which, so such a file does not match. A fork that keeps these keys and computes something else looks
+the same, too: DeblurGAN adds the input to the result, clamps it, and uses its norms' running statistics.
 
-Deviations: the stage maps [0, 1] to [-1, 1] and back, which upstream does outside the net. Upstream's pix2pix test
-script keeps dropout on unless it is given `--eval`; here dropout is off.
+Deviations: the stage maps [0, 1] to [-1, 1] and back, which upstream does outside the net. Upstream's test script keeps
+dropout on, and batch norms on the image's own statistics, unless it is given `--eval`; here everything is in eval mode.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from converters.tensors import Array, Tensors, TensorSpec
 from reference.checkpoint_data import Checkpoint
+from reference.image_stage import ImageStage, image_contract, list_counters, list_weights, read_channels
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights, read_base
 from reference.model import Contract, ReferenceModel
 
@@ -40,6 +42,10 @@ EPSILON = 1e-5
 USUAL_BASE, USUAL_BLOCKS = 64, 9
 # Index of the first residual block in the generator's Sequential.
 FIRST_BLOCK = 10
+
+
+# How far behind the last block the last convolution is, by Layout.repeated.
+LAST_BEHIND_BLOCKS = {False: 7, True: 9}
 
 
 def instance_norm(channels: int, affine: bool) -> nn.InstanceNorm2d:
@@ -72,16 +78,26 @@ class Layout:
         blocks: Number of residual blocks.
         block_name: "conv_block" or "block".
         affine: Whether norms have a learned scale and bias.
+        batch: Whether norms are batch norms; then the convolutions in front of them have no bias.
         dropout: Whether blocks have a dropout layer.
         repeated: Whether the net upsamples by repeated pixels and a convolution; otherwise by a transposed convolution.
+        in_channels: 3 for RGB or 1 for gray.
+        out_channels: Likewise.
     """
 
     base: int = USUAL_BASE
     blocks: int = USUAL_BLOCKS
     block_name: str = "conv_block"
     affine: bool = False
+    batch: bool = False
     dropout: bool = False
     repeated: bool = False
+    in_channels: int = 3
+    out_channels: int = 3
+
+    def norm(self, channels: int) -> nn.Module:
+        """(N, C, H, W) -> the same, normalised; `channels` is C."""
+        return nn.BatchNorm2d(channels, EPSILON) if self.batch else instance_norm(channels, self.affine)
 
 
 def read_layout(shapes: Shapes) -> Layout:
@@ -96,13 +112,18 @@ def read_layout(shapes: Shapes) -> Layout:
     def is_conv(key: str) -> bool:
         return len(shapes.get(key, ())) == 4
 
+    affine = "model.2.weight" in shapes
+    repeated = is_conv(f"model.{FIRST_BLOCK + blocks + 1}.weight")
     return Layout(
         read_base(shapes, "model.1.weight", USUAL_BASE),
         blocks,
         name,
-        affine="model.2.weight" in shapes,
+        affine,
+        batch=affine and "model.2.running_mean" in shapes and "model.1.bias" not in shapes,
         dropout=is_conv(f"model.{FIRST_BLOCK}.{name}.6.weight"),
-        repeated=is_conv(f"model.{FIRST_BLOCK + blocks + 1}.weight"),
+        repeated=repeated,
+        in_channels=read_channels(shapes, "model.1.weight", 1),
+        out_channels=read_channels(shapes, f"model.{FIRST_BLOCK + blocks + LAST_BEHIND_BLOCKS[repeated]}.weight", 0),
     )
 
 
@@ -113,13 +134,13 @@ class ResidualBlock(nn.Module):
         super().__init__()
         layers = nn.Sequential(
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3),  # (N, C, H, W)
-            instance_norm(channels, layout.affine),
+            nn.Conv2d(channels, channels, 3, bias=not layout.batch),  # (N, C, H, W)
+            layout.norm(channels),
             nn.ReLU(),
             *([nn.Dropout()] if layout.dropout else []),
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3),  # (N, C, H, W)
-            instance_norm(channels, layout.affine),
+            nn.Conv2d(channels, channels, 3, bias=not layout.batch),  # (N, C, H, W)
+            layout.norm(channels),
         )
         self.add_module(layout.block_name, layers)
 
@@ -130,27 +151,27 @@ class ResidualBlock(nn.Module):
 
 
 class ResnetGenerator(nn.Module):
-    """(N, 3, H, W) in [-1, 1] -> the same; H and W are multiples of 4 and at least 8."""
+    """(N, in, H, W) in [-1, 1] -> (N, out, H, W) in [-1, 1]; H and W are multiples of 4 and at least 8."""
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
-        base = layout.base
+        base, bias = layout.base, not layout.batch
         self.model = nn.Sequential(
             nn.ReflectionPad2d(3),
-            nn.Conv2d(3, base, 7),  # (N, base, H, W)
-            instance_norm(base, layout.affine),
+            nn.Conv2d(layout.in_channels, base, 7, bias=bias),  # (N, base, H, W)
+            layout.norm(base),
             nn.ReLU(),
-            nn.Conv2d(base, 2 * base, 3, stride=2, padding=1),  # (N, 2 base, H/2, W/2)
-            instance_norm(2 * base, layout.affine),
+            nn.Conv2d(base, 2 * base, 3, stride=2, padding=1, bias=bias),  # (N, 2 base, H/2, W/2)
+            layout.norm(2 * base),
             nn.ReLU(),
-            nn.Conv2d(2 * base, 4 * base, 3, stride=2, padding=1),  # (N, 4 base, H/4, W/4)
-            instance_norm(4 * base, layout.affine),
+            nn.Conv2d(2 * base, 4 * base, 3, stride=2, padding=1, bias=bias),  # (N, 4 base, H/4, W/4)
+            layout.norm(4 * base),
             nn.ReLU(),
             *(ResidualBlock(4 * base, layout) for _ in range(layout.blocks)),
             *_upsample(4 * base, layout),  # (N, 2 base, H/2, W/2)
             *_upsample(2 * base, layout),  # (N, base, H, W)
             nn.ReflectionPad2d(3),
-            nn.Conv2d(base, 3, 7),  # (N, 3, H, W)
+            nn.Conv2d(base, layout.out_channels, 7),  # (N, out, H, W)
             nn.Tanh(),
         )
 
@@ -161,38 +182,13 @@ class ResnetGenerator(nn.Module):
 
 def _upsample(channels: int, layout: Layout) -> list[nn.Module]:
     """Layers that map (N, C, H, W) to (N, C/2, 2H, 2W); `channels` is C."""
-    half = channels // 2
+    half, bias = channels // 2, not layout.batch
     upsampling: list[nn.Module] = (
-        [nn.Upsample(scale_factor=2), nn.Conv2d(channels, half, 3, padding=1)]
+        [nn.Upsample(scale_factor=2), nn.Conv2d(channels, half, 3, padding=1, bias=bias)]
         if layout.repeated
-        else [nn.ConvTranspose2d(channels, half, 3, stride=2, padding=1, output_padding=1)]
+        else [nn.ConvTranspose2d(channels, half, 3, stride=2, padding=1, output_padding=1, bias=bias)]
     )
-    return [*upsampling, instance_norm(half, layout.affine), nn.ReLU()]
-
-
-class ImageStage(nn.Module):
-    """image (N, 3, H, W) in [0, 1] -> the same; the net in between takes and gives [-1, 1]."""
-
-    def __init__(self, generator: ResnetGenerator) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def forward(self, image: Tensor) -> Tensor:
-        y: Tensor = self.generator(2 * image - 1)  # (N, 3, H, W)
-        return (y + 1) / 2
-
-
-def plane_spec(name: str, meaning: str, value_range: tuple[float, float] | None) -> TensorSpec:
-    """(N, 3, H, W) float32; H and W are multiples of 4 and, as the blocks pad by reflection, at least 8."""
-    return TensorSpec(name, ("N", 3, "H", "W"), "float32", "NCHW", value_range, meaning, 4, 8)
-
-
-def image_feeds(photo: Array, edges: Array, mask: Array) -> Tensors:
-    return {"image": photo}
-
-
-def raw_feeds(photo: Array, edges: Array, mask: Array) -> Tensors:
-    return {"x": 2 * photo - 1}
+    return [*upsampling, layout.norm(half), nn.ReLU()]
 
 
 @dataclass(frozen=True)
@@ -208,7 +204,7 @@ class CycleGan:
         with torch.device("meta"):
             net = ResnetGenerator(layout)
         ignored = {} if layout.affine else running_statistics(net, counters=True)
-        return compare_keys(self.name, shapes, list_shapes(net.state_dict()), ignored)
+        return compare_keys(self.name, shapes, list_weights(net), {**ignored, **list_counters(net)})
 
     def build(self, checkpoint: Checkpoint, raw: bool = False) -> ReferenceModel:
         """The net with the checkpoint's weights, in eval mode.
@@ -218,27 +214,24 @@ class CycleGan:
         """
         layout = read_layout(list_shapes(checkpoint.tensors))
         generator = ResnetGenerator(layout)
-        load_weights(generator, checkpoint)
+        load_weights(generator, checkpoint, {key: key for key in list_weights(generator)})
         hyperparameters = {
             "base_channels": layout.base,
             "blocks": layout.blocks,
             "affine_norms": int(layout.affine),
+            "batch_norms": int(layout.batch),
             "dropout": int(layout.dropout),
             "pixels_repeated": int(layout.repeated),
+            "in_channels": layout.in_channels,
+            "out_channels": layout.out_channels,
         }
-        inputs, outputs, make_feeds = self.contract(raw)
+        inputs, outputs, make_feeds = image_contract(raw, (layout.in_channels, layout.out_channels))
         module = generator if raw else ImageStage(generator)
         return ReferenceModel(self.name, hyperparameters, inputs, outputs, module.eval(), {}, make_feeds)
 
     def contract(self, raw: bool) -> Contract:
-        """Inputs and outputs: in [0, 1] for the stage, in [-1, 1] for the generator."""
-        if raw:
-            x = plane_spec("x", "the photo, RGB, 2 p - 1 of a p in [0, 1]", (-1.0, 1.0))
-            y = plane_spec("y", "the picture, RGB, as the tanh gives it", (-1.0, 1.0))
-            return Contract((x,), (y,), raw_feeds)
-        image = plane_spec("image", "the photo, RGB", (0.0, 1.0))
-        result = plane_spec("result", "the picture made of it, RGB; every pixel is new", (0.0, 1.0))
-        return Contract((image,), (result,), image_feeds)
+        """Inputs and outputs of a net from RGB to RGB; gray nets have 1 channel instead of 3."""
+        return image_contract(raw, (3, 3))
 
 
 CYCLEGAN = CycleGan()

@@ -24,9 +24,10 @@ from torch import Tensor, nn
 
 from converters.tensors import Array, Tensors
 from reference.checkpoint_data import Checkpoint
+from reference.image_stage import plane_spec
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights, read_base
 from reference.model import Contract, OutputPolicy, ReferenceModel
-from reference.resnet_generator import image_feeds, instance_norm, plane_spec, running_statistics
+from reference.resnet_generator import instance_norm, running_statistics
 
 # What a file is compared with where its own keys and shapes say nothing.
 USUAL_BASE, USUAL_BLOCKS = 32, 5
@@ -114,6 +115,10 @@ class StyleStage(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         y: Tensor = self.generator(image * WHITE)  # (N, 3, H, W)
         return y / WHITE
+
+
+def image_feeds(photo: Array, edges: Array, mask: Array) -> Tensors:
+    return {"image": photo}
 
 
 def raw_feeds(photo: Array, edges: Array, mask: Array) -> Tensors:

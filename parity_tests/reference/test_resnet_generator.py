@@ -32,11 +32,12 @@ MISTAKE = 5e-4
 # torch's convolutions choose other kernels for two items than for one.
 BATCH_TOLERANCE = 5e-6
 ARCHITECTURE = {layout: "style-transfer" if layout == STYLE else "cyclegan-resnet" for layout in LAYOUTS}
+BATCH = "cyclegan, batch norm"
 EVERY_LAYOUT = pytest.mark.parametrize("layout", LAYOUTS)
 
 
-def make_image(height: int = 16, width: int = 20, items: int = 2) -> Tensor:
-    return torch.rand((items, 3, height, width), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+def make_image(height: int = 16, width: int = 20, items: int = 2, channels: int = 3) -> Tensor:
+    return torch.rand((items, channels, height, width), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
 
 def restate(layout: str, state: Mapping[str, Tensor], image: Tensor, mistake: str = "") -> Tensor:
@@ -49,11 +50,13 @@ def restate(layout: str, state: Mapping[str, Tensor], image: Tensor, mistake: st
 
     def conv(x: Tensor, key: str, reflect: int = 0, **how: int) -> Tensor:
         key = f"{key}.conv2d" if style else key
-        return F.conv2d(pad(x, reflect) if reflect else x, weights[f"{key}.weight"], weights[f"{key}.bias"], **how)
+        return F.conv2d(pad(x, reflect) if reflect else x, weights[f"{key}.weight"], weights.get(f"{key}.bias"), **how)
 
     def norm(x: Tensor, key: str) -> Tensor:
         mean = x.mean(dim=(2, 3), keepdim=True)
         variance = x.var(dim=(2, 3), keepdim=True, unbiased=False)
+        if f"{key}.running_mean" in weights and mistake != "the image's own statistics":
+            mean, variance = (weights[f"{key}.running_{of}"][:, None, None] for of in ("mean", "var"))
         x = (x - mean) / (variance + (1e-3 if mistake == "wrong eps" else 1e-5)).sqrt()
         if f"{key}.weight" not in weights or mistake == "affine parameters ignored":
             return x
@@ -87,7 +90,7 @@ def restate(layout: str, state: Mapping[str, Tensor], image: Tensor, mistake: st
             y = conv(repeat(y), f"model.{at}", padding=1)
         else:
             missed = mistake == "output padding forgotten"
-            kernel, bias = weights[f"model.{at}.weight"], weights[f"model.{at}.bias"]
+            kernel, bias = weights[f"model.{at}.weight"], weights.get(f"model.{at}.bias")
             y = F.conv_transpose2d(y, kernel, bias, stride=2, padding=1, output_padding=0 if missed else 1)
         y = norm(y, f"model.{after}").relu()
     return (conv(y, "model.21" if repeated else "model.19", 3).tanh() + 1) / 2
@@ -101,8 +104,15 @@ def test_layout_is_told_from_keys_and_shapes_alone(layout: str) -> None:
         hyperparameters = dict(model.hyperparameters)
         assert (hyperparameters.pop("base_channels"), hyperparameters.pop("blocks")) == (base, blocks)
         if layout != STYLE:
-            _, second, affine, repeated = CYCLEGAN_LAYOUTS[layout]
-            assert hyperparameters == {"affine_norms": affine, "dropout": second == 6, "pixels_repeated": repeated}
+            _, second, norm, repeated = CYCLEGAN_LAYOUTS[layout]
+            assert hyperparameters == {
+                "affine_norms": norm != "plain",
+                "batch_norms": norm == "batch",
+                "dropout": second == 6,
+                "pixels_repeated": repeated,
+                "in_channels": 3,
+                "out_channels": 3,
+            }
 
 
 @EVERY_LAYOUT
@@ -115,7 +125,7 @@ def test_built_module_holds_the_files_own_tensors(layout: str) -> None:
     state = make_state(layout)
     module = build_model(state, raw=True).module
     held = module.state_dict()
-    assert held.keys() == state.keys()
+    assert {key for key in held if not key.endswith("num_batches_tracked")} == state.keys()
     assert all(torch.equal(held[key], state[key]) for key in state)
     assert not module.training
 
@@ -128,9 +138,40 @@ def test_module_computes_what_upstream_publishes(layout: str) -> None:
     assert float((result - restate(layout, state, image)).abs().max()) < ROUNDING
 
 
+@pytest.mark.parametrize("channels", [(1, 1), (1, 3), (3, 1)])
+@pytest.mark.parametrize("layout", CYCLEGAN_LAYOUTS)
+def test_gray_net_is_told_by_its_shapes_and_sees_a_photo_in_gray(layout: str, channels: tuple[int, int]) -> None:
+    state, image = make_state(layout, channels=channels), make_image(channels=channels[0])
+    assert list_matching_architectures(state) == ["cyclegan-resnet"]
+    model, raw = build_model(state), build_model(state, raw=True)
+    assert (model.hyperparameters["in_channels"], model.hyperparameters["out_channels"]) == channels
+    for built in (model, raw):
+        assert (built.inputs[0].shape[1], built.outputs[0].shape[1]) == channels
+    result = model.module.double()(image)
+    assert result.shape == (2, channels[1], 16, 20)
+    assert float((result - restate(layout, state, image)).abs().max()) < ROUNDING
+    photo = make_image().float().numpy()
+    (given,), (x,) = (built.make_feeds(photo, photo, photo).values() for built in (model, raw))
+    if channels[0] == 1:
+        gray = 0.299 * photo[:, :1] + 0.587 * photo[:, 1:2] + 0.114 * photo[:, 2:]
+        assert np.abs(given - gray).max() < 1e-6  # one float32 sum in another order
+    else:
+        assert np.array_equal(given, photo)
+    assert given.dtype == x.dtype == np.float32
+    assert np.array_equal(x, 2 * given - 1)
+
+
+def test_counters_of_batch_norms_are_not_needed_and_not_read() -> None:
+    counted = add_running_statistics(BATCHED, list_norms(BATCH), count=True) | BATCHED
+    assert len(counted) == len(BATCHED) + len(list_norms(BATCH))
+    image = make_image().float()
+    assert torch.equal(build_model(counted).module(image), build_model(BATCHED).module(image))
+
+
 MISTAKES = [
     *((layout, mistake) for layout in LAYOUTS for mistake in ("wrong eps", "padded with zeros")),
-    *((layout, "affine parameters ignored") for layout in ("cyclegan, affine", "vintagify", STYLE)),
+    *((layout, "affine parameters ignored") for layout in ("cyclegan, affine", BATCH, "vintagify", STYLE)),
+    (BATCH, "the image's own statistics"),
     *((layout, "interpolated linearly") for layout in ("pytorch-gan", STYLE)),
 ]
 
@@ -205,7 +246,7 @@ def test_running_statistics_of_old_files_are_left_out_as_upstream_leaves_them_ou
 
 
 NET, AFFINE, REPEATED = make_state("cyclegan"), make_state("cyclegan, affine"), make_state("pytorch-gan")
-STYLED = make_state(STYLE)
+STYLED, BATCHED = make_state(STYLE), make_state(BATCH)
 
 
 @pytest.mark.parametrize(
@@ -215,12 +256,14 @@ STYLED = make_state(STYLE)
         (without_key(NET, "model.11.conv_block.5.weight"), "1 missing (model.11.conv_block.5.weight)"),
         (without_key(AFFINE, "model.11.conv_block.6.bias"), "1 missing (model.11.conv_block.6.bias)"),
         (without_key(REPEATED, "model.17.weight"), "1 missing (model.17.weight)"),
-        (NET | {"model.1.weight": torch.ones(8, 1, 7, 7)}, "model.1.weight is (8, 1, 7, 7), not (8, 3, 7, 7)"),
+        (NET | {"model.1.weight": torch.ones(8, 4, 7, 7)}, "model.1.weight is (8, 4, 7, 7), not (8, 3, 7, 7)"),
+        (without_key(BATCHED, "model.8.running_var"), "1 missing (model.8.running_var)"),
+        (BATCHED | {"model.4.bias": torch.ones(16)}, "1 extra (model.4.bias)"),
         (NET | {"model.10.conv_block.9.weight": torch.ones(2)}, "1 extra (model.10.conv_block.9.weight)"),
         (NET | {"model.5.running_mean": torch.ones(3)}, "1 misshapen (model.5.running_mean is (3,), not (16,))"),
         (without_key(STYLED, "res2.in1.weight"), "style-transfer: 1 missing (res2.in1.weight)"),
         (STYLED | {"in6.running_mean": torch.ones(4)}, "style-transfer: 1 extra (in6.running_mean)"),
-        # A batch norm's: no key tells it from an instance norm's.
+        # Behind a convolution with a bias: no key tells whose they are.
         (add_running_statistics(AFFINE, {"model.2": 8}), "2 extra (model.2.running_mean, model.2.running_var)"),
         (NET | {"model.1.weight": torch.ones(0)}, "model.1.weight is (0,)"),
         (NET | {"model.999.conv_block.1.bias": torch.ones(1)}, "The nearest is cyclegan-resnet: "),

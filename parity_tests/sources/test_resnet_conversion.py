@@ -91,6 +91,15 @@ def test_broken_graph_misses_even_the_loosest_gate(fault: Fault, waist: Waist, e
         require_passed(report, "broken")
 
 
+@pytest.mark.parametrize("channels", [(3, 3), (1, 3)])
+def test_net_with_batch_norm_and_a_gray_one_convert(channels: tuple[int, int], tmp_path: Path) -> None:
+    torch.save(make_state("cyclegan, batch norm", channels=channels), tmp_path / "net.pth")
+    (made,) = convert([tmp_path / "net.pth"], Settings(("onnx", "mxnet", "trt"), tmp_path), lambda step: None)
+    assert all(report.passed for report in made.reports)
+    assert {"onnx", "mxnet"} <= {report.rung for report in made.reports}
+    assert {artifact.target for artifact in made.bundle.manifest.artifacts} == {"onnx", "mxnet", "trt"}
+
+
 # One net for each way to upsample; "vintagify" is converted in full below.
 CONVERTED = ("cyclegan with dropout", "pytorch-gan", STYLE)
 
@@ -144,8 +153,11 @@ def test_strangers_net_is_recognised_and_its_engine_built(trained: Conversion) -
         "base_channels": 64,
         "blocks": 9,
         "affine_norms": 1,
+        "batch_norms": 0,
         "dropout": 0,
         "pixels_repeated": 0,
+        "in_channels": 3,
+        "out_channels": 3,
     }
     (engine,) = (artifact for artifact in trained.bundle.manifest.artifacts if artifact.target == "trt")
     assert engine.details["compared_with_the_graph"] == {

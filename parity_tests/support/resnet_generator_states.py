@@ -10,21 +10,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# name -> what its blocks are called, the second convolution's place in a block, affine norms, pixels repeated
+# name -> what its blocks are called, the second convolution's place in a block, the kind of norm ("plain", "affine" or
+# "batch", before which convolutions have no bias), pixels repeated
 CYCLEGAN_LAYOUTS = {
-    "cyclegan": ("conv_block", 5, False, False),
-    "cyclegan with dropout": ("conv_block", 6, False, False),
-    "cyclegan, affine": ("conv_block", 5, True, False),
-    "cyclegan with dropout, affine": ("conv_block", 6, True, False),
-    "pytorch-gan": ("block", 5, False, True),
-    "vintagify": ("block", 5, True, False),
+    "cyclegan": ("conv_block", 5, "plain", False),
+    "cyclegan with dropout": ("conv_block", 6, "plain", False),
+    "cyclegan, affine": ("conv_block", 5, "affine", False),
+    "cyclegan with dropout, affine": ("conv_block", 6, "affine", False),
+    "cyclegan, batch norm": ("conv_block", 5, "batch", False),
+    "cyclegan with dropout, batch norm": ("conv_block", 6, "batch", False),
+    "pytorch-gan": ("block", 5, "plain", True),
+    "vintagify": ("block", 5, "affine", False),
 }
 STYLE = "style transfer"
 LAYOUTS = (*CYCLEGAN_LAYOUTS, STYLE)
 
 
-def make_state(layout: str, base: int = 8, blocks: int = 2, seed: int = 0) -> dict[str, Tensor]:
-    """A state dict of one of LAYOUTS."""
+def make_state(
+    layout: str, base: int = 8, blocks: int = 2, seed: int = 0, channels: tuple[int, int] = (3, 3)
+) -> dict[str, Tensor]:
+    """A state dict of one of LAYOUTS; `channels` are those of the images in and out, 3 in the style net."""
     random = torch.Generator().manual_seed(seed)
     state: dict[str, Tensor] = {}
 
@@ -57,14 +62,18 @@ def make_state(layout: str, base: int = 8, blocks: int = 2, seed: int = 0) -> di
         state["deconv3.conv2d.bias"] += 128
         return state
 
-    name, second, affine, repeated = CYCLEGAN_LAYOUTS[layout]
+    name, second, kind, repeated = CYCLEGAN_LAYOUTS[layout]
 
     def conv_and_norm(place: str, index: int, out: int, cin: int, kernel: int, *, transposed: bool = False) -> None:
         conv(f"{place}.{index}", out, cin, kernel, transposed=transposed)
-        if affine:
+        if kind != "plain":
             norm(f"{place}.{index + 1}", out)
+        if kind == "batch":
+            del state[f"{place}.{index}.bias"]
+            state[f"{place}.{index + 1}.running_mean"] = 0.3 * normal(out)
+            state[f"{place}.{index + 1}.running_var"] = 0.5 + torch.rand(out, generator=random)
 
-    conv_and_norm("model", 1, base, 3, 7)
+    conv_and_norm("model", 1, base, channels[0], 7)
     conv_and_norm("model", 4, 2 * base, base, 3)
     conv_and_norm("model", 7, 4 * base, 2 * base, 3)
     for block in range(10, 10 + blocks):
@@ -74,11 +83,11 @@ def make_state(layout: str, base: int = 8, blocks: int = 2, seed: int = 0) -> di
     if repeated:
         conv_and_norm("model", up + 1, 2 * base, 4 * base, 3)
         conv_and_norm("model", up + 5, base, 2 * base, 3)
-        conv(f"model.{up + 9}", 3, base, 7)
+        conv(f"model.{up + 9}", channels[1], base, 7)
     else:
         conv_and_norm("model", up, 2 * base, 4 * base, 3, transposed=True)
         conv_and_norm("model", up + 3, base, 2 * base, 3, transposed=True)
-        conv(f"model.{up + 7}", 3, base, 7)
+        conv(f"model.{up + 7}", channels[1], base, 7)
     return state
 
 
