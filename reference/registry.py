@@ -23,6 +23,7 @@ ARCHITECTURES = {
     "edgeconnect-edge": "reference.edgeconnect:EDGE",
     "edgeconnect-inpaint": "reference.edgeconnect:INPAINT",
     "partial-conv": "reference.partial_conv:PARTIAL_CONV",
+    "pix2pix-unet": "reference.pix2pix_unet:PIX2PIX_UNET",
     "style-transfer": "reference.style_transfer:STYLE_TRANSFER",
 }
 PIPELINES = {"edgeconnect": "reference.edgeconnect_pipeline:PIPELINE"}

@@ -101,10 +101,11 @@ def test_engine_is_built(case: ArchitectureCase, made: Mapping[str, tuple[Path, 
 
 
 def test_readme_gives_each_nets_smallest_size() -> None:
-    """Of partial-conv that of the usual depth, 7."""
+    """Of partial-conv that of the usual depth, 7, and of pix2pix-unet that of 8."""
     least = {name: open_architecture(name).contract(raw=False).inputs[0].minimum for name in ARCHITECTURES}
     edgeconnect = {least.pop("edgeconnect-edge"), least.pop("edgeconnect-inpaint")}
-    assert (edgeconnect, least.pop("partial-conv"), set(least.values())) == ({12}, 2**7, {8})
+    assert (least.pop("partial-conv"), least.pop("pix2pix-unet")) == (2**7, 2**8)
+    assert (edgeconnect, set(least.values())) == ({12}, {8})
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     said = "They are at least 12 for EdgeConnect's, 8 for `deepfill-v2`, `cyclegan-resnet` and `style-transfer`"
     assert said in readme

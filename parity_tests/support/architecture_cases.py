@@ -8,7 +8,13 @@ from pathlib import Path
 
 import torch
 
-from parity_tests.support import deepfill_states, partial_conv_states, resnet_generator_states, seeded_checkpoints
+from parity_tests.support import (
+    deepfill_states,
+    partial_conv_states,
+    pix2pix_unet_states,
+    resnet_generator_states,
+    seeded_checkpoints,
+)
 
 
 @dataclass(frozen=True)
@@ -34,5 +40,6 @@ CASES = (
     ArchitectureCase("edgeconnect-edge", lambda folder: seeded_checkpoints.write_checkpoint(folder, "edge")),
     ArchitectureCase("edgeconnect-inpaint", lambda folder: seeded_checkpoints.write_checkpoint(folder, "inpaint")),
     ArchitectureCase("partial-conv", lambda folder: partial_conv_states.write_checkpoint(folder, "conv2d", 7, 4, 0)),
+    ArchitectureCase("pix2pix-unet", pix2pix_unet_states.write_checkpoint),
     ArchitectureCase("style-transfer", lambda folder: write_resnet(folder, resnet_generator_states.STYLE)),
 )
