@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import CheckpointError
 from reference.checkpoint_data import Checkpoint
+from reference.refusal import OR_EXPORT
 from reference.registry import find_nearest
 from reference.unwrap import SAVE_ALONE, find_state
 
@@ -118,7 +119,9 @@ def _read_torch(path: Path, data: bytes, kind: str) -> object:
     except (EOFError, LookupError, RuntimeError, ValueError, AttributeError, TypeError, ArithmeticError) as error:
         if "TorchScript" in str(error):
             raise CheckpointError(
-                path, "it is a TorchScript program", "Give the state dict that the generator was trained to"
+                path,
+                "it is a TorchScript program",
+                f"Give the state dict that the generator was trained to, {OR_EXPORT}",
             ) from error
         raise CheckpointError(path, damaged, "Download or copy it again") from error
     except (OSError, struct.error, UnicodeDecodeError, zipfile.BadZipFile, AssertionError, MemoryError) as error:

@@ -45,6 +45,7 @@ from converters.tensors import Array, Tensors, TensorSpec
 from reference.checkpoint_data import Checkpoint
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights, nearest_of, require_floating
 from reference.model import Contract, OutputPolicy, ReferenceModel
+from reference.refusal import OR_EXPORT
 
 EPSILON = 1e-5
 # Slope of the decoder's LeakyReLU for negative values.
@@ -298,7 +299,7 @@ class PartialConvNet:
             raise ArchitectureError(
                 checkpoint.path,
                 f"it is {depth} layers deep and takes multiples of {2**depth} only",
-                f"Give a net of at most {MAX_LAYERS} layers",
+                f"Give a net of at most {MAX_LAYERS} layers, {OR_EXPORT}",
             )
         layers = plan_layers(base, depth)
         self._require_ones(checkpoint, layout, layers)
@@ -319,7 +320,7 @@ class PartialConvNet:
                 raise ArchitectureError(
                     checkpoint.path,
                     f"'{key}' is not all ones, so that its net does not count the known values",
-                    "Give a checkpoint whose mask weights were left untrained",
+                    f"Give a checkpoint whose mask weights were left untrained, {OR_EXPORT}",
                 )
 
     def contract(self, raw: bool) -> Contract:
@@ -332,9 +333,17 @@ class PartialConvNet:
 
 def _read_sizes(layout: Layout, shapes: Shapes) -> tuple[int, int]:
     """(base channels, depth) of the net that a file's keys and shapes come nearest to."""
-    first = shapes.get(f"enc_1.{layout.conv}weight", ())
     numbers = [int(hit[1]) for key in shapes if (hit := re.match(r"enc_([1-9]\d?)\.", key))]
-    return (first[0] if first and first[0] else USUAL_BASE), max(numbers, default=USUAL_LAYERS)
+    return _read_base(layout, shapes), max(numbers, default=USUAL_LAYERS)
+
+
+def _read_base(layout: Layout, shapes: Shapes) -> int:
+    """The base channels: of the layout's own first weight or, where a file calls it otherwise, of what is beside it."""
+    own = shapes.get(f"enc_1.{layout.conv}weight", ())
+    kernels = {key: shape for key, shape in shapes.items() if len(shape) == 4}
+    first = [shape[0] for key, shape in kernels.items() if key.startswith("enc_1.")]
+    second = [shape[1] for key, shape in kernels.items() if key.startswith("enc_2.")]
+    return next((channels for channels in (*own[:1], *first, *second) if channels), USUAL_BASE)
 
 
 def _expected(layout: Layout, layers: Sequence[Layer], shapes: Shapes) -> dict[str, tuple[int, ...]]:

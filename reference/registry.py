@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import ArchitectureError
 from reference.key_match import KeyMatch, Shapes, list_shapes, nearest_of, shorten
 from reference.model import Architecture, Contract, Pipeline, ReferenceModel
+from reference.refusal import OR_EXPORT, name_cause
 
 if TYPE_CHECKING:
     from reference.checkpoint_data import Checkpoint
@@ -36,7 +37,7 @@ def identify(checkpoint: Checkpoint) -> Architecture:
 
     Raises:
         ArchitectureError: no architecture fits, or several do. If none fits, the message names the nearest one with its
-            missing and extra keys, unless no architecture has any key of the file.
+            missing and extra keys and the cause, unless no architecture has any key of the file.
     """
     shapes = list_shapes(checkpoint.tensors)
     architectures = [open_architecture(name) for name in ARCHITECTURES]
@@ -53,13 +54,14 @@ def identify(checkpoint: Checkpoint) -> Architecture:
         )
     nearest = nearest_of(matches)
     if len(nearest.extra) < len(shapes):
-        found = f"no architecture fits it. The nearest is {nearest.architecture}: {nearest}"
+        cause = name_cause(shapes, nearest)
+        found = f"no architecture fits it. The nearest is {nearest.architecture}: {nearest}. {cause}"
     else:
         found = f"no architecture has any of its keys ({shorten(nearest.extra)})"
     raise ArchitectureError(
         checkpoint.path,
         found,
-        f"Give a generator checkpoint of one of {', '.join(ARCHITECTURES)}",
+        f"Give a generator checkpoint of one of {', '.join(ARCHITECTURES)}, {OR_EXPORT}",
     )
 
 

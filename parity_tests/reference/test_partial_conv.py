@@ -306,11 +306,34 @@ def test_near_miss_is_told_key_by_key(state: dict[str, Tensor], said: str) -> No
 
 def test_first_version_of_upstreams_net_is_not_read() -> None:
     """Its convolutions were called otherwise, and had a bias each."""
-    state = {
-        key.replace("input_conv", "conv2d").replace("mask_conv", "mask2d"): value for key, value in FIRST_LAYOUT.items()
-    }
+    state = name_as_in_the_first_version(FIRST_LAYOUT)
     with pytest.raises(ArchitectureError, match=r"The nearest is partial-conv: .* extra \(dec_1\.conv\.conv2d\.bias"):
         reference.registry.identify(make_checkpoint(state))
+
+
+def name_as_in_the_first_version(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.replace("input_conv", "conv2d").replace("mask_conv", "mask2d"): state[key] for key in state}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        name_as_in_the_first_version(FIRST_LAYOUT),
+        without_key(FIRST_LAYOUT, "enc_1.conv.input_conv.weight"),
+        {key: FIRST_LAYOUT[key] for key in FIRST_LAYOUT if not key.startswith("enc_1.")},
+        without_key(SECOND_LAYOUT, "enc_1.conv.weight"),
+        name_as_in_the_first_version(SECOND_LAYOUT | {"enc_1.conv.weight": torch.ones(0)}),
+    ],
+    ids=["first version", "first weight missing", "first layer missing", "the same, second layout", "empty"],
+)
+def test_width_of_a_narrow_file_is_not_called_wrong(state: dict[str, Tensor]) -> None:
+    """Its widths are those of a net of its own base; only what is missing, too much or empty is told."""
+    with pytest.raises(ArchitectureError) as caught:
+        reference.registry.identify(make_checkpoint(state))
+    assert "The nearest is partial-conv: " in str(caught.value)
+    assert "(2," in str(caught.value) or "misshapen" not in str(caught.value)
+    for wrong in ("(64,", "(128,", " 64,", " 128,"):
+        assert wrong not in str(caught.value)
 
 
 def test_the_second_layouts_weights_without_norms_are_not_read() -> None:
