@@ -31,6 +31,11 @@ class Operand(Protocol):
         """The value of a constant, None for any other tensor."""
         ...
 
+    @property
+    def given(self) -> bool:
+        """Whether it is an input of the model."""
+        ...
+
 
 class Translation:
     """The translation of one ONNX node; each target's subclass adds the functions that write its layers.
@@ -50,12 +55,14 @@ class Translation:
         """The value of a constant input.
 
         Raises:
-            UnsupportedOpError: the input is computed in the graph.
+            UnsupportedOpError: the input is an input of the model, or computed in the graph.
         """
-        if value.array is None:
-            remedy = f"Export the {role} as a constant, or convert with --size HxW if it follows from the size"
-            raise self.refuse(f"its {role} '{value.name}' is computed in the graph", remedy)
-        return value.array
+        if value.array is not None:
+            return value.array
+        if value.given:
+            raise self.refuse(f"its {role} '{value.name}' is an input of the model", f"Export the {role} as a constant")
+        remedy = f"Export the {role} as a constant, or convert with --size HxW if it follows from the size"
+        raise self.refuse(f"its {role} '{value.name}' is computed in the graph", remedy)
 
     def require_rank(self, value: Operand) -> int:
         """The number of axes of an input.

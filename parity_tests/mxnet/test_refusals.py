@@ -96,12 +96,12 @@ REFUSED = (
     (OpCase("Pad", "mode", (PLANE, ints(*[0, 0, 1, 1] * 2)), {"mode": "mirror"}), "its mode is 'mirror'", "reflect"),
     (
         OpCase("Pad", "computed pads", (PLANE, GraphInput((8,), "int64"))),
-        "its pads 'in1' is computed in the graph",
+        "its pads 'in1' is an input of the model",
         "pads",
     ),
     (
         OpCase("Pad", "computed axes", (PLANE, ints(1, 1), None, GraphInput((1,), "int64"))),
-        "its axes 'in3' is computed in the graph",
+        "its axes 'in3' is an input of the model",
         "Export the axes",
     ),
     (
@@ -111,12 +111,12 @@ REFUSED = (
     ),
     (
         OpCase("Pad", "computed value", (PLANE, ints(*[0, 0, 1, 1] * 2), ())),
-        "its constant 'in2' is computed",
+        "its constant 'in2' is an input of the model",
         "constant",
     ),
     (
         OpCase("Reshape", "computed shape", (PLANE, GraphInput((2,), "int64"))),
-        "its shape 'in1' is computed in the graph",
+        "its shape 'in1' is an input of the model",
         "Export the shape as a constant",
     ),
     (

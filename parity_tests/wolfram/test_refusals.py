@@ -56,8 +56,8 @@ REFUSED = (
                 "Check the model",
             ),
             ("groups", (PLANE, floats(4, 2, 3, 2)), {"group": 2}, "it has 2 groups", "Only convolutions of one group"),
-            ("computed weight", (PLANE, (4, 4, 3, 2)), {}, "its weight 'in1' is computed in the graph", "a constant"),
-            ("computed bias", (PLANE, WEIGHTS, PLANE), {}, "its bias 'in2' is computed in the graph", "a constant"),
+            ("computed weight", (PLANE, (4, 4, 3, 2)), {}, "its weight 'in1' is an input of the model", "a constant"),
+            ("computed bias", (PLANE, WEIGHTS, PLANE), {}, "its bias 'in2' is an input of the model", "a constant"),
         )
     ),
     (
@@ -72,12 +72,12 @@ REFUSED = (
     ),
     (
         OpCase("InstanceNormalization", "computed scale", (PLANE, PLANE, floats(4))),
-        "its scale 'in1' is computed in the graph",
+        "its scale 'in1' is an input of the model",
         "Export the scale as a constant",
     ),
     (
         OpCase("InstanceNormalization", "computed offset", (PLANE, floats(4), PLANE)),
-        "its bias 'in2' is computed in the graph",
+        "its bias 'in2' is an input of the model",
         "Export the bias as a constant",
     ),
     (OpCase("Add", "nothing but numbers", (number(1), number(2))), "its input has rank 0", "Only planes"),
@@ -100,7 +100,7 @@ REFUSED = (
     (OpCase("Pad", "mode wrap", (PLANE, ints(*[0, 0, 1, 1] * 2)), {"mode": "wrap"}), "its mode is 'wrap'", "reflect"),
     (OpCase("Pad", "negative", (PLANE, ints(0, 0, 1, -1, 0, 0, 0, 0))), "-1, 0, 0, 0, 0] are negative", "Crop"),
     (OpCase("Pad", "batch", (PLANE, ints(1, 0, 1, 1, 0, 0, 1, 1))), "enlarge the batch", "no batch axis"),
-    (OpCase("Pad", "computed pads", (PLANE, PLANE)), "its pads 'in1' is computed in the graph", "Export the pads"),
+    (OpCase("Pad", "computed pads", (PLANE, PLANE)), "its pads 'in1' is an input of the model", "Export the pads"),
     (
         OpCase("Pad", "infinite", (PLANE, ints(*[0, 0, 1, 1] * 2), number(float("-inf")))),
         "its constant is -inf",

@@ -121,6 +121,11 @@ def multiply(extents: Sequence[Dim]) -> Dim:
     return product
 
 
+def multiply_exactly(extents: Sequence[Dim]) -> Dim:
+    """The product of sizes if no division in them had a remainder. A Reshape runs at no other sizes."""
+    return multiply([size if isinstance(size, int) else size.assume_exact_division() for size in extents])
+
+
 def find_larger(a: Dim, b: Dim) -> Dim | None:
     """The larger of two sizes; None if that depends on the values of the names."""
     difference = a - b
@@ -152,7 +157,7 @@ def broadcast(a: Dim, b: Dim) -> Dim:
 
 def same_product(one: Sequence[Dim], other: Sequence[Dim]) -> bool:
     """Whether two runs of axes of a Reshape's input and output hold equally many elements."""
-    return _multiply_exactly(one) == _multiply_exactly(other)
+    return multiply_exactly(one) == multiply_exactly(other)
 
 
 def list_names(extent: Dim) -> set[str]:
@@ -220,10 +225,6 @@ def divide(dividend: Dim, divisor: Dim) -> Dim | None:
 def _show(monomial: Monomial, factor: Fraction) -> str:
     factors = [str(factor)] if factor != 1 or not monomial else []
     return "*".join([*factors, *map(str, monomial)])
-
-
-def _multiply_exactly(extents: Sequence[Dim]) -> Dim:
-    return multiply([size if isinstance(size, int) else size.assume_exact_division() for size in extents])
 
 
 def _divide_exactly(symbol: Symbol) -> SymbolicDim:

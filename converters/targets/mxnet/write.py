@@ -123,7 +123,7 @@ class _Writer:
         elif shape is not None and 0 in shape:
             refusal = UnsupportedOpError(where, f"its shape is {shape}", "MXNet has no empty tensors")
         self._input_size_names.update(name for size in shape or () for name in list_names(size))
-        self._remember(Value(given.name, shape, node=node, dtype=dtype, refusal=refusal))
+        self._remember(Value(given.name, shape, node=node, dtype=dtype, refusal=refusal, given=True))
 
     def add_node(self, node: OnnxNode) -> None:
         """Compute or translate a node, the first way of the module's docstring that applies.
@@ -273,7 +273,7 @@ class _Writer:
             node = graph.node(result.node)
             if node.op != "null" and node.outputs == 1 and self._is_unshared(result) and not graph.has_node(name):
                 graph.rename(result.node, name)
-        self._remember(replace(result, name=name, shape=shape, dtype=dtype, sizes=sizes))
+        self._remember(replace(result, name=name, shape=shape, dtype=dtype, sizes=sizes, given=False))
 
     def _is_unshared(self, result: Value) -> bool:
         """Whether no tensor recorded so far is computed by the same MXNet node."""

@@ -123,10 +123,11 @@ def _fit_output(
     """
     pairs = []
     for axis, stride in enumerate(windows.strides):
-        input_size = emit.require_fixed_size(x, 2 + axis)
-        unpadded = stride * (input_size - 1) + output_padding[axis] + windows.reach(axis)
-        wanted = stride * input_size if output_shape is None else output_shape[axis - len(output_padding)]
-        total = unpadded - wanted
+        beyond_stride = output_padding[axis] + windows.reach(axis) - stride  # whatever the input's size
+        total = beyond_stride
+        if output_shape is not None:
+            wanted = output_shape[axis - len(output_padding)]
+            total += stride * emit.require_fixed_size(x, 2 + axis) - wanted
         if total < 0 and output_shape is None:
             met = f"its kernel reaches less far than its stride along axis {2 + axis}: ONNX and ONNX Runtime differ"
             raise emit.refuse(met, "Export with explicit pads")

@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 
 from converters.targets.mxnet.ops.registry import MXNET_DTYPES, Emitter, Value
-from converters.targets.mxnet.sizes import Dim, Quotient, Symbol, SymbolicDim, divide, multiply, name_size, same_product
+from converters.targets.mxnet.sizes import (
+    Dim,
+    Quotient,
+    Symbol,
+    SymbolicDim,
+    divide,
+    multiply,
+    multiply_exactly,
+    name_size,
+    same_product,
+)
 
 
 def resolve_shape(
@@ -42,9 +52,12 @@ def resolve_shape(
         else:
             target.append(None if size == -1 else size)
     if None in target and x.shape is not None:
-        others = multiply([size for size in target if size is not None])
-        if others != 0:
-            target[target.index(None)] = divide(multiply(x.shape), others)
+        others = [size for size in target if size is not None]
+        if multiply(others) != 0:
+            quotient = divide(multiply(x.shape), multiply(others))
+            if quotient is None:
+                quotient = divide(multiply_exactly(x.shape), multiply_exactly(others))
+            target[target.index(None)] = quotient
     return tuple(target)
 
 

@@ -52,6 +52,7 @@ class Value:
             (`size_vectors`). Else None.
         refusal: The error for a tensor that MXNet cannot compute, raised as soon as a node needs its elements. A node
             that needs only its shape can be translated all the same.
+        given: Whether it is an input of the model.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Value:
     dtype: str = "float32"
     sizes: Array | None = None
     refusal: UnsupportedOpError | None = None
+    given: bool = False
 
     @property
     def rank(self) -> int | None:

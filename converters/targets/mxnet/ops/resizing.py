@@ -1,7 +1,8 @@
 """Resize and Upsample.
 
-In some modes MXNet's `repeat` can scale an axis by a whole number; the axis may then have a free size. Every other axis
-is resampled with a constant index vector or matrix, for which its size must be fixed.
+In some modes MXNet's `repeat` can scale an axis by a whole number; the axis may then have a free size. An axis of
+length 1 is broadcast, also to a free size: all that is sampled is its one element. Every other axis is resampled with a
+constant index vector or matrix, for which both its sizes must be fixed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from converters.targets.mxnet.ops.free_sizes import write_broadcast
 from converters.targets.mxnet.ops.matrices import multiply_along
 from converters.targets.mxnet.ops.registry import FLOATS, OPS, WITH_SIZE, Emitter, Value
 from converters.targets.mxnet.ops.sampling import WHOLE, Sampling, make_matrix, nearest_places
@@ -187,9 +189,12 @@ def _resize_axis(
     if times is not None and sampling.repeats:
         longer = emit("repeat", x, repeats=times, axis=axis)
         return replace(longer, shape=(*shape[:axis], size * times, *shape[axis + 1 :]))
+    if size == 1 and isinstance(target, SymbolicDim) and not sampling.crops:
+        return write_broadcast(emit, x, (*shape[:axis], target, *shape[axis + 1 :]))
     if isinstance(size, SymbolicDim) or isinstance(target, SymbolicDim):
-        wanted = f"{factor} times" if target is None else f"{target} for"
-        raise emit.refuse(f"it resamples axis {axis} by {sampling.mode} to {wanted} the free size {size}", WITH_SIZE)
+        wanted = f"{factor} times its length" if target is None else f"the size {target}"
+        met = f"it resamples axis {axis}, of size {size}, by {sampling.mode} to {wanted}"
+        raise emit.refuse(f"{met}, which is known only when it runs", WITH_SIZE)
     length = _scale_length(size, factor) if target is None and factor is not None else target
     assert length is not None
     if sampling.coordinates == "align_corners" and factor is not None and length not in (1, size * factor):

@@ -39,6 +39,10 @@ class Value:
     def rank(self) -> int | None:
         return None if self.shape is None else len(self.shape)
 
+    @property
+    def given(self) -> bool:
+        return self.source is not None and self.source.startswith("NetPort[")
+
 
 @dataclass
 class Net:
