@@ -42,7 +42,7 @@ from converters.targets.mxnet.runtime import MxnetRunner, load_mxnet
 from converters.targets.mxnet.write import convert_to_mxnet
 from converters.tensors import Array, TensorSpec
 
-COMPUTED = re.compile(r"'([^']*)' is computed in the graph")
+NOT_CONSTANT = re.compile(r"'([^']*)' is (?:an input of the model|computed in the graph)")
 PASSED, PASSED_WITH_CONSTANTS, REFUSED, WRONG = "passed", "passed with constants", "refused", "wrong"
 # A case that takes longer hangs.
 LIMIT_S = 60.0
@@ -86,7 +86,7 @@ def run_case(case: Any, folder: Path) -> Outcome:
             files = convert_to_mxnet(model)
             break
         except UnsupportedOpError as error:
-            named = COMPUTED.search(error.met)
+            named = NOT_CONSTANT.search(error.met)
             name = named.group(1) if named else ""
             given = [value.name for value in model.graph.input]
             if name not in given or name in constants or len(case.data_sets) != 1:

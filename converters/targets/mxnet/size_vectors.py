@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from converters.onnx_graph.shapes import name_dtype
-from converters.targets.mxnet.sizes import Dim, SymbolicDim, find_larger
+from converters.targets.mxnet.sizes import Dim, SymbolicDim, find_larger, is_equal, is_never_negative
 from converters.tensors import Array
 
 Rule = Callable[..., Array | None]
@@ -113,9 +113,32 @@ def _mul(a: Array, b: Array) -> Array:
 def _div(a: Array, b: Array) -> Array | None:
     if any(isinstance(divisor, SymbolicDim) or divisor <= 0 for divisor in b.flat):
         return None
-    if any(isinstance(dividend, int) and dividend < 0 for dividend in a.flat):
-        return None  # ONNX rounds towards zero, // rounds down
-    return np.asarray(a // b, object)
+    pairs = np.broadcast_arrays(a, b)
+    quotients = [_divide(*pair) for pair in zip(pairs[0].flat, pairs[1].flat, strict=True)]
+    if any(quotient is None for quotient in quotients):
+        return None
+    return size_vector([size for size in quotients if size is not None]).reshape(pairs[0].shape)
+
+
+def _divide(dividend: Dim, divisor: int) -> Dim | None:
+    """ONNX's quotient, which is rounded towards zero; None if that depends on the values of the names.
+
+    A whole number that is subtracted from names does not count: it is the size of a window, and no larger than the sum.
+    """
+    if isinstance(dividend, SymbolicDim) and all(factor > 0 for monomial, factor in dividend.terms if monomial):
+        return dividend // divisor
+    if is_never_negative(dividend):
+        return dividend // divisor
+    return -(-dividend // divisor) if is_never_negative(-dividend) else None
+
+
+@_rule("Mod")
+def _mod(a: Array, b: Array, *, fmod: int = 0) -> Array | None:
+    if any(isinstance(divisor, SymbolicDim) or divisor <= 0 for divisor in b.flat):
+        return None
+    if fmod and not all(map(is_never_negative, a.flat)):
+        return None  # the remainder has the dividend's sign
+    return np.asarray(a - b * np.asarray(a // b, object), object)
 
 
 @_rule("Neg")
@@ -152,6 +175,11 @@ def _unsqueeze(data: Array, axes: Array) -> Array:
     return np.expand_dims(data, tuple(_as_ints(axes)))
 
 
+@_rule("Transpose")
+def _transpose(data: Array, *, perm: Array | None = None) -> Array:
+    return np.transpose(data, None if perm is None else _as_ints(perm))
+
+
 @_rule("Squeeze")
 def _squeeze(data: Array, axes: Array | None = None) -> Array:
     return np.squeeze(data, None if axes is None else tuple(_as_ints(axes)))
@@ -172,15 +200,8 @@ def _reduce_prod(data: Array, axes: Array | None = None, *, keepdims: int = 1, n
 @_rule("Equal")
 def _equal(a: Array, b: Array) -> Array | None:
     left, right = np.broadcast_arrays(a, b)
-    answers = [_is_equal(*pair) for pair in zip(left.flat, right.flat, strict=True)]
+    answers = [is_equal(*pair) for pair in zip(left.flat, right.flat, strict=True)]
     return None if None in answers else np.array(answers, object).reshape(left.shape)
-
-
-def _is_equal(a: Dim, b: Dim) -> bool | None:
-    """Whether two sizes are equal; None if that depends on the values of the names."""
-    if a == b:
-        return True
-    return None if find_larger(a, b) is None else False
 
 
 @_rule("Where")

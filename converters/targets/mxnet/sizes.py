@@ -6,6 +6,7 @@ of 1 or more.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,11 +66,16 @@ class SymbolicDim:
     __rmul__ = __mul__
 
     def __floordiv__(self, divisor: int) -> Dim:
-        """The floor of the quotient: terms with a divisible factor are divided, the others become one `Quotient`."""
+        """The floor of the quotient: terms with a divisible factor are divided, the others become one `Quotient`.
+
+        The floor of -n / d is the negative of that of (n + d - 1) / d, so that no dividend is negative as a whole.
+        """
         exact = {monomial: factor / divisor for monomial, factor in self.terms if (factor / divisor).denominator == 1}
         rest = _make({monomial: factor for monomial, factor in self.terms if monomial not in exact})
         if isinstance(rest, int):
             return rest // divisor + _make(exact)
+        if all(factor < 0 for monomial, factor in rest.terms if monomial):
+            return -((-rest + (divisor - 1)) // divisor) + _make(exact)
         return SymbolicDim((((Quotient(rest, divisor),), Fraction(1)),)) + _make(exact)
 
     def __str__(self) -> str:
@@ -85,20 +91,20 @@ class SymbolicDim:
             total = product + total
         return total
 
-    def lower_bound(self) -> Fraction | None:
-        """A lower bound of the size: names count as 1, quotients as 0. None if a name has a negative factor."""
-        total = Fraction()
-        for monomial, factor in self.terms:
-            if monomial and factor < 0:
-                return None
-            if not any(isinstance(symbol, Quotient) for symbol in monomial):
-                total += factor
-        return total
+    def lower_bound(self) -> int | None:
+        """A lower bound of the size, in which names count as 1; None if a name has a negative factor."""
+        found = []
+        for count in (True, False):
+            bound = _bound_quotients(self, upper=False, count=count)
+            least = None if bound is None else _add_up(bound)
+            if least is not None:
+                found.append(math.ceil(least))  # a size is a whole number
+        return max(found, default=None)
 
-    def is_positive(self) -> bool:
-        """Whether the size is 1 or more for all values of the names."""
+    def is_at_least(self, number: int) -> bool:
+        """Whether the size is `number` or more for all values of the names."""
         least = self.lower_bound()
-        return least is not None and least > 0  # a size is a whole number
+        return least is not None and least >= number
 
 
 Dim = int | SymbolicDim
@@ -133,9 +139,32 @@ def find_larger(a: Dim, b: Dim) -> Dim | None:
         return a if difference >= 0 else b
     opposite = -difference
     assert isinstance(opposite, SymbolicDim)
-    if difference.is_positive():
+    if difference.is_at_least(0):
         return a
-    return b if opposite.is_positive() else None
+    return b if opposite.is_at_least(0) else None
+
+
+def is_equal(a: Dim, b: Dim) -> bool | None:
+    """Whether two sizes are equal; None if that depends on the values of the names."""
+    difference = a - b
+    if isinstance(difference, int):
+        return difference == 0
+    opposite = -difference
+    assert isinstance(opposite, SymbolicDim)
+    return False if difference.is_at_least(1) or opposite.is_at_least(1) else None
+
+
+def is_never_negative(size: Dim) -> bool:
+    """Whether a size is 0 or more for all values of the names."""
+    return size >= 0 if isinstance(size, int) else size.is_at_least(0)
+
+
+def split_signs(size: Dim) -> tuple[Dim, Dim]:
+    """Two sizes without negative terms; `size` is the first one less the second."""
+    terms = _terms(size)
+    more = {monomial: factor for monomial, factor in terms.items() if factor > 0}
+    less = {monomial: -factor for monomial, factor in terms.items() if factor < 0}
+    return _make(more), _make(less)
 
 
 def broadcast(a: Dim, b: Dim) -> Dim:
@@ -234,6 +263,41 @@ def _divide_exactly(symbol: Symbol) -> SymbolicDim:
     dividend = symbol.dividend.assume_exact_division()
     assert isinstance(dividend, SymbolicDim)
     return SymbolicDim(tuple((monomial, factor / symbol.divisor) for monomial, factor in dividend.terms))
+
+
+def _bound_quotients(extent: SymbolicDim, *, upper: bool, count: bool) -> SymbolicDim | None:
+    """A bound of a size that has no quotients; None if one stands in a product.
+
+    Args:
+        upper: Whether the size is never above the bound; else it is never below it.
+        count: Whether a quotient is bounded from below by its dividend; else by 0.
+    """
+    total: Dim = SymbolicDim(())
+    for monomial, factor in extent.terms:
+        product: Dim = SymbolicDim((((), factor),))
+        high = upper == (factor > 0)
+        quotients = [symbol for symbol in monomial if isinstance(symbol, Quotient)]
+        if quotients and not high and not count:
+            continue
+        if quotients:
+            if len(monomial) > 1:
+                return None
+            bound = _bound_quotients(quotients[0].dividend, upper=high, count=count)
+            if bound is None:
+                return None
+            slack = 0 if high else 1 - quotients[0].divisor
+            product = product * SymbolicDim((((), Fraction(1, quotients[0].divisor)),)) * (bound + slack)
+        else:
+            product = product * SymbolicDim(((monomial, Fraction(1)),))
+        total = product + total
+    return SymbolicDim(tuple(_terms(total).items()))
+
+
+def _add_up(extent: SymbolicDim) -> Fraction | None:
+    """A size without quotients if every name is 1; None if a name has a negative factor."""
+    if any(monomial and factor < 0 for monomial, factor in extent.terms):
+        return None
+    return sum((factor for _, factor in extent.terms), Fraction())
 
 
 def _terms(extent: Dim) -> Mapping[Monomial, Fraction]:

@@ -23,6 +23,7 @@ from converters.targets.mxnet.sizes import (
     multiply_exactly,
     name_size,
     same_product,
+    split_signs,
 )
 
 
@@ -98,6 +99,17 @@ def write_vector(emit: Emitter, size: Dim) -> Value:
     return emit.memoize(("range", size), lambda: _write_free_vector(emit, size))
 
 
+def write_number(emit: Emitter, size: SymbolicDim) -> Value:
+    """A free size as a tensor: (1,) float32.
+
+    Raises:
+        UnsupportedOpError: Some name in it is no tensor's size.
+    """
+    more, less = (_count(emit, part) for part in split_signs(size))
+    number = emit("broadcast_sub", more, less, suffix="number")
+    return emit.cast(number, "float32", "number")
+
+
 def write_column(emit: Emitter, size: Dim, axis: int, rank: int) -> Value:
     """The numbers 0, 1, 2, ... along one axis of a float32 tensor; the other axes have size 1."""
     return emit.reshape(write_vector(emit, size), [1] * axis + [-1] + [1] * (rank - axis - 1), suffix="column")
@@ -130,6 +142,13 @@ def write_broadcast(emit: Emitter, x: Value, target: Sequence[Dim]) -> Value:
         like = emit.cast(write_vector(emit, target[axis]), x.dtype, "like")
         x = emit("broadcast_like", x, like, suffix="broadcast", lhs_axes=(axis,), rhs_axes=(0,))
     return _shaped(x, target)
+
+
+def _count(emit: Emitter, size: Dim) -> Value:
+    """A size that has no negative terms, as a tensor: (1,) int64."""
+    if isinstance(size, int):
+        return emit.constant("number", np.array([size], np.int64))
+    return emit("size_array", write_vector(emit, size), suffix="number", dtype="int64")
 
 
 def _write_free_vector(emit: Emitter, size: SymbolicDim) -> Value:

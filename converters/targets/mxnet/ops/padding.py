@@ -1,7 +1,8 @@
 """Pad, for tensors of up to five axes.
 
 MXNet pads planes (NCHW) and volumes (NCDHW) only, and never their batch and channels. Tensors of fewer axes get axes
-of size 1 in front; to pad the first two axes, the tensor is transposed.
+of size 1 in front; to pad the first two axes, the tensor is transposed. An axis whose amounts follow from free sizes is
+padded by `take`, at places that are computed when the model runs.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from converters.targets.mxnet.ops.free_sizes import write_reshape
+from converters.targets.mxnet.ops.free_sizes import write_number, write_reshape, write_vector
 from converters.targets.mxnet.ops.indexing import TO_THE_END, take_entries
 from converters.targets.mxnet.ops.registry import FLOATS, OPS, Emitter, Value
 from converters.targets.mxnet.ops.shaping import permute
 from converters.targets.mxnet.ops.slicing import slice_axis
-from converters.targets.mxnet.sizes import Dim
+from converters.targets.mxnet.sizes import Dim, is_never_negative
 from converters.tensors import Array
 
 # Modes of MXNet's Pad. ONNX's "wrap" is written with `take`.
@@ -50,10 +51,10 @@ def pad(
     if constant_value is not None:
         value = float(emit.require_array(constant_value, "constant").reshape(()))
     over = None if axes is None else emit.require_ints(axes, "axes")
-    return _pad(emit, data, emit.require_ints(pads, "pads"), over, mode, value)
+    return _pad(emit, data, emit.require_sizes(pads, "pads"), over, mode, value)
 
 
-def _pad(emit: Emitter, x: Value, pads: Sequence[int], axes: Sequence[int] | None, mode: str, value: float) -> Value:
+def _pad(emit: Emitter, x: Value, pads: Sequence[Dim], axes: Sequence[int] | None, mode: str, value: float) -> Value:
     """x cropped where pads are negative, then padded where they are positive."""
     shape = emit.require_shape(x)
     rank = len(shape)
@@ -61,15 +62,62 @@ def _pad(emit: Emitter, x: Value, pads: Sequence[int], axes: Sequence[int] | Non
         raise emit.refuse(f"its mode is '{mode}'", f"MXNet pads by {', '.join(MODES)} only")
     over = list(range(rank)) if axes is None else [axis % rank for axis in axes]
     amounts = [(0, 0)] * rank
+    free: list[tuple[int, Dim, Dim]] = []
     for index, axis in enumerate(over):
-        amounts[axis] = (pads[index], pads[index + len(over)])
+        begin, end = pads[index], pads[index + len(over)]
+        if isinstance(begin, int) and isinstance(end, int):
+            amounts[axis] = (begin, end)
+        else:
+            free.append((axis, begin, end))
     for axis, (begin, end) in enumerate(amounts):
         if begin < 0 or end < 0:
             size, cut = shape[axis], max(-begin, 0) + max(-end, 0)
             if isinstance(size, int) and cut >= size:
                 raise emit.refuse(f"it cuts {cut} of axis {axis}, which has {size}", "Check the model")
             x = slice_axis(emit, x, axis, max(-begin, 0), end if end < 0 else TO_THE_END)
-    return write_pad(emit, x, [(max(begin, 0), max(end, 0)) for begin, end in amounts], mode, value)
+    x = write_pad(emit, x, [(max(begin, 0), max(end, 0)) for begin, end in amounts], mode, value)
+    for axis, before, after in free:
+        x = _pad_freely(emit, x, axis, before, after, mode, value)
+    return x
+
+
+def _pad_freely(emit: Emitter, x: Value, axis: int, begin: Dim, end: Dim, mode: str, value: float) -> Value:
+    """x padded along one axis by amounts of which one at least is free; a negative amount cuts elements off.
+
+    Raises:
+        UnsupportedOpError: MXNet cannot compute the axis's new size; or an amount may be negative, where the mode
+            reads elements that are not at the edge: those cut off must not be among them.
+    """
+    shape = emit.require_shape(x)
+    size = shape[axis]
+    if mode in ("reflect", "wrap") and not (is_never_negative(begin) and is_never_negative(end)):
+        raise emit.refuse_sizes("pads", [begin, end])
+    length = begin + size + end
+    places = _subtract(emit, write_vector(emit, length), begin)  # -begin is the first place, size - 1 the last in x
+    if mode == "constant":  # one constant before x and one behind it are enough: `take` clips places to them
+        ends = [(0, 0)] * len(shape)
+        ends[axis] = (1, 1)
+        x, places = write_pad(emit, x, ends, value=value), emit("_plus_scalar", places, scalar=1.0)
+    elif mode == "wrap":
+        places = emit("broadcast_mod", places, _write_number(emit, size))
+    elif mode == "reflect":  # to and fro between 0 and size - 1
+        last = emit("_minus_scalar", _write_number(emit, size), scalar=1.0)
+        period = emit("_maximum_scalar", emit("_mul_scalar", last, scalar=2.0), scalar=1.0)
+        way = emit("broadcast_sub", emit("broadcast_mod", places, period), last)
+        places = emit("broadcast_sub", last, emit("abs", way))
+    taken = emit("take", x, places, axis=axis, mode="clip", suffix="padded")
+    return replace(taken, shape=(*shape[:axis], length, *shape[axis + 1 :]))
+
+
+def _subtract(emit: Emitter, numbers: Value, size: Dim) -> Value:
+    if isinstance(size, int):
+        return emit("_minus_scalar", numbers, scalar=float(size))
+    return emit("broadcast_sub", numbers, write_number(emit, size))
+
+
+def _write_number(emit: Emitter, size: Dim) -> Value:
+    """A size as a tensor: (1,) float32."""
+    return emit.constant("number", np.array([size], np.float32)) if isinstance(size, int) else write_number(emit, size)
 
 
 def write_pad(emit: Emitter, x: Value, amounts: Amounts, mode: str = "constant", value: float = 0.0) -> Value:
