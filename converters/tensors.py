@@ -45,8 +45,8 @@ class TensorSpec:
         layout: One letter per axis.
         value_range: Smallest and largest meaningful value, or None where any finite value is.
         meaning: One sentence; for masks it states the polarity.
-        multiple_of: Each named size but "N" must be a multiple of this.
-        minimum: Each named size but "N" must be at least this.
+        multiple_of: Each named size must be a multiple of this, but for "N" and the first axis of several.
+        minimum: Each of these sizes must be at least this.
     """
 
     name: Name
@@ -131,7 +131,7 @@ def check_feeds(where: object, inputs: Sequence[TensorSpec], feeds: Tensors) -> 
             raise FeedError(at, f"its dtype is {array.dtype}", f"Convert it to {spec.dtype}")
         if array.ndim != len(spec.shape):
             raise FeedError(at, f"its shape is {array.shape}", f"Give {len(spec.shape)} axes {spec.shape}")
-        for size, wanted in zip(array.shape, spec.shape, strict=True):
+        for axis, (size, wanted) in enumerate(zip(array.shape, spec.shape, strict=True)):
             if isinstance(wanted, int):
                 if size != wanted:
                     raise FeedError(at, f"its shape is {array.shape}", f"Give {spec.shape}")
@@ -142,7 +142,7 @@ def check_feeds(where: object, inputs: Sequence[TensorSpec], feeds: Tensors) -> 
                     f"its size {wanted} is {size}, another input's is {sizes[wanted]}",
                     "Give all inputs the same N, H and W",
                 )
-            if wanted == "N":
+            if wanted == "N" or (axis == 0 and array.ndim > 2):
                 if size < 1:
                     raise FeedError(at, f"its shape is {array.shape}", "Give at least one item")
             elif size % spec.multiple_of or size < spec.minimum:

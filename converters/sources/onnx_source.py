@@ -11,6 +11,7 @@ from converters.errors import ConversionError, ParityError, explain_unforeseen
 from converters.parity.compare import DO_NOT_USE
 from converters.parity.expected import NamedInput, ReferenceOutputs
 from converters.sources.import_onnx import build_waist, fix_sizes
+from converters.sources.least_size import find_least_size
 from converters.sources.onnx_file import OnnxFile
 from converters.sources.onnx_inputs import OnnxInput, read_inputs, run_cases, seeded_inputs
 from converters.sources.source import Prove, Size, Waist, describe_non_finite, prove_waist
@@ -56,7 +57,10 @@ class OnnxSource:
 
     @cached_property
     def model(self) -> OnnxModel:
-        """The file's contract. A size that an output turns out not to have in a run becomes a free axis."""
+        """The file's contract. A size that an output turns out not to have in a run becomes a free axis.
+
+        Free axes are at least as long as the windows of pools and convolutions need them.
+        """
         inputs, outputs = fix_sizes(self.file, self.size)
         for case, arrays in zip(self._cases, self._outputs, strict=True):
             sizes = {
@@ -66,6 +70,8 @@ class OnnxSource:
                 if isinstance(axis, str)
             }
             outputs = tuple(_correct_shape(spec, arrays[spec.name].shape, sizes) for spec in outputs)
+        least = 1 if self.size is not None else find_least_size(self.file.model)
+        inputs = tuple(replace(spec, minimum=least) if len(spec.shape) > 2 else spec for spec in inputs)
         return OnnxModel(inputs, outputs)
 
     @property

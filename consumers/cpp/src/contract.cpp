@@ -44,8 +44,9 @@ void check_layout(const std::string& at, const TensorSpec& spec, const Tensor& t
   }
 }
 
-void check_named_size(const std::string& at, const TensorSpec& spec, const std::string& axis, std::int64_t size) {
-  if (axis == batch_axis) {
+void check_named_size(const std::string& at, const TensorSpec& spec, std::size_t index, std::int64_t size) {
+  const std::string& axis = spec.shape[index].name;
+  if (axis == batch_axis || (index == 0 && spec.shape.size() > 2)) {
     if (size < 1) throw Error(at, "its size " + axis + " is " + std::to_string(size), "Give at least one item");
   } else if (size < spec.minimum || size % spec.multiple_of != 0) {
     throw Error(at, "its size " + axis + " is " + std::to_string(size),
@@ -72,7 +73,7 @@ void check_sizes(const std::string& at, const TensorSpec& spec, const Tensor& te
                       std::to_string(known->second),
                   "Give all inputs the same N, H and W");
     }
-    check_named_size(at, spec, axis.name, size);
+    check_named_size(at, spec, i, size);
   }
 }
 
