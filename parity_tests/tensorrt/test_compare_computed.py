@@ -6,6 +6,8 @@ import pytest
 from onnx import ModelProto, helper
 
 from converters.errors import ConversionError
+from converters.targets.profile import DEFAULT_PROFILE
+from converters.targets.tensorrt.build import build_engine
 from parity_tests.support.foreign_models import Weights, make_model
 from parity_tests.support.mxnet_op_cases import ints
 from parity_tests.support.parsed_network import Parsed
@@ -148,3 +150,10 @@ def test_wanted_size_of_a_free_size_is_refused() -> None:
     parsed = Parsed(model)
     with pytest.raises(ConversionError, match="its output_shape is fixed, and axis 2 of its input is free"):
         parsed.compare(model)
+
+
+@pytest.mark.parametrize("name", [name for name in EQUAL if "computed" in name])
+def test_engine_is_built_of_what_is_computed(name: str) -> None:
+    build = build_engine(make_named(*EQUAL[name]), DEFAULT_PROFILE)
+    assert build.engine
+    assert sum(build.compared.values()) == 1
