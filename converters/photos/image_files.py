@@ -215,8 +215,7 @@ def read_picture(path: Path) -> Picture:
             with Image.open(path, formats=FORMATS) as image:
                 image.load()
                 orientation = _read_orientation(image)
-                upright = turn(image.copy(), orientation)
-                upright.info = dict(image.info)
+                upright = turn(image, orientation)
                 frames = getattr(image, "n_frames", 1)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = Image.MAX_IMAGE_PIXELS or 0

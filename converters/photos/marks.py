@@ -110,6 +110,8 @@ def _read_marks(path: Path, threshold: int | None) -> _Stored:
     image, white, alpha = picture.image, WHITE, None
     if image.mode.startswith("I"):
         levels, white = np.asarray(image).clip(0, WHITE_16_BIT).astype(np.uint16), WHITE_16_BIT
+    elif image.mode == "L" and "transparency" not in image.info:
+        levels = np.asarray(image)
     else:
         pixels = np.asarray(image.convert("RGBA"))
         levels, alpha = pixels[..., :3].max(axis=2), pixels[..., 3]
