@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from parity_tests.support.mutation_pictures import Case, damage_image
 
 MOST_SECONDS, MOST_MIB = 60.0, 4096
@@ -28,6 +30,7 @@ POLL_S = 0.005
 # What the commands import, so that no child has to; for images the heavy packages are left out.
 LIGHT = (
     *("cli", "converters.inpaint", "converters.terminal.fill_photos", "onnxruntime", "PIL.ImageCms"),
+    *("rich.console", "rich.text", "rich.status", "resource", "ctypes", "onnxruntime.capi.onnxruntime_pybind11_state"),
     "parity_tests.support.mutation_pictures",
 )
 HEAVY = (
@@ -67,6 +70,7 @@ def import_everything(kind: str) -> None:
     """Import what the commands need for a kind; nothing of this starts a thread."""
     for module in LIGHT if kind == "images" else (*LIGHT, *HEAVY):
         importlib.import_module(module)
+    Image.init()
     gc.freeze()  # or each child copies what its collector looks at
 
 
