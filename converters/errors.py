@@ -88,6 +88,12 @@ class ParityError(GanportError):
     exit_code = 3
 
 
+class UnjudgedError(ParityError):
+    """Nothing could be compared, so that nothing is proven: no numbers differ."""
+
+    exit_code = 1
+
+
 class MissingPackageError(GanportError):
     """This machine lacks a package or a device that the target needs."""
 

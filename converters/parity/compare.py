@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from converters.errors import ParityError
+from converters.errors import ParityError, UnjudgedError
 from converters.parity.gates import Gate
 from converters.parity.judge import Runs, Verdict, judge
 from converters.parity.metrics import Metrics, error_unit, is_integer, plain_json
@@ -301,6 +301,7 @@ def require_passed(report: ParityReport, where: object, remedy: str = DO_NOT_USE
 
     Raises:
         ParityError: names the rung, the input and the numbers.
+        UnjudgedError: on no input was there anything to compare.
     """
     failed = [tensor for tensor in report.tensors if tensor.failures]
     if report.passed:
@@ -309,10 +310,11 @@ def require_passed(report: ParityReport, where: object, remedy: str = DO_NOT_USE
         measured = {tensor.tensor for tensor in report.tensors if tensor.metrics is not None}
         judged = {tensor.tensor for tensor in report.tensors if tensor.gated}
         which = "".join(f", output '{name}'" for name in sorted(measured - judged)[:1])
-        met = "no input says anything about it"
+        at, remedy = f"{where}, rung '{report.rung}'{which}", "Give others, an ONNX file's with --inputs FILE.npz"
         if report.count(Verdict.PASSED_BY_EXCESS):
             met = "every input misses the gate, and passes by its excess error alone: float32 itself is in doubt"
-        raise ParityError(f"{where}, rung '{report.rung}'{which}", met, "Give well-conditioned inputs")
+            raise ParityError(at, met, remedy)
+        raise UnjudgedError(at, "no input says anything about it", remedy)
     worst = max(failed, key=lambda tensor: tensor.metrics.max_abs if tensor.metrics else math.inf)
     raise ParityError(
         f"{where}, rung '{report.rung}', output '{worst.tensor}', input '{worst.case}' item {worst.item}",

@@ -279,3 +279,11 @@ def test_inspect_of_a_file_that_lists_its_weights_as_inputs_shows_the_real_ones(
     model.graph.input.append(onnx.helper.make_tensor_value_info("w", onnx.TensorProto.FLOAT, [3]))
     facts = json.loads(run_ganport("inspect", write_model(tmp_path, model), "--json").stdout)
     assert facts["inputs"] == {"x": ["N", 3]}
+
+
+def test_file_that_gives_nothing_to_compare_is_refused_and_names_the_option(tmp_path: Path) -> None:
+    weights = {"at": np.array([1], np.int64), "axis": np.array([1], np.int64)}
+    model = make_model(17, "y = Slice(x, at, at, axis)", weights, "(float[N, 3] x) => (float[N, 0] y)")
+    done = run_ganport("convert", write_model(tmp_path, model), "--to", "onnx", "-o", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "no input says anything about it. Give others, an ONNX file's with --inputs FILE.npz." in done.stderr

@@ -22,7 +22,7 @@ from parity_tests.support.places import ROOT
 
 EDGE = "edgeconnect-edge"
 ROW = "(float[1, 3] x) => (float[1, 3] y)"
-SLACK_S = 20
+SLACK_S = 120
 LOOP = """
 cond = Constant<value: tensor = bool {1}>()
 y = Loop(, cond, x) <body: graph = b (int64 i, bool c, float[1, 3] v) => (bool d, float[1, 3] w) {

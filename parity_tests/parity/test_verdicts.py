@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.errors import ParityError
+from converters.errors import ParityError, UnjudgedError
 from converters.parity.compare import ComparedCase, ParityReport, compare, require_passed
 from converters.parity.gates import GATES, ILL_CONDITIONED, MAX_FLOAT64_DISAGREEMENT, Gate
 from converters.parity.inputs import perturb
@@ -116,8 +116,10 @@ def test_report_in_which_nothing_was_gated_does_not_pass(cases: list[ComparedCas
     report = compare("rung", GATE, cases)
     assert report.count(Verdict.FAILED) == 0
     assert report.passed is False
-    with pytest.raises(ParityError, match=r"rung 'rung'.*: no input says anything about it"):
+    said = r"rung 'rung'.*: no input says anything about it\. Give others, an ONNX file's with --inputs FILE\.npz"
+    with pytest.raises(UnjudgedError, match=said) as caught:
         require_passed(report, "net")
+    assert caught.value.exit_code == 1  # no numbers differ
 
 
 def test_miss_names_rung_output_input_item_and_number() -> None:
