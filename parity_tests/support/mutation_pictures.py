@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 from collections.abc import Callable
@@ -14,6 +15,18 @@ from PIL import Image, ImageOps
 
 # Numbers that break what trusts a number.
 NUMBERS = (0, 1, -1, 2, 3, 7, 127, 128, 255, 256, 65535, 2**31 - 1, -(2**31), 2**32, 2**63 - 1, -(2**63))
+# How to turn a picture upright, by the orientation that EXIF states.
+FLIPS = dict(
+    zip(
+        range(2, 9),
+        (
+            *(Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM),
+            *(Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE),
+            Image.Transpose.ROTATE_90,
+        ),
+        strict=True,
+    )
+)
 # What the stand-in for a pipeline paints the hole with.
 GREY = 128
 
@@ -125,7 +138,10 @@ def _check_picture(photo: Path, mask: Path | None, out: Path) -> list[str]:
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
+    """By Pillow's own function, or, where it fails on another tag of the EXIF block, by the orientation alone."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:
+        with contextlib.suppress(Exception):
+            return image.transpose(FLIPS[image.getexif()[0x0112]])
         return image
