@@ -20,7 +20,6 @@ from typing import Any
 import click
 
 from converters.errors import GIVE_LESS, GanportError, UnrunnableError, explain_unforeseen
-from converters.runners import memory_of_machine
 from converters.terminal.options import TerminatedError
 
 # How long an interrupted child may take to clear up before it is killed.
@@ -51,7 +50,6 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--max-memory",
         type=click.FloatRange(min=0.25),
         metavar="GIB",
-        default=lambda: round(memory_of_machine() / GIB, 2),
         show_default="what this machine has",
         help="The memory that may be taken.",
         callback=keep(MAX_MEMORY),
@@ -104,6 +102,8 @@ def _enter_child(parent: int, scratch: str, limits: dict[str, Any]) -> None:
     """Set the limits, and let temporary files go where the parent deletes them."""
     import resource
 
+    from converters.runners import memory_of_machine
+
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the call
@@ -111,7 +111,8 @@ def _enter_child(parent: int, scratch: str, limits: dict[str, Any]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
-    size = int(limits[MAX_MEMORY] * GIB) if MAX_MEMORY in limits else memory_of_machine()
+    given = limits.get(MAX_MEMORY)
+    size = memory_of_machine() if given is None else int(given * GIB)
     resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 

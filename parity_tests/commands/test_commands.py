@@ -170,7 +170,9 @@ def test_inspect_says_what_it_takes(place: str, tmp_path: Path) -> None:
     result = run_ganport("inspect", tmp_path / place)
     assert (result.exit_code, result.stdout) == (1, "")
     met = "it is a folder without a manifest.json" if place == "folder" else f"its suffix is '{Path(place).suffix}'"
-    taken = "Name a checkpoint (.pth, .pt, .safetensors), an ONNX file (.onnx) or a bundle's folder."
+    taken = (
+        "Name a checkpoint (.pth, .pt, .safetensors, .ckpt, .bin, .model), an ONNX file (.onnx) or a bundle's folder."
+    )
     assert result.stderr == f"ganport: {tmp_path / place}: {met}. {taken}\n"
 
 

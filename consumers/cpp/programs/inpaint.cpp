@@ -58,9 +58,6 @@ int inpaint(const ganport::Arguments& arguments) {
   }
   const ganport::Marks marks = ganport::read_mask(mask_path, photo);
   const auto& mask = marks.hole;
-  for (const std::string& note : marks.notes) {
-    std::fprintf(stderr, "%s\n", ganport::on_one_line(mask_path + ": " + note).c_str());
-  }
   ganport::Generator generator(bundle, {arguments.threads});
   require_pipeline(bundle, generator);
   const ganport::Tensors results = generator.run(make_inputs(photo, mask));
@@ -70,6 +67,9 @@ int inpaint(const ganport::Arguments& arguments) {
   }
   fill(photo, result->second, mask);
   ganport::write_photo(out, photo);
+  for (const std::string& note : marks.notes) {
+    std::fprintf(stderr, "%s\n", ganport::on_one_line(mask_path + ": " + note).c_str());
+  }
   std::printf("%s\n", out.c_str());
   return 0;
 }
