@@ -213,10 +213,10 @@ def read_picture(path: Path) -> Picture:
             warnings.simplefilter("ignore")  # about odd EXIF and the like
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
+                frames = getattr(image, "n_frames", 1)
                 image.load()
                 orientation = _read_orientation(image)
-                upright = turn(image, orientation)
-                frames = getattr(image, "n_frames", 1)
+                upright = turn(image if frames == 1 else image.copy(), orientation)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = Image.MAX_IMAGE_PIXELS or 0
         raise PhotoError(
