@@ -13,6 +13,7 @@ from converters.onnx_graph.simplify import simplify
 from converters.sources.export_torch import export_onnx
 from converters.sources.spectral_norm import fold_spectral_norm
 from converters.targets.registry import TARGETS
+from parity_tests.support.foreign_models import GREY_PIPELINE, write_model
 from parity_tests.support.seeded_checkpoints import NETS, write_checkpoint
 from parity_tests.support.waist import Waist
 from reference.checkpoint import read_checkpoint
@@ -77,3 +78,11 @@ def shipped_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Conversion:
     settings = Settings(("onnx", "trt"), tmp_path_factory.mktemp("pipeline"), pipeline=True)
     (conversion,) = convert(tuple(reversed(reference.registry.shipped_checkpoints())), settings, lambda step: None)
     return conversion
+
+
+@pytest.fixture(scope="session")
+def grey_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a stand-in for a pipeline, which paints the hole in one grey; read only."""
+    folder = tmp_path_factory.mktemp("grey")
+    (conversion,) = convert([write_model(folder, GREY_PIPELINE)], Settings(("onnx",), folder), lambda step: None)
+    return conversion.bundle.folder

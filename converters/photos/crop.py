@@ -42,8 +42,10 @@ def choose_crop(hole: Array, edits: Array) -> Crop:
     """
     height, width = hole.shape
     marked = hole | (edits != 0)
-    if hole.size <= WHOLE_PIXELS or not marked.any():
-        return Crop(0, height, 0, width) if hole.size <= WHOLE_PIXELS else Crop(0, LEAST_CONTEXT, 0, LEAST_CONTEXT)
+    if hole.size <= WHOLE_PIXELS:
+        return Crop(0, height, 0, width)
+    if not marked.any():  # any corner will do
+        return Crop(0, min(height, LEAST_CONTEXT), 0, min(width, LEAST_CONTEXT))
     rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
     context = max(LEAST_CONTEXT, round(CONTEXT * max(rows[-1] - rows[0], columns[-1] - columns[0])))
     return Crop(

@@ -12,21 +12,12 @@ import pytest
 from PIL import Image, ImageCms
 
 import converters.inpaint
-from converters.convert import Settings, convert
 from converters.photos.image_files import read_photo, write_photo
 from converters.photos.matching import match_names
 from parity_tests.support.command import run_ganport
-from parity_tests.support.foreign_models import GREY_PIPELINE, write_model
 
 SIZE = (24, 30)
 RGB = np.random.default_rng(0).integers(0, 120, (*SIZE, 3), np.uint8)
-
-
-@pytest.fixture(scope="module")
-def grey_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("grey")
-    (conversion,) = convert([write_model(folder, GREY_PIPELINE)], Settings(("onnx",), folder), lambda step: None)
-    return conversion.bundle.folder
 
 
 @pytest.fixture

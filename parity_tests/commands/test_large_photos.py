@@ -10,22 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from converters.convert import Settings, convert
 from converters.inpaint import BYTES_PER_PIXEL
 from converters.photos.crop import LEAST_CONTEXT, WHOLE_PIXELS, Crop, choose_crop
 from converters.runners import OnnxRunner
 from parity_tests.support.command import run_ganport
-from parity_tests.support.foreign_models import GREY, GREY_PIPELINE, write_model
+from parity_tests.support.foreign_models import GREY
 
 SIZE = (1100, 1500)  # a little more than WHOLE_PIXELS
 HOLE = (slice(500, 540), slice(700, 790))
-
-
-@pytest.fixture(scope="module")
-def grey_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("grey")
-    (conversion,) = convert([write_model(folder, GREY_PIPELINE)], Settings(("onnx",), folder), lambda step: None)
-    return conversion.bundle.folder
 
 
 @pytest.fixture
@@ -102,5 +94,8 @@ def test_crop_holds_hole_and_edits_and_keeps_to_the_picture() -> None:
     assert choose_crop(hole, edits) == Crop(0, 899 + 1 + 448, 0, 59 + 1 + 448)
     edits[1999, 1000] = -1
     assert choose_crop(hole, edits) == Crop(0, 2000, 0, 1999)
+    assert choose_crop(np.zeros((12, WHOLE_PIXELS), bool), np.zeros((12, WHOLE_PIXELS))) == Crop(
+        0, 12, 0, LEAST_CONTEXT
+    )
     small = np.ones((1000, WHOLE_PIXELS // 1000), bool)
     assert choose_crop(small, small * 0) == Crop(0, 1000, 0, WHOLE_PIXELS // 1000)

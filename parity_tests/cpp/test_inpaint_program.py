@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from converters.convert import Conversion, Settings, convert
+from converters.convert import Conversion
 from converters.errors import PhotoError
 from converters.inpaint import Job, inpaint, open_pipeline
 from converters.photos.image_files import read_photo
@@ -20,7 +20,7 @@ from converters.photos.marks import read_mask
 from converters.runners import Runner
 from parity_tests.support.command import list_tree
 from parity_tests.support.cpp_build import SANITIZERS, build, require_refusal, run
-from parity_tests.support.foreign_models import GREY, GREY_PIPELINE, write_model
+from parity_tests.support.foreign_models import GREY
 from parity_tests.support.image_files import damaged_files, write_png_16_bit_rgb
 from parity_tests.support.mask_cases import CASES as MASK_CASES
 from parity_tests.support.mask_cases import SIZE as MASK_SIZE
@@ -185,15 +185,6 @@ def test_every_kind_of_photo_is_read_and_filled_as_in_python(
     assert np.array_equal(ours, python)
     assert our_profile == python_profile
     assert (our_profile is not None) == name.startswith("profile")
-
-
-@pytest.fixture(scope="module")
-def grey_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that paints the hole in a grey that no photo here has."""
-    folder = tmp_path_factory.mktemp("grey")
-    path = write_model(folder, GREY_PIPELINE)
-    (conversion,) = convert([path], Settings(("onnx",), folder), lambda step: None)
-    return conversion.bundle.folder
 
 
 def find_hole(folder: Path, photo: Path, mask: Path, out: Path) -> tuple[Any, str]:
