@@ -37,8 +37,9 @@ SMALLEST = 12
 # The GPU's file first, if there is one and a GPU to run it.
 PREFERRED = ("trt", "onnx")
 OUTPUT_SUFFIX = "-inpainted"
-# Measured with the shipped pair in ONNX Runtime on two cores of AVX-512: at 1 to 12 million pixels.
-BYTES_PER_PIXEL, MICROSECONDS_PER_PIXEL = 480, 25
+# Of the shipped pair in ONNX Runtime, measured at 1 and 3 million pixels: 0.99 and 2.90 GB, 8.5 and 23 seconds of a core.
+# Wider nets need more.
+BYTES_PER_PIXEL, MICROSECONDS_PER_PIXEL = 950, 8
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def test_hole_that_does_not_fit_into_memory_is_refused_with_the_figures(
     monkeypatch.setattr("converters.inpaint.memory_of_machine", lambda: needed - 1)
     done = run_ganport("inpaint", photo, mask, "--bundle", grey_pipeline, "--json")
     assert done.exit_code == 1
-    assert "its hole and what is around it are 1300x1100 pixels, for which the nets need about 0.6 GiB" in done.stderr
+    assert "its hole and what is around it are 1300x1100 pixels, for which the nets need about 1.3 GiB" in done.stderr
     assert "Scale photo and mask down, or fill the hole part by part." in done.stderr
     assert given == []
     monkeypatch.setattr("converters.inpaint.memory_of_machine", lambda: needed)
