@@ -37,7 +37,7 @@ SMALLEST = 12
 # The GPU's file first, if there is one and a GPU to run it.
 PREFERRED = ("trt", "onnx")
 OUTPUT_SUFFIX = "-inpainted"
-# Of the shipped pair in ONNX Runtime, measured at 1 and 3 million pixels: 0.99 and 2.90 GB, 8.5 and 23 seconds of a core.
+# Of the shipped pair in ONNX Runtime, measured at 1 and 3 million pixels: 0.99 and 2.90 GB, 8.5 and 23 s of a core.
 # Wider nets need more.
 BYTES_PER_PIXEL, MICROSECONDS_PER_PIXEL = 950, 8
 
