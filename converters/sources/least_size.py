@@ -20,9 +20,11 @@ Shapes = dict[str, tuple[int | None, ...]]
 
 
 def find_least_size(model: ModelProto) -> int:
-    """The smallest size, up to FREE_SIZE, of the free axes at which every window fits into its plane.
+    """The smallest size, up to FREE_SIZE, that all free axes must have so that every window fits into its plane.
 
-    1 if the windows do not even fit at FREE_SIZE: then the size is not what is wrong.
+    A contract has one number for all axes of an input. It is that of the axis which needs least, so that no size is
+    refused that the file takes: a kernel of 5x1 says nothing of W. If the windows do not even fit at FREE_SIZE, it is
+    1: then the size is not what is wrong.
 
     Args:
         model: The file's graph, whose inputs may have free axes.
@@ -33,23 +35,46 @@ def find_least_size(model: ModelProto) -> int:
         if len(tensor.dims) > 1 or sum(tensor.dims) > MAX_SHAPE_ELEMENTS:
             kept = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
             tensor.CopyFrom(kept)
-    if _fits(small, 1) or not _fits(small, FREE_SIZE):
+    axes = {axis for value in list_inputs(small) for axis in _list_free_axes(value)}
+    if not axes or not _fits(small, "", FREE_SIZE):
+        return 1
+    return min(_find_least(small, axis) for axis in axes)
+
+
+def _list_free_axes(value: ValueInfoProto) -> list[str]:
+    """The free axes of an input of planes, without the first, which counts the items."""
+    dims = value.type.tensor_type.shape.dim
+    return [_name_axis(value, i) for i in range(1, len(dims)) if dims[i].dim_value <= 0] if len(dims) > 2 else []
+
+
+def _name_axis(value: ValueInfoProto, index: int) -> str:
+    """The axis's own name, which means the same size wherever it stands, or else its place."""
+    return value.type.tensor_type.shape.dim[index].dim_param or f"axis {index} of {value.name}"
+
+
+def _find_least(model: ModelProto, axis: str) -> int:
+    """The smallest size of one axis, where all others are of FREE_SIZE."""
+    if _fits(model, axis, 1):
         return 1
     too_small, enough = 1, FREE_SIZE
     while enough - too_small > 1:
         middle = (too_small + enough) // 2
-        too_small, enough = (too_small, middle) if _fits(small, middle) else (middle, enough)
+        too_small, enough = (too_small, middle) if _fits(model, axis, middle) else (middle, enough)
     return enough
 
 
-def _fits(model: ModelProto, size: int) -> bool:
-    """Whether every window whose plane's size shape inference knows fits into it, with free axes of this size."""
+def _fits(model: ModelProto, axis: str, size: int) -> bool:
+    """Whether every window whose plane's size shape inference knows fits into it.
+
+    The axis is of this size, every other free one of FREE_SIZE, and the number of items is 1.
+    """
     fixed = ModelProto()
     fixed.CopyFrom(model)
     for value in list_inputs(fixed):
         for index, dim in enumerate(value.type.tensor_type.shape.dim):
             if dim.dim_value <= 0:
-                dim.dim_value = 1 if index == 0 else size
+                name = _name_axis(value, index)
+                dim.dim_value = 1 if index == 0 else size if name == axis else FREE_SIZE
     for value in fixed.graph.output:  # what the file states of tensors may be of another size
         value.type.tensor_type.ClearField("shape")
     del fixed.graph.value_info[:]

@@ -17,14 +17,19 @@ from parity_tests.support.command import run_ganport
 from parity_tests.support.foreign_models import make_model, run_model, write_model
 
 SIGNATURE = "(float[items, 3, H, W] x) => (float[items, C, H2, W2] y)"
-POOLED = "a = MaxPool<kernel_shape = [4, 3], strides = [4, 3]>(x) y = MaxPool<kernel_shape = [2, 1]>(a)"
+POOLED = "a = MaxPool<kernel_shape = [4, 4], strides = [4, 4]>(x) y = MaxPool<kernel_shape = [2, 2]>(a)"
+OBLONG = "a = MaxPool<kernel_shape = [4, 3], strides = [4, 3]>(x) y = MaxPool<kernel_shape = [2, 1]>(a)"
 # What the graph does, and the smallest size of its input.
 LEAST = (
     ("y = Relu(x)", 1),
     (POOLED, 8),
-    ("y = Conv<dilations = [1, 3]>(x, w)", 13),
+    ("y = Conv<dilations = [3, 3]>(x, w)", 13),
     ("y = Conv<pads = [2, 2, 2, 2]>(x, w)", 1),
-    ("y = Conv<pads = [1, 2, 1, 2]>(x, w)", 3),
+    ("y = Conv<pads = [1, 1, 1, 1]>(x, w)", 3),
+    # Of unlike axes that which needs least decides.
+    (OBLONG, 3),
+    ("y = Conv<dilations = [1, 3]>(x, w)", 5),
+    ("y = Conv<pads = [1, 2, 1, 2]>(x, w)", 1),
     ('y = MaxPool<kernel_shape = [4, 4], auto_pad = "SAME_UPPER">(x)', 1),
     ("y = MaxPool<kernel_shape = [4, 4], ceil_mode = 1>(x)", 1),
     ("a = AveragePool<kernel_shape = [3, 3], strides = [2, 2]>(x) s = Shape(x) r = Resize(a, , , s) y = Conv(r, w)", 5),
@@ -36,6 +41,16 @@ LEAST = (
 @pytest.mark.parametrize(("body", "least"), LEAST)
 def test_least_size_is_that_of_the_largest_window(body: str, least: int) -> None:
     assert find_least_size(make_model(13, body, {"w": (3, 3, 5, 5)}, SIGNATURE)) == least
+
+
+def test_axis_that_no_window_looks_along_is_not_bound_by_one_that_does(tmp_path: Path) -> None:
+    """A size that the file takes is judged, proven and verified, if the user gives it."""
+    signature = "(float[N, 3, L, F] x) => (float[N, 3, L2, F] y)"
+    path = write_model(tmp_path, make_model(17, "y = Conv(x, w)", {"w": (3, 3, 5, 1)}, signature))
+    np.savez(tmp_path / "case.npz", x=np.random.default_rng(0).random((1, 3, 9, 3), np.float32))
+    done = run_ganport("convert", path, "--to", "onnx", "--inputs", tmp_path / "case.npz", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    assert run_ganport("verify", tmp_path / "out" / "net").exit_code == 0
 
 
 @pytest.mark.parametrize("as_output", [True, False])
