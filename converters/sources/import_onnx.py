@@ -16,18 +16,9 @@ from converters.onnx_graph.clean import strip_metadata
 from converters.onnx_graph.nodes import WAIST_OPSET, read_opset
 from converters.onnx_graph.plain_names import rename
 from converters.onnx_graph.traversal import list_graphs
-from converters.sources.onnx_file import OnnxFile, first_line, list_inputs
+from converters.sources.onnx_errors import ONNX_ERRORS, first_line
+from converters.sources.onnx_file import OnnxFile, list_inputs
 from converters.tensors import Array, TensorSpec
-
-# What onnx's C++ functions raise for a model that they do not accept.
-ONNX_ERRORS = (
-    onnx.checker.ValidationError,
-    onnx.shape_inference.InferenceError,
-    onnx.version_converter.ConvertError,
-    RuntimeError,
-    ValueError,
-    IndexError,
-)
 
 
 def build_waist(file: OnnxFile, size: tuple[int, int] | None = None) -> ModelProto:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import onnx
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
-from converters.sources.import_onnx import ONNX_ERRORS
+from converters.sources.onnx_errors import ONNX_ERRORS
 from converters.sources.onnx_file import list_inputs
 from converters.sources.onnx_inputs import FREE_SIZE
 

@@ -20,12 +20,14 @@ from converters.onnx_graph.nodes import ONNX_DOMAINS, read_opset
 from converters.onnx_graph.plain_names import plain_names
 from converters.onnx_graph.traversal import list_graphs
 from converters.runners import OnnxRunner
-from converters.sources.onnx_float64 import run_float64
+from converters.sources.old_opset import RUNTIME_OPSET, raise_opset
+from converters.sources.onnx_errors import first_line
+from converters.sources.onnx_reference import run_float32, run_float64
 from converters.sources.training_mode import find_training_node
 from converters.tensors import Array, Tensors, TensorSpec, find_repeated
 
 SUFFIX = ".onnx"
-MIN_OPSET, MAX_OPSET = 9, 23
+MIN_OPSET, MAX_OPSET = 6, 23
 # Of an input or output: arrays of NumPy 1 have no more.
 MAX_AXES = 32
 # numpy's kind codes of the element types that every step of a conversion handles: floats, integers, booleans.
@@ -69,29 +71,59 @@ class OnnxFile:
         types = {tensor.data_type for tensor in self.model.graph.initializer}
         return TensorProto.FLOAT16 in types or any(spec.dtype == "float16" for spec in self.inputs)
 
-    @cached_property
+    @property
+    def opset(self) -> int:
+        return read_opset(self.model)
+
+    @property
+    def opset_run(self) -> int:
+        """The opset of what `run` runs: the file's own, or RUNTIME_OPSET where ONNX Runtime does not load the file."""
+        return self._opened[1]
+
+    @property
     def runner(self) -> OnnxRunner:
         """ONNX Runtime on the untouched file, whose inputs and outputs have the file's names.
 
+        A file of an older opset than RUNTIME_OPSET that it does not load is brought there.
+
         Raises:
             CheckpointError: ONNX Runtime does not load it.
+            ConversionError: it is of an older opset and cannot be brought to RUNTIME_OPSET.
         """
+        return self._opened[0]
+
+    @cached_property
+    def _opened(self) -> tuple[OnnxRunner, int]:
+        """What `run` runs, and its opset."""
         inputs, outputs = (
             tuple(replace(spec, name=self._name_in_file(spec.name)) for spec in specs)
             for specs in (self.inputs, self.outputs)
         )
         try:
-            return OnnxRunner(self.path, inputs, outputs)
+            return OnnxRunner(self.path, inputs, outputs), self.opset
         except BundleError as error:
-            raise CheckpointError(self.path, error.met, "Export it again") from error
+            refused = error
+        try:
+            if self.opset < RUNTIME_OPSET:
+                raised = raise_opset(self.path, self.model, refused.met).SerializeToString()
+                return OnnxRunner(raised, inputs, outputs), RUNTIME_OPSET
+        except BundleError as error:
+            met = f"{refused.met}, nor at opset {RUNTIME_OPSET}, to which ONNX's converter brings it"
+            raise CheckpointError(self.path, met, "Export it again") from error
+        raise CheckpointError(self.path, refused.met, "Export it again") from refused
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
-        """Compute the untouched file's outputs in ONNX Runtime.
+        """Compute the outputs in ONNX Runtime; see `runner`.
 
         Raises:
             FeedError, UnrunnableError: ONNX Runtime refuses these inputs.
         """
         return self._pick_outputs(self.runner.run(self._rename_feeds(feeds)))
+
+    def run_float32(self, feeds: Tensors) -> dict[str, Array] | None:
+        """Compute the untouched file's outputs with onnx's reference implementation; None if that cannot run it."""
+        results = run_float32(self.model, self._rename_feeds(feeds))
+        return None if results is None else self._pick_outputs(results)
 
     def run_float64(self, feeds: Tensors) -> dict[str, Array] | None:
         """Compute the outputs in float64 with onnx's reference implementation; None if that cannot run the file."""
@@ -109,7 +141,7 @@ class OnnxFile:
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Read an ONNX file of opset 9 to 23 and its external weights.
+    """Read an ONNX file of opset 6 to 23 and its external weights.
 
     Raises:
         CheckpointError: the file is missing, damaged, too large, or not an ONNX model.
@@ -137,11 +169,6 @@ def list_inputs(model: ModelProto) -> list[ValueInfoProto]:
     """The graph's inputs that are not initializers."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
-
-
-def first_line(error: Exception) -> str:
-    """The first line of the error's message; the name of its type if the message is empty."""
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
 
 
 def parse_onnx(path: Path) -> tuple[ModelProto, bytes]:

@@ -158,7 +158,11 @@ def run_cases(file: OnnxFile, cases: Sequence[OnnxInput]) -> tuple[Tensors, ...]
         try:
             outputs.append(file.run(case.feeds))
         except (FeedError, UnrunnableError) as error:
-            raise UnrunnableError(file.path, f"on {case.name}: {error.met}", GIVE_INPUTS) from error
+            met, remedy = f"on {case.name}: {error.met}", GIVE_INPUTS
+            if file.opset_run != file.opset:
+                met = f"brought from opset {file.opset} to {file.opset_run} by ONNX's converter, {met}"
+                remedy = f"Export it at a later opset, or {GIVE_INPUTS[0].lower()}{GIVE_INPUTS[1:]}"
+            raise UnrunnableError(file.path, met, remedy) from error
         fault = describe_non_finite(outputs[-1])
         if fault is not None:
             raise UnrunnableError(file.path, f"on {case.name}: {fault}", GIVE_INPUTS)

@@ -10,7 +10,9 @@ from converters.onnx_graph.nodes import read_attributes, read_opset
 from converters.onnx_graph.traversal import list_graphs
 from converters.tensors import Array
 
-# Before this opset a BatchNormalization with more than one output is in training mode; since then an attribute says so.
+# Before this opset an attribute `is_test` says whether BatchNormalization and Dropout are not in training mode.
+OUTPUTS_SINCE = 7
+# Between the two, a BatchNormalization of more than one output is in training mode. From here on an attribute tells it.
 ATTRIBUTE_SINCE = 14
 
 
@@ -25,7 +27,7 @@ def find_training_node(model: ModelProto) -> NodeProto | None:
         for graph in list_graphs(body):
             for node in graph.node:
                 trains = node.op_type == "BatchNormalization" and _trains_norm(node, opset)
-                if trains or (node.op_type == "Dropout" and _may_drop(node, constants)):
+                if trains or (node.op_type == "Dropout" and _may_drop(node, opset, constants)):
                     found: NodeProto = node
                     return found
     return None
@@ -34,10 +36,14 @@ def find_training_node(model: ModelProto) -> NodeProto | None:
 def _trains_norm(node: NodeProto, opset: int) -> bool:
     if opset >= ATTRIBUTE_SINCE:
         return bool(read_attributes(node).get("training_mode", 0))
-    return sum(map(bool, node.output)) > 1
+    if opset >= OUTPUTS_SINCE:
+        return sum(map(bool, node.output)) > 1
+    return not read_attributes(node).get("is_test", 0)
 
 
-def _may_drop(node: NodeProto, constants: Mapping[str, Array]) -> bool:
+def _may_drop(node: NodeProto, opset: int, constants: Mapping[str, Array]) -> bool:
+    if opset < OUTPUTS_SINCE:
+        return not read_attributes(node).get("is_test", 0)
     inputs = [*node.input, "", ""]
     ratio, training = inputs[1], inputs[2]
     if not training or (ratio in constants and not constants[ratio].any()):

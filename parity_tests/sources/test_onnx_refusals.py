@@ -92,8 +92,8 @@ MODELS: dict[str, tuple[ModelProto | bytes, str]] = {
     "text": (b"Not a model.\n" * 9, "net.onnx: it is no ONNX model, or a damaged one"),
     "empty": (b"", "it is no ONNX model, or an empty one"),
     "no nodes": (make_model(17, "", signature="(float x) => (float x)"), "it is no ONNX model, or an empty one"),
-    "opset 8": (make_model(8, "y = Relu(x)"), "its opset is 8. Export it at an opset from 9 to 23"),
-    "opset 24": (make_model(24, "y = Relu(x)"), "its opset is 24. Export it at an opset from 9 to 23"),
+    "opset 5": (make_model(5, "y = Relu(x)"), "its opset is 5. Export it at an opset from 6 to 23"),
+    "opset 24": (make_model(24, "y = Relu(x)"), "its opset is 24. Export it at an opset from 6 to 23"),
     "foreign domain": (FOREIGN, "node 'y' (Act): its domain is 'com.foo'. Export it with ONNX's own operators"),
     "foreign in a branch": (in_a_branch("com.foo.Act"), "node 't' (Act): its domain is 'com.foo'"),
     "foreign in a function": (in_a_function(), "node 'b' (Act): its domain is 'com.foo'"),
@@ -103,6 +103,9 @@ MODELS: dict[str, tuple[ModelProto | bytes, str]] = {
             "(BatchNormalization): it is in training mode. Export the model for inference",
         )
         for opset, node, outputs in (
+            (6, "BatchNormalization(x, s, b, m, v)", 1),
+            (6, "BatchNormalization<is_test = 0>(x, s, b, m, v)", 5),
+            (7, "BatchNormalization(x, s, b, m, v)", 5),
             (9, "BatchNormalization(x, s, b, m, v)", 5),
             (13, "BatchNormalization(x, s, b, m, v)", 5),
             (16, "BatchNormalization<training_mode = 1>(x, s, b, m, v)", 3),

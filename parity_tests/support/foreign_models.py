@@ -9,14 +9,14 @@ import numpy as np
 import onnx
 import onnx.parser
 import onnxruntime
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, helper, numpy_helper
 
 from converters.tensors import Array
 
 PLANE = "(float[N, 3, H, W] x) => (float[N, 4, H2, W2] y)"
 TABLE = "(float[N, 3] x) => (float[N, 3] y)"
 # The IR that each opset came with; the oldest of those that have it.
-IR_VERSIONS = {9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 16: 8, 17: 8, 18: 8, 19: 9, 21: 10, 23: 11}
+IR_VERSIONS = {6: 3, 7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 16: 8, 17: 8, 18: 8, 19: 9, 21: 10, 23: 11}
 
 Weights = Mapping[str, Array | tuple[int, ...]]
 
@@ -37,7 +37,10 @@ def make_model(
     random = np.random.default_rng(0)
     for name, value in (weights or {}).items():
         array = random.normal(0, 0.3, value).astype(np.float32) if isinstance(value, tuple) else value
-        model.graph.initializer.append(numpy_helper.from_array(array, name))
+        tensor = numpy_helper.from_array(array, name)
+        model.graph.initializer.append(tensor)
+        if ir_version < 4:  # where every initializer has to be an input too
+            model.graph.input.append(helper.make_tensor_value_info(name, tensor.data_type, array.shape))
     return model
 
 
@@ -77,6 +80,9 @@ def make_version(opset: int) -> ModelProto:
         pad = 'p = Pad<mode = "reflect", pads = [0, 0, 1, 2, 0, 0, 2, 1]>(x)'
         clip = "k = Clip<min = -0.7, max = 0.6>(u)"
         resize = f'u = {"Upsample" if opset == 9 else "Resize"}<mode = "linear">(c, s)'
+        if opset < 9:
+            resize = 'u = Upsample<mode = "linear", scales = [1.0, 1.0, 2.0, 3.0]>(c)'
+            del weights["s"]
     else:
         pad = f'p = Pad<mode = "reflect">(x, pads{", , plane" if opset >= 18 else ""})'
         clip = "k = Clip(u, low, high)"

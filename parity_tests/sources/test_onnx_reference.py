@@ -20,7 +20,7 @@ from converters.runners import Runner
 from converters.sources import onnx_file
 from converters.sources import source as sources
 from converters.sources.onnx_file import read_onnx
-from converters.sources.onnx_float64 import run_float64
+from converters.sources.onnx_reference import run_float64
 from converters.sources.onnx_source import OnnxSource
 from converters.tensors import Array, TensorSpec
 from parity_tests.support.command import run_ganport
