@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from converters.bundle.folder import Bundle, read_bundle
@@ -12,7 +14,7 @@ from converters.errors import BundleError
 from converters.parity.compare import ParityReport
 from converters.parity.expected import NamedInput, ReferenceOutputs
 from converters.parity.gates import require_gate
-from converters.parity.inputs import MakeInputs, short_inputs
+from converters.parity.inputs import MakeInputs, ParityInput, short_inputs
 from converters.runners import Runner
 from converters.sources.onnx_file import SUFFIX as ONNX_SUFFIX
 from converters.sources.onnx_file import read_onnx
@@ -21,6 +23,17 @@ from converters.sources.torch_source import run_reference
 from converters.targets.target import Artifact
 from reference.checkpoint import read_checkpoint
 from reference.registry import identify_model
+
+# Inputs are run in groups of about so many pixels: more than the long set has, and little enough for any memory.
+GROUP_PIXELS = 2**21
+
+
+@dataclass(frozen=True)
+class JudgedInput:
+    """A parity input, as a report names it."""
+
+    name: str
+    sha256: str
 
 
 def prove(
@@ -35,8 +48,8 @@ def prove(
     Args:
         folder: The bundle.
         sources: What it was made from: a checkpoint, a pipeline's checkpoints, or an ONNX file.
-        make_inputs: Makes the parity inputs of a checkpoint's bundle. A bundle of static shapes is also judged on the
-            short set at its own size.
+        make_inputs: Makes the parity inputs of a checkpoint's bundle, which are run in groups of GROUP_PIXELS. A bundle
+            of static shapes is also judged on the short set at its own size.
         report_progress: Told of each step as it begins.
         npz: Arrays to judge an ONNX file's bundle on, instead of seeded numbers.
 
@@ -49,36 +62,55 @@ def prove(
     bundle = read_bundle(folder)
     report_progress("running what the bundle was made from")
     if any(path.suffix == ONNX_SUFFIX for path in sources):
-        expected = _run_onnx(bundle, sources, npz)
+        groups = iter([_run_onnx(bundle, sources, npz)])
     else:
-        expected = _run_torch(bundle, sources, make_inputs)
+        groups = _run_torch(bundle, sources, make_inputs)
     manifest = bundle.manifest
-    reports = []
     unverified = {name: why for name, why in manifest.not_verified.items() if manifest.find_artifact(name) is None}
-    for artifact in manifest.artifacts:
-        report_progress(f"proving {artifact.target}")
-        require_gate(folder, artifact.gate)
-        found = run_artifact(bundle, artifact, partial(_compare, expected, artifact))
-        if isinstance(found, NotRun):
-            unverified[artifact.target] = found.why
-        else:
-            reports += found
-    return reports, expected.inputs, unverified
+    judged: list[JudgedInput] = []
+    reports: dict[str, dict[str, ParityReport]] = {artifact.target: {} for artifact in manifest.artifacts}
+    for expected in groups:
+        judged += (JudgedInput(given.name, given.sha256) for given in expected.inputs)
+        for artifact in manifest.artifacts:
+            if artifact.target in unverified:
+                continue
+            report_progress(f"proving {artifact.target}{'' if len(judged) < 2 else f', {len(judged)} inputs'}")
+            require_gate(folder, artifact.gate)
+            found = run_artifact(bundle, artifact, partial(_compare, expected, artifact))
+            if isinstance(found, NotRun):
+                unverified[artifact.target] = found.why
+                continue
+            ours = reports[artifact.target]
+            ours |= {new.rung: ours[new.rung].join(new) if new.rung in ours else new for new in found}
+    proven = [report for target, ours in reports.items() if target not in unverified for report in ours.values()]
+    return proven, judged, unverified
 
 
 def _compare(expected: ReferenceOutputs, artifact: Artifact, runner: Runner) -> list[ParityReport]:
     return expected.compare(artifact.target, artifact.gate, runner)
 
 
-def _run_torch(bundle: Bundle, sources: Sequence[Path], make_inputs: MakeInputs) -> ReferenceOutputs:
+def _run_torch(bundle: Bundle, sources: Sequence[Path], make_inputs: MakeInputs) -> Iterator[ReferenceOutputs]:
     read = [read_checkpoint(path) for path in sources]
     _require_sources(bundle, {checkpoint.path: checkpoint.sha256 for checkpoint in read})
     model = identify_model(read).build(bundle.manifest.raw)
     inputs = make_inputs(model.inputs)
     size = bundle.manifest.contract.static_size
     if size is not None:  # inputs of another size cannot be run
-        inputs = (*short_inputs(model.inputs, size), *inputs)
-    return run_reference(model, inputs)
+        inputs = chain(short_inputs(model.inputs, size), inputs)
+    return (run_reference(model, group) for group in _group(inputs))
+
+
+def _group(inputs: Iterable[ParityInput]) -> Iterator[list[ParityInput]]:
+    """Inputs in order, in groups that end where they reach GROUP_PIXELS."""
+    group: list[ParityInput] = []
+    for given in inputs:
+        group.append(given)
+        if sum(each.mask.size for each in group) >= GROUP_PIXELS:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _run_onnx(bundle: Bundle, sources: Sequence[Path], npz: Path | None) -> ReferenceOutputs:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -156,6 +156,12 @@ class ParityReport:
     def count(self, verdict: Verdict) -> int:
         """How many items have this verdict."""
         return sum(tensor.verdict is verdict for tensor in self.tensors)
+
+    def join(self, other: ParityReport) -> ParityReport:
+        """One report for the inputs of both, which are of the same rung; flat is what is flat in both."""
+        flat = tuple(name for name in self.flat if name in other.flat)
+        tensors, outside = (*self.tensors, *other.tensors), (*self.outside, *other.outside)
+        return replace(self, tensors=tensors, flat=flat, outside=outside)
 
     def describe_verdict(self) -> str:
         """Passed or not, and how many items were not held to the whole gate.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -53,7 +53,7 @@ class ParityInput:
 
 
 # Makes the parity inputs of a model from the contract of its inputs.
-MakeInputs = Callable[[Sequence[TensorSpec]], tuple[ParityInput, ...]]
+MakeInputs = Callable[[Sequence[TensorSpec]], Iterable[ParityInput]]
 
 
 def short_inputs(inputs: Sequence[TensorSpec], size: tuple[int, int] | None = None) -> tuple[ParityInput, ...]:
@@ -215,33 +215,46 @@ _MASKS: dict[str, Callable[[int, int], Array]] = {
 def user_inputs(images: Path, masks: Path) -> MakeInputs:
     """Photos and masks of the user's from two folders, matched by the file name without its suffix.
 
-    The files are read at once. The function that is returned crops each pair, at the bottom and the right, to the sizes
-    that the model takes, and raises PhotoError if a photo is too small.
+    Each pair is read once to see that it can be, and again when its turn comes: the files of a folder need not fit into
+    memory together. The function that is returned looks at all sizes first, then crops each pair, at the bottom and the
+    right, to the sizes that the model takes. It raises PhotoError if a photo is too small.
 
     Raises:
         PhotoError: a folder is missing or empty, a mask is missing, a size differs, or a file is no image.
     """
-    pairs = []
-    for path, mask_path in match_names(images, masks).pairs:
-        photo = read_photo(path)
-        pairs.append((path, photo.rgb, read_mask(mask_path, photo).marked))
+    pairs = match_names(images, masks).pairs
+    sizes = {path: _read_pair(path, mask)[1].shape for path, mask in pairs}
 
-    def make_inputs(inputs: Sequence[TensorSpec]) -> tuple[ParityInput, ...]:
-        return tuple(_cut(inputs, *pair) for pair in pairs)
+    def make_inputs(inputs: Sequence[TensorSpec]) -> Iterator[ParityInput]:
+        for path, _ in pairs:
+            _find_cut(inputs, path, sizes[path])
+        return (_cut(inputs, path, *_read_pair(path, mask)) for path, mask in pairs)
 
     return make_inputs
 
 
-def _cut(inputs: Sequence[TensorSpec], path: Path, rgb: Array, marks: Array) -> ParityInput:
+def _read_pair(path: Path, mask: Path) -> tuple[Array, Array]:
+    """A photo's pixels, (H, W, 3) uint8, and whether each is in the hole, (H, W) bool."""
+    photo = read_photo(path)
+    return photo.rgb, read_mask(mask, photo).marked
+
+
+def _find_cut(inputs: Sequence[TensorSpec], path: Path, shape: Sequence[int]) -> list[int]:
+    """The largest (H, W) in a photo of this shape that the model takes."""
     smallest = fit_size(inputs, (1, 1))
     multiple = math.lcm(*(spec.multiple_of for spec in inputs))
-    height, width = (side // multiple * multiple for side in rgb.shape[:2])
+    height, width = (side // multiple * multiple for side in shape[:2])
     if height < smallest[0] or width < smallest[1]:
         raise PhotoError(
             path,
-            f"it is {rgb.shape[0]}x{rgb.shape[1]}, the model takes {smallest[0]}x{smallest[1]} or more",
+            f"it is {shape[0]}x{shape[1]}, the model takes {smallest[0]}x{smallest[1]} or more",
             "Give a larger photo",
         )
+    return [height, width]
+
+
+def _cut(inputs: Sequence[TensorSpec], path: Path, rgb: Array, marks: Array) -> ParityInput:
+    height, width = _find_cut(inputs, path, rgb.shape)
     photo = rgb[:height, :width].astype(np.float32) / np.float32(255)
     return _stack(f"{path.name} {height}x{width}", [photo], [marks[:height, :width].astype(np.float32)])
 
