@@ -17,9 +17,11 @@ from converters.parity.judge import Verdict
 from converters.parity.report import clear_failed, write_parity
 from converters.rewrites.tune_cpu import tune_for_cpu
 from converters.runners import Runner
+from converters.sources.module_source import open_module
 from converters.sources.onnx_file import SUFFIX as ONNX_SUFFIX
 from converters.sources.onnx_file import OnnxFile, read_onnx
 from converters.sources.onnx_source import ONNX_ARCHITECTURE, OnnxSource
+from converters.sources.own_module import MODULE_ARCHITECTURE, MODULE_LICENSE_NOTE, OwnModule
 from converters.sources.source import Prove, Source, Waist, open_accurate
 from converters.sources.torch_source import open_torch
 from converters.targets.profile import DEFAULT_PROFILE, Profile
@@ -89,8 +91,10 @@ class _Job:
     open: Callable[[], Source]
 
 
-def convert(sources: Sequence[Path], settings: Settings, report_progress: ReportProgress) -> Iterator[Conversion]:
-    """Convert each checkpoint or ONNX file to a bundle, or all checkpoints to a pipeline's.
+def convert(
+    sources: Sequence[Path | OwnModule], settings: Settings, report_progress: ReportProgress
+) -> Iterator[Conversion]:
+    """Convert each checkpoint, ONNX file or module to a bundle, or all checkpoints to a pipeline's.
 
     Every source is read and identified, and every target's builder looked for, before anything is written.
 
@@ -106,7 +110,7 @@ def convert(sources: Sequence[Path], settings: Settings, report_progress: Report
     read = []
     for path in sources:
         report_progress(f"reading {path.name}")
-        read.append(_read(path, settings))
+        read.append(_require_checkpoint(path, settings) if isinstance(path, OwnModule) else _read(path, settings))
     jobs = _plan(read, settings)
     folders = [job.folder for job in jobs]
     for folder in folders:
@@ -143,21 +147,40 @@ def _read(path: Path, settings: Settings) -> Checkpoint | IdentifiedModel | Onnx
     if path.suffix != ONNX_SUFFIX:
         checkpoint = read_checkpoint(path)
         return checkpoint if settings.pipeline else identify_model([checkpoint])
-    for option, given in (("--pipeline", settings.pipeline), ("--raw", settings.raw)):
-        if given:
-            raise ConversionError(path, f"{option} is for checkpoints, and this is an ONNX file", f"Leave out {option}")
+    _refuse_options(path, "an ONNX file", settings)
     return read_onnx(path)
 
 
-def _plan(read: Sequence[Checkpoint | IdentifiedModel | OnnxFile], settings: Settings) -> list[_Job]:
+def _require_checkpoint(module: OwnModule, settings: Settings) -> OwnModule:
+    _refuse_options(module.name, "a module", settings)
+    return module
+
+
+def _refuse_options(where: object, kind: str, settings: Settings) -> None:
+    for option, given in (("--pipeline", settings.pipeline), ("--raw", settings.raw)):
+        if given:
+            raise ConversionError(where, f"{option} is for checkpoints, and this is {kind}", f"Leave out {option}")
+
+
+def _plan(read: Sequence[Checkpoint | IdentifiedModel | OnnxFile | OwnModule], settings: Settings) -> list[_Job]:
     if settings.pipeline:
         checkpoints = [source for source in read if isinstance(source, Checkpoint)]
         return [_plan_model(identify_model(checkpoints, as_pipeline=True), settings)]
     return [
-        _plan_onnx(source, settings) if isinstance(source, OnnxFile) else _plan_model(source, settings)
+        _plan_onnx(source, settings)
+        if isinstance(source, OnnxFile)
+        else _plan_module(source, settings)
+        if isinstance(source, OwnModule)
+        else _plan_model(source, settings)
         for source in read
         if not isinstance(source, Checkpoint)
     ]
+
+
+def _plan_module(own: OwnModule, settings: Settings) -> _Job:
+    folder = settings.out / (settings.name or own.name)
+    note = MODULE_LICENSE_NOTE
+    return _Job(folder, MODULE_ARCHITECTURE, note, own.sources, lambda: open_module(own, settings.size))
 
 
 def _plan_onnx(file: OnnxFile, settings: Settings) -> _Job:

@@ -82,7 +82,7 @@ class TorchRunner:
         import torch
 
         check_feeds("torch", self.inputs, feeds)
-        dtype = next(self._module.parameters()).dtype
+        dtype = next((parameter.dtype for parameter in self._module.parameters()), torch.float32)
         arrays = [torch.from_numpy(np.ascontiguousarray(feeds[spec.name])) for spec in self.inputs]
         with torch.inference_mode():
             results = self._module(*(array.to(dtype) if array.is_floating_point() else array for array in arrays))

@@ -109,6 +109,11 @@ def fit_size(inputs: Sequence[TensorSpec], size: tuple[int, int]) -> tuple[int, 
     return height, width + multiple * (height == width and size[0] != size[1])
 
 
+def round_up(size: int, spec: TensorSpec) -> int:
+    """The smallest size of one of the spec's free axes that is `size` or more."""
+    return -(-max(size, spec.minimum) // spec.multiple_of) * spec.multiple_of
+
+
 def check_feeds(where: object, inputs: Sequence[TensorSpec], feeds: Tensors) -> None:
     """Refuse arrays that do not fit the contract.
 

@@ -42,6 +42,7 @@ class Piece:
         inputs: The part's own inputs; named sizes are free.
         outputs: The part's own outputs.
         wires: The name in the whole model of each input and output that has another name there.
+        trace_sizes: See ReferenceModel.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Piece:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     wires: Mapping[str, str] = field(default_factory=dict)
+    trace_sizes: Mapping[str, int] = field(default_factory=dict)
 
     def wire(self, end: str) -> str:
         """The name in the whole model of the input or output `end`."""
@@ -87,6 +89,7 @@ class ReferenceModel:
         policies: How an output is judged, by its name, if not on the whole plane by the target's gate.
         make_feeds: See Contract.
         split: Cuts `module`, or a folded copy of it, into the pieces that are exported; None exports it whole.
+        trace_sizes: Sizes of free axes that torch traces the module at, by name; those of N, H and W may be left out.
     """
 
     architecture: str
@@ -97,11 +100,12 @@ class ReferenceModel:
     policies: Mapping[str, OutputPolicy]
     make_feeds: MakeFeeds
     split: Callable[[nn.Module], tuple[Piece, ...]] | None = None
+    trace_sizes: Mapping[str, int] = field(default_factory=dict)
 
     def pieces(self, module: nn.Module) -> tuple[Piece, ...]:
         """The pieces of `module` to export, each after the pieces whose outputs it takes."""
         if self.split is None:
-            return (Piece(self.architecture, module, self.inputs, self.outputs),)
+            return (Piece(self.architecture, module, self.inputs, self.outputs, {}, self.trace_sizes),)
         return self.split(module)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import warnings
@@ -19,6 +20,7 @@ from torch.export import Dim
 from converters.errors import ExportError
 from converters.onnx_graph.join_graphs import Part, join_graphs
 from converters.onnx_graph.nodes import WAIST_OPSET
+from converters.sources.user_code import describe_failure
 from converters.tensors import TensorSpec, fit_size
 
 if TYPE_CHECKING:
@@ -43,6 +45,10 @@ def fix_size(model: ReferenceModel, size: tuple[int, int]) -> ReferenceModel:
                 "Give such a size",
             )
     sizes = {"N": 1, "H": size[0], "W": size[1]}
+    untold = [axis for spec in model.inputs for axis in spec.shape if isinstance(axis, str) and axis not in sizes]
+    if untold:
+        met = f"it does not tell the size of the axis '{untold[0]}'"
+        raise ExportError(f"--size {size[0]}x{size[1]}", met, "Fix it by an example of one size, and leave out --size")
 
     def fix(spec: TensorSpec) -> TensorSpec:
         return replace(spec, shape=tuple(axis if isinstance(axis, int) else sizes[axis] for axis in spec.shape))
@@ -79,7 +85,12 @@ def _export_piece(piece: Piece, size: tuple[int, int] | None) -> ModelProto:
         piece.inputs, (max(TRACE_SIZES["H"], 2 * multiple), max(TRACE_SIZES["W"], 3 * multiple))
     )
     sizes = {**TRACE_SIZES, "N": TRACE_SIZES["N"] if size is None else 1, "H": height, "W": width}
+    if size is None:
+        sizes |= piece.trace_sizes
     example = tuple(_make_example(spec, sizes) for spec in piece.inputs)
+    shapes = None if size is not None else _dynamic_shapes(piece.inputs)
+    if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(piece.module.forward).parameters.values()):
+        shapes = None if shapes is None else (shapes,)
     with _quiet_exporter():
         try:
             program = torch.onnx.export(
@@ -89,14 +100,14 @@ def _export_piece(piece: Piece, size: tuple[int, int] | None) -> ModelProto:
                 opset_version=WAIST_OPSET,
                 input_names=[spec.name for spec in piece.inputs],
                 output_names=[spec.name for spec in piece.outputs],
-                dynamic_shapes=_dynamic_shapes(piece.inputs) if size is None else None,
+                dynamic_shapes=shapes,
                 verbose=False,
             )
-        except torch.onnx.OnnxExporterError as error:
+        except Exception as error:  # of torch's many, and of the module's own code
             raise ExportError(
                 piece.name,
-                f"torch cannot write it as ONNX ({type(error).__name__})",
-                "Report this with the checkpoint's key list: the module is ours",
+                f"torch cannot write it as ONNX ({describe_failure(error)})",
+                "In a module of your own, write that line otherwise; one of ganport's is a defect: report it",
             ) from error
     assert program is not None
     return program.model_proto
@@ -112,7 +123,7 @@ def _make_example(spec: TensorSpec, sizes: Mapping[str, int]) -> torch.Tensor:
     return torch.rand(shape).to(getattr(torch, spec.dtype))
 
 
-def _dynamic_shapes(inputs: tuple[TensorSpec, ...]) -> tuple[dict[int, object], ...]:
+def _dynamic_shapes(inputs: tuple[TensorSpec, ...]) -> tuple[object, ...]:
     """torch's Dim of each free axis, by its index, for each input.
 
     A size that must be a multiple of m is declared as m times a Dim, whose lower bound is minimum / m, rounded up.

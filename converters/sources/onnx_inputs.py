@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from converters.errors import ConversionError, FeedError, UnrunnableError
 from converters.parity.inputs import SEED
 from converters.sources.onnx_file import OnnxFile
 from converters.sources.source import describe_non_finite
-from converters.tensors import UNREADABLE, Array, Tensors, TensorSpec, check_feeds
+from converters.tensors import UNREADABLE, Array, Tensors, TensorSpec, check_feeds, round_up
 
 # Size of every free axis but the first, whose size is 1.
 FREE_SIZE = 64
@@ -56,16 +57,31 @@ class OnnxInput:
         return digest.hexdigest()
 
 
-def seeded_inputs(file: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[OnnxInput, ...]:
+class Runnable(Protocol):
+    """What seeded inputs are for: an ONNX file, or a module of the user's own."""
+
+    @property
+    def path(self) -> object:
+        """Its name in error messages."""
+        ...
+
+    def run(self, feeds: Tensors) -> Tensors:
+        """Compute the outputs; raises FeedError or UnrunnableError for inputs that it does not take."""
+        ...
+
+
+def seeded_inputs(file: Runnable, specs: Sequence[TensorSpec], seed: int = 0) -> tuple[OnnxInput, ...]:
     """Three or four cases of random numbers.
 
-    The first two hold floats in [0, 1] and integers 0 or 1. A free first axis has size 1, every other free axis 64.
+    The first two hold floats in [0, 1] and integers 0 or 1. A free first axis has size 1, every other free axis 64, or
+    the next size that its spec allows.
     The third has other sizes if the file accepts one of VARIED_SIZES. The fourth has other values; it is left out if
     the file accepts none of WIDE_RANGES.
 
     Args:
         file: Runs the cases, to find sizes and values that it accepts.
         specs: The file's inputs.
+        seed: Of the first case; the others have the next ones.
 
     Raises:
         UnrunnableError: an input has more than MAX_ELEMENTS elements.
@@ -75,14 +91,15 @@ def seeded_inputs(file: OnnxFile, specs: Sequence[TensorSpec]) -> tuple[OnnxInpu
         if size > MAX_ELEMENTS:
             met = f"its input '{spec.name}' has {size} elements, and seeded ones {MAX_ELEMENTS} at most"
             raise UnrunnableError(file.path, met, GIVE_INPUTS)
-    first, second, third = (_make_input(f"seed {seed}", specs, seed, {}, {}) for seed in range(3))
-    varied = (_make_input("seed 2", specs, 2, sizes, {}) for sizes in VARIED_SIZES)
-    wide = (_make_input(f"seed 3, {title}", specs, 3, {}, ranges) for title, ranges in WIDE_RANGES.items())
-    runs = partial(_gives_finite_outputs, file)
+    first, second, third = (_make_input(f"seed {i}", specs, i, {}, {}) for i in range(seed, seed + 3))
+    varied = (_make_input(f"seed {seed + 2}", specs, seed + 2, sizes, {}) for sizes in VARIED_SIZES)
+    last = seed + 3
+    wide = (_make_input(f"seed {last}, {title}", specs, last, {}, ranges) for title, ranges in WIDE_RANGES.items())
+    runs = partial(gives_finite_outputs, file)
     return (first, second, next(filter(runs, varied), third), *islice(filter(runs, wide), 1))
 
 
-def _gives_finite_outputs(file: OnnxFile, case: OnnxInput) -> bool:
+def gives_finite_outputs(file: Runnable, case: OnnxInput) -> bool:
     try:
         return describe_non_finite(file.run(case.feeds)) is None
     except (FeedError, UnrunnableError):
@@ -107,7 +124,8 @@ def _make_input(
     for spec in specs:
         for index, axis in enumerate(spec.shape):
             if isinstance(axis, str):
-                sizes.setdefault(axis, free_sizes.get(index, 1 if index == 0 else FREE_SIZE))
+                size = free_sizes.get(index, 1 if index == 0 else FREE_SIZE)
+                sizes.setdefault(axis, size if index == 0 else round_up(size, spec))
         shape = tuple(sizes[axis] if isinstance(axis, str) else axis for axis in spec.shape)
         dtype = np.dtype(spec.dtype)
         low, high = ranges.get(dtype.kind, (0, 1))

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 from converters.errors import CheckpointError, ParityError
 from converters.parity.compare import DO_NOT_USE
-from converters.parity.expected import ReferenceOutputs
+from converters.parity.expected import NamedInput, ReferenceOutputs
 from converters.parity.inputs import ParityInput, golden_input, perturb, short_inputs
 from converters.runners import TorchRunner
 from converters.sources.export_torch import export_onnx, fix_size
 from converters.sources.source import Prove, Size, Waist, describe_non_finite, prove_waist
 from converters.sources.spectral_norm import fold_spectral_norm
-from converters.tensors import GraphPiece, TensorSpec
+from converters.tensors import GraphPiece, Tensors, TensorSpec
 from reference.model import Piece, ReferenceModel
 
 
@@ -67,12 +67,21 @@ def open_torch(model: ReferenceModel, size: Size | None) -> TorchSource:
 
 
 def run_reference(model: ReferenceModel, inputs: Sequence[ParityInput]) -> ReferenceOutputs:
-    """Run the untouched module on `inputs` in float32 and float64, and on perturbed inputs in float32.
+    """Run the untouched module on photos; see run_on_feeds."""
+    return run_on_feeds(model, inputs, [model.make_feeds(given.photo, given.edges, given.mask) for given in inputs])
+
+
+def run_on_feeds(model: ReferenceModel, inputs: Sequence[NamedInput], feeds: Sequence[Tensors]) -> ReferenceOutputs:
+    """Run the untouched module in float32 and float64, and on perturbed inputs in float32.
+
+    Args:
+        model: Holds the module.
+        inputs: Names of the inputs.
+        feeds: Their arrays.
 
     Raises:
         CheckpointError: an output holds NaN or infinity.
     """
-    feeds = tuple(model.make_feeds(given.photo, given.edges, given.mask) for given in inputs)
     single = TorchRunner(model.module, model.inputs, model.outputs)
     double = TorchRunner(copy.deepcopy(model.module).double(), model.inputs, model.outputs)
     perturbed = [perturb(feed) for feed in feeds]
@@ -88,7 +97,7 @@ def run_reference(model: ReferenceModel, inputs: Sequence[ParityInput]) -> Refer
     return ReferenceOutputs(
         model.outputs,
         tuple(inputs),
-        feeds,
+        tuple(feeds),
         float32,
         tuple(double.run(feed) for feed in feeds),
         tuple(None if feed is None else single.run(feed) for feed in perturbed),

@@ -1,0 +1,131 @@
+"""The source made from a module of the user's own: that module, untouched, in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from converters.errors import ParityError
+from converters.parity.expected import ReferenceOutputs
+from converters.parity.inputs import IMAGES, MASKS, ParityInput, make_input, short_inputs
+from converters.sources.export_torch import fix_size
+from converters.sources.module_shapes import IMAGE_AXES
+from converters.sources.onnx_inputs import OnnxInput, gives_finite_outputs, seeded_inputs
+from converters.sources.own_module import MODULE_ARCHITECTURE, OwnModule
+from converters.sources.source import Size
+from converters.sources.torch_source import TorchSource, run_on_feeds
+from converters.tensors import Array, Tensors, TensorSpec, fit_size
+from reference.model import ReferenceModel
+
+# Channels of photos and of gray images and masks.
+RGB, GRAY = 3, 1
+# Rec. 709 luma of RGB, as scikit-image's rgb2gray has it.
+LUMA = np.array([0.2125, 0.7154, 0.0721], np.float32)
+
+
+@dataclass(frozen=True)
+class ModuleSource(TorchSource):
+    """A module of the user's own; `cases` are the inputs that its files are judged on."""
+
+    cases: tuple[OnnxInput, ...] = ()
+
+    def run_inputs(self) -> ReferenceOutputs:
+        return run_on_feeds(self.model, self.cases, [case.feeds for case in self.cases])
+
+    def run_golden(self, avoid: Collection[str]) -> ReferenceOutputs:
+        smallest = sorted(self.cases, key=lambda case: sum(array.nbytes for array in case.feeds.values()))
+        for case in smallest:
+            if case.name not in avoid:
+                return run_on_feeds(self.model, [case], [case.feeds])
+        raise ParityError(
+            self.model.architecture,
+            "float32 is in doubt on every input, so that no golden case can be packed",
+            self.remedy,
+        )
+
+
+def open_module(own: OwnModule, size: Size | None = None, seed: int = 0) -> ModuleSource:
+    """The source for a module; with a `size`, its contract has static shapes.
+
+    It is judged on the user's examples, on photos with holes where all its inputs look like images, and on seeded
+    numbers.
+
+    Args:
+        own: The module.
+        size: (H, W), or None.
+        seed: Of the numbers; another one than 0 leaves the user's examples out.
+
+    Raises:
+        ExportError: the module does not accept `size`.
+    """
+    model = ReferenceModel(
+        MODULE_ARCHITECTURE,
+        {},
+        own.inputs,
+        own.outputs,
+        own.module,
+        own.policies,
+        lambda photo, edges, mask: _make_feeds(own.inputs, photo, edges, mask),
+        trace_sizes=own.trace_sizes,
+    )
+    if size is not None:
+        model = fix_size(model, size)
+    given = [] if seed else [case for case in _list_examples(own) if _fits(model.inputs, case.feeds)]
+    photos = [case for case in _list_photos(model.inputs) if gives_finite_outputs(own, case)]
+    return ModuleSource(model, size, cases=(*given, *photos, *seeded_inputs(own, model.inputs, seed)))
+
+
+def _list_examples(own: OwnModule) -> Iterator[OnnxInput]:
+    for i, feeds in enumerate(own.examples):
+        shapes = ", ".join("x".join(map(str, array.shape)) or "number" for array in feeds.values())
+        yield OnnxInput(f"example {i + 1}, {shapes}", feeds)
+
+
+def _fits(inputs: Sequence[TensorSpec], feeds: Tensors) -> bool:
+    wanted = ((size, axis) for spec in inputs for size, axis in zip(feeds[spec.name].shape, spec.shape, strict=True))
+    return all(not isinstance(axis, int) or size == axis for size, axis in wanted)
+
+
+def _list_photos(inputs: Sequence[TensorSpec]) -> Iterator[OnnxInput]:
+    """The short set's images and masks, if every input is an image of floats, and all are of the same size."""
+    sizes = {spec.shape[2:] for spec in inputs if len(spec.shape) == len(IMAGE_AXES)}
+    channels = [spec.shape[1] for spec in inputs if len(spec.shape) == len(IMAGE_AXES)]
+    floats = all(spec.dtype.startswith("float") for spec in inputs)
+    if len(channels) < len(inputs) or len(sizes) != 1 or not floats or not {*channels} <= {RGB, GRAY}:
+        return
+    height, width = next(iter(sizes))
+    for given in _make_photos(inputs, height, width, inputs[0].shape[0]):
+        feeds = _make_feeds(inputs, given.photo, given.edges, given.mask)
+        if _fits(inputs, feeds):
+            yield OnnxInput(given.name, feeds)
+
+
+def _make_photos(
+    inputs: Sequence[TensorSpec], height: int | str, width: int | str, batch: int | str
+) -> tuple[ParityInput, ...]:
+    if isinstance(height, int) and isinstance(width, int):
+        sizes = [(height, width)]
+    elif isinstance(height, int) or isinstance(width, int):
+        return ()
+    elif isinstance(batch, str):
+        return short_inputs(inputs)
+    else:
+        sizes = [fit_size(inputs, size) for size in ((96, 128), (12, 12), (256, 256))]
+    items = batch if isinstance(batch, int) else 1
+    pairs = [[pair] * items for pair in zip(IMAGES, MASKS, strict=True)]
+    larger = [make_input([("astronaut", "most")] * items, size) for size in sizes[1:]]
+    return (*(make_input(pair, sizes[0]) for pair in pairs), *larger)
+
+
+def _make_feeds(inputs: Sequence[TensorSpec], photo: Array, edges: Array, mask: Array) -> Tensors:
+    """A photo for each RGB input, its gray values for each other one; an input "mask" gets the hole, "edges" edges."""
+    gray = (photo.transpose(0, 2, 3, 1) @ LUMA)[:, None]
+
+    def make(spec: TensorSpec) -> Array:
+        plane = {"mask": mask, "edges": edges}.get(spec.name, photo if spec.shape[1] == RGB else gray)
+        low, high = spec.value_range or (0, 1)
+        return np.ascontiguousarray(plane * (high - low) + low, spec.dtype)
+
+    return {spec.name: make(spec) for spec in inputs}
