@@ -75,7 +75,14 @@ def main() -> None:
     show_default=True,
     help="Largest size the engine takes, rounded up likewise.",
 )
-@click.option("--inputs", type=PATH, help="An .npz file with an array per input that an ONNX file is judged on.")
+@click.option("--checkpoint", type=PATH, help="The weights of the module that FILE.py:FUNCTION makes.")
+@click.option(
+    "--inputs",
+    type=PATH,
+    multiple=True,
+    help="An .npz file with an array per input that an ONNX file is judged on. For FILE.py:FUNCTION, what the module "
+    "takes, in order; given twice, sizes that differ are free.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @limit_options
 @json_option
@@ -91,31 +98,30 @@ def convert(
     trt_min: Size,
     trt_opt: Size,
     trt_max: Size,
-    inputs: Path | None,
+    checkpoint: Path | None,
+    inputs: tuple[Path, ...],
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Convert SOURCES, checkpoints or ONNX files (the shipped pair if none is named), and prove every file."""
-    import reference.registry
+    """Convert SOURCES, and prove every file: checkpoints, ONNX files, FILE.py:FUNCTION; or the shipped pair.
+
+    Of FILE.py:FUNCTION that file's code is run, and FUNCTION returns a torch module. Nothing else is ever run.
+    """
     from converters.convert import Settings
     from converters.convert import convert as convert_all
     from converters.targets.profile import Profile
+    from converters.terminal.sources import read_given, require_fitting
     from converters.terminal.tables import print_conversions
 
-    sources = sources or reference.registry.shipped_checkpoints()
     if pipeline and (raw or size is not None):
         raise click.UsageError("A pipeline is neither --raw nor of one --size.")
-    if name is not None and len(sources) > 1 and not pipeline:
-        raise click.UsageError("--name names one bundle: give it with one source.")
-    if inputs is not None and [source.suffix for source in sources] != [".onnx"]:
-        raise click.UsageError("--inputs goes with one ONNX file.")
-    if name is not None and (name != Path(name).name or name in ("", "..") or "\\" in name or not name.isprintable()):
-        raise click.UsageError(f"--name {name!r} is no folder name. Give one without slashes or control characters.")
+    require_fitting(sources, name, checkpoint, inputs, pipeline)
     chosen = tuple(target for target in TARGET_NAMES if any(target in group for group in targets))
     profile = Profile(trt_min, trt_opt, trt_max)
-    settings = Settings(chosen, out, name, raw, size, overwrite, pipeline, tune is not None, profile, inputs)
     with show_progress() as report_progress:
-        conversions = list(convert_all(sources, settings, report_progress))
+        read, npz = read_given(sources, name, checkpoint, inputs)
+        settings = Settings(chosen, out, name, raw, size, overwrite, pipeline, tune is not None, profile, npz)
+        conversions = list(convert_all(read, settings, report_progress))
     if as_json:
         print_json({"bundles": [_describe(conversion) for conversion in conversions]})
     else:
@@ -326,7 +332,7 @@ def bench(sources: tuple[Path, ...], size: Size, batch: int, threads: int, runs:
 @json_option
 def inspect(path: Path, as_json: bool) -> None:
     """Say what is inside PATH: a checkpoint, an ONNX file or a bundle."""
-    from converters.inspect_file import format_facts, inspect_file
+    from converters.terminal.inspect_file import format_facts, inspect_file
 
     facts = inspect_file(path)
     if as_json:

@@ -21,8 +21,8 @@ from converters.sources.module_source import open_module
 from converters.sources.onnx_file import SUFFIX as ONNX_SUFFIX
 from converters.sources.onnx_file import OnnxFile, read_onnx
 from converters.sources.onnx_source import ONNX_ARCHITECTURE, OnnxSource
-from converters.sources.own_module import MODULE_ARCHITECTURE, MODULE_LICENSE_NOTE, OwnModule
-from converters.sources.source import Prove, Source, Waist, open_accurate
+from converters.sources.own_module import MODULE_LICENSE_NOTE, OwnModule
+from converters.sources.source import MODULE_ARCHITECTURE, Prove, Source, Waist, open_accurate
 from converters.sources.torch_source import open_torch
 from converters.targets.profile import DEFAULT_PROFILE, Profile
 from converters.targets.registry import TARGETS, with_companions

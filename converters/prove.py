@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from converters.bundle.folder import Bundle, read_bundle
 from converters.bundle.run_artifact import NotRun, run_artifact
@@ -19,13 +20,19 @@ from converters.runners import Runner
 from converters.sources.onnx_file import SUFFIX as ONNX_SUFFIX
 from converters.sources.onnx_file import read_onnx
 from converters.sources.onnx_source import OnnxSource
+from converters.sources.source import MODULE_ARCHITECTURE
 from converters.sources.torch_source import run_reference
 from converters.targets.target import Artifact
 from reference.checkpoint import read_checkpoint
 from reference.registry import identify_model
 
+if TYPE_CHECKING:
+    from torch import nn
+
 # Inputs are run in groups of about so many pixels: more than the long set has, and little enough for any memory.
 GROUP_PIXELS = 2**21
+# Of a module's numbers; its conversion has those from 0 on.
+PROVE_SEED = 100
 
 
 @dataclass(frozen=True)
@@ -60,11 +67,54 @@ def prove(
         BundleError: the bundle was made from other files.
     """
     bundle = read_bundle(folder)
+    if bundle.manifest.architecture == MODULE_ARCHITECTURE:
+        raise BundleError(
+            folder, "it was made from a torch module", "Prove it in Python: ganport.prove(bundle, module=module)"
+        )
     report_progress("running what the bundle was made from")
     if any(path.suffix == ONNX_SUFFIX for path in sources):
         groups = iter([_run_onnx(bundle, sources, npz)])
     else:
         groups = _run_torch(bundle, sources, make_inputs)
+    return _judge(bundle, groups, report_progress)
+
+
+def prove_module(
+    folder: Path, module: nn.Module, report_progress: Callable[[str], None]
+) -> tuple[list[ParityReport], Sequence[NamedInput], dict[str, str]]:
+    """Compare every artifact of a module's bundle with the module, on other numbers than the conversion did.
+
+    Args:
+        folder: The bundle.
+        module: A torch module with the state dict that the bundle was made from.
+        report_progress: Told of each step as it begins.
+
+    Returns:
+        See prove.
+
+    Raises:
+        BundleError: the bundle was made from something else.
+        FeedError: the module does not take what the bundle's contract says.
+    """
+    from converters.sources.module_source import open_module
+    from converters.sources.own_module import MODULE_FORMAT, read_module
+
+    bundle = read_bundle(folder)
+    signature, policies = bundle.signature, bundle.manifest.judging
+    known = {name: policy.known for name, policy in policies.items() if policy.known is not None}
+    own = read_module(module, {spec.name: spec for spec in signature.inputs}, signature.outputs, known)
+    made_from = {source.sha256 for source in bundle.manifest.sources if source.format == MODULE_FORMAT}
+    if own.sources[0].sha256 not in made_from:
+        raise BundleError(
+            folder, "it was made from another module (its state dict differs)", "Give the one it was made from"
+        )
+    report_progress("running what the bundle was made from")
+    return _judge(bundle, iter([open_module(own, seed=PROVE_SEED).run_inputs()]), report_progress)
+
+
+def _judge(
+    bundle: Bundle, groups: Iterator[ReferenceOutputs], report_progress: Callable[[str], None]
+) -> tuple[list[ParityReport], Sequence[NamedInput], dict[str, str]]:
     manifest = bundle.manifest
     unverified = {name: why for name, why in manifest.not_verified.items() if manifest.find_artifact(name) is None}
     judged: list[JudgedInput] = []
@@ -75,7 +125,7 @@ def prove(
             if artifact.target in unverified:
                 continue
             report_progress(f"proving {artifact.target}{'' if len(judged) < 2 else f', {len(judged)} inputs'}")
-            require_gate(folder, artifact.gate)
+            require_gate(bundle.folder, artifact.gate)
             found = run_artifact(bundle, artifact, partial(_compare, expected, artifact))
             if isinstance(found, NotRun):
                 unverified[artifact.target] = found.why

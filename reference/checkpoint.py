@@ -15,7 +15,7 @@ from converters.errors import CheckpointError
 from reference.checkpoint_data import Checkpoint
 from reference.refusal import OR_EXPORT
 from reference.registry import find_nearest
-from reference.unwrap import SAVE_ALONE, find_state
+from reference.unwrap import SAVE_ALONE, FindNearest, find_state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,11 +28,15 @@ MAX_FILE_BYTES = 2**33
 MAX_EXPANDED_BYTES = 2**30
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, find_match: FindNearest = find_nearest) -> Checkpoint:
     """Read `path`, whose suffix is one of SUFFIXES; what it holds is told by its content.
 
     Accepts a bare state dict, or one wrapped in a dict such as {"iteration": ..., "generator": ...}, with or without
     prefixes: see `reference.unwrap`.
+
+    Args:
+        path: The file.
+        find_match: Tells which of several state dicts is meant: by the architectures, unless it is for another net.
 
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, or holds something other than one state dict.
@@ -61,7 +65,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if kind == "torch zip":
             _require_small_when_unpacked(path, data)
         content = _read_torch(path, data, kind)
-    tensors, settings = find_state(path, content, find_nearest)
+    tensors, settings = find_state(path, content, find_match)
     return Checkpoint(path, kind, _clean(path, tensors), settings, hashlib.sha256(data).hexdigest())
 
 

@@ -55,6 +55,11 @@ class Bundle:
         return inputs, {spec.name: load(golden_file("output", spec.name)) for spec in self.signature.outputs}
 
 
+def is_folder_name(name: str) -> bool:
+    """Whether a bundle may be called so: no path, and nothing that a terminal would act on."""
+    return name == Path(name).name and name not in ("", "..") and "\\" not in name and name.isprintable()
+
+
 def write_golden(folder: Path, inputs: Tensors, outputs: Tensors) -> None:
     """Write one case: an .npy file per input and output."""
     (folder / GOLDEN).mkdir()

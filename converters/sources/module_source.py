@@ -13,8 +13,8 @@ from converters.parity.inputs import IMAGES, MASKS, ParityInput, make_input, sho
 from converters.sources.export_torch import fix_size
 from converters.sources.module_shapes import IMAGE_AXES
 from converters.sources.onnx_inputs import OnnxInput, gives_finite_outputs, seeded_inputs
-from converters.sources.own_module import MODULE_ARCHITECTURE, OwnModule
-from converters.sources.source import Size
+from converters.sources.own_module import OwnModule
+from converters.sources.source import MODULE_ARCHITECTURE, Size
 from converters.sources.torch_source import TorchSource, run_on_feeds
 from converters.tensors import Array, Tensors, TensorSpec, fit_size
 from reference.model import ReferenceModel

@@ -18,7 +18,6 @@ from converters.sources.user_code import describe_failure
 from converters.tensors import Array, Tensors, TensorSpec
 from reference.model import OutputPolicy
 
-MODULE_ARCHITECTURE = "module"
 MODULE_FORMAT = "torch module"
 MODULE_LICENSE_NOTE = "The module's and its weights' licence covers these files too; ganport does not know it."
 # Names of a single output and of several that the user does not name.

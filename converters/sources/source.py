@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 Size = tuple[int, int]
+# In a manifest: what the bundle of a module of the user's own is of.
+MODULE_ARCHITECTURE = "module"
 # Takes a rung's name, the name of a gate in GATES, and a runner; raises ParityError if the runner misses the gate.
 Prove = Callable[[str, str, Runner], None]
 

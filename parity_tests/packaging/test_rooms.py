@@ -44,26 +44,22 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "prove": (*BASE, "/reference", "bundle", "parity", "runners", "sources", "targets"),
     "verify": (*BASE, "bundle", "parity", "targets"),
     "inpaint": (*BASE, "/reference", "bundle", "convert", "photos", "runners"),
-    "inspect_file": ("errors", "/reference", "bundle", "sources", "targets/onnx"),
     "bench": (
         *(*BASE, "/reference", "bundle", "parity", "runners", "targets", "targets/registry", "targets/tensorrt"),
     ),
     "terminal": (
-        "errors",
-        "bench",
-        "bundle",
-        "convert",
-        "inpaint",
-        "parity",
-        "photos",
-        "runners",
-        "targets/proven",
-        "text",
+        *("errors", "/reference", "bench", "bundle", "convert", "inpaint", "parity", "photos", "runners", "sources"),
+        *("targets/onnx", "targets/proven", "text"),
+    ),
+    "from_python": (
+        *(*BASE, "/reference", "bench", "bundle", "convert", "inpaint", "parity", "photos", "prove", "runners"),
+        *("sources", "targets/registry"),
     ),
     "/cli.py": (
-        *("errors", "/reference", "bench", "convert", "inpaint", "inspect_file", "parity", "photos", "prove"),
+        *("errors", "bench", "convert", "inpaint", "parity", "photos", "prove"),
         *("targets", "targets/registry", "targets/proven", "terminal", "verify", "/consumers"),
     ),
+    "/ganport.py": (*BASE, "bench", "bundle", "parity", "runners", "verify", "from_python", "/cli.py"),
 }
 
 
@@ -71,7 +67,7 @@ def name_room(module: str) -> str:
     """The room of a module, given by its dotted name: the longest entry of MAY_IMPORT that it lies in."""
     path = module.replace(".", "/")
     place = path.removeprefix("converters/") if path.startswith("converters/") else f"/{path}"
-    place = "/cli.py" if place == "/cli" else place
+    place = f"{place}.py" if place in ("/cli", "/ganport") else place
     rooms = [room for room in MAY_IMPORT if place == room or place.startswith(f"{room}/")]
     return max(rooms, key=len, default="")
 

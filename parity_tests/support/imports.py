@@ -9,7 +9,8 @@ from pathlib import Path
 from parity_tests.support.places import ROOT
 
 PACKAGES = ("consumers", "converters", "reference")
-PRODUCT_MODULES = sorted([ROOT / "cli.py", *(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))])
+MODULES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+PRODUCT_MODULES = sorted([ROOT / "cli.py", ROOT / "ganport.py", *MODULES])
 
 
 def find_imports(path: Path, *, for_types_too: bool = False) -> Iterator[str]:

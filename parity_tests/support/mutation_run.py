@@ -34,7 +34,13 @@ LIGHT = (
     "parity_tests.support.mutation_pictures",
 )
 HEAVY = (
-    *("converters.convert", "converters.inspect_file", "converters.verify", "converters.terminal.tables", "onnxsim"),
+    *(
+        "converters.convert",
+        "converters.terminal.inspect_file",
+        "converters.verify",
+        "converters.terminal.tables",
+        "onnxsim",
+    ),
     *("converters.sources.torch_source", "converters.sources.export_torch", "onnx.reference"),
     "parity_tests.support.mutation_cases",
 )
