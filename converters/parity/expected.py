@@ -130,7 +130,7 @@ def make_unlike(feeds: Tensors) -> Tensors:
     """Arrays of the same shapes and types that differ from `feeds`: reversed along every axis, floats halved too."""
     unlike = {}
     for name, array in feeds.items():
-        flipped = np.ascontiguousarray(np.flip(array))
+        flipped = np.flip(array).copy()  # numpy counts one flipped element as contiguous, and torch refuses its stride
         unlike[name] = (flipped * 0.5).astype(array.dtype) if array.dtype.kind == "f" else flipped
     return unlike
 

@@ -45,6 +45,9 @@ def fix_size(model: ReferenceModel, size: tuple[int, int]) -> ReferenceModel:
                 "Give such a size",
             )
     sizes = {"N": 1, "H": size[0], "W": size[1]}
+    if not any(spec.shape[2:] == ("H", "W") or spec.shape[2:] == size for spec in model.inputs):
+        met = "no input is an image whose H and W are free"
+        raise ExportError(f"--size {size[0]}x{size[1]}", met, "Leave out --size")
     untold = [axis for spec in model.inputs for axis in spec.shape if isinstance(axis, str) and axis not in sizes]
     if untold:
         met = f"it does not tell the size of the axis '{untold[0]}'"
