@@ -21,6 +21,8 @@ from reference.model import ReferenceModel
 
 # Channels of photos and of gray images and masks.
 RGB, GRAY = 3, 1
+# Above it, a seeded number in a mask becomes 1.
+HALF = 0.5
 # Rec. 709 luma of RGB, as scikit-image's rgb2gray has it.
 LUMA = np.array([0.2125, 0.7154, 0.0721], np.float32)
 
@@ -74,7 +76,19 @@ def open_module(own: OwnModule, size: Size | None = None, seed: int = 0) -> Modu
         model = fix_size(model, size)
     given = [] if seed else [case for case in _list_examples(own) if _fits(model.inputs, case.feeds)]
     photos = [case for case in _list_photos(model.inputs) if gives_finite_outputs(own, case)]
-    return ModuleSource(model, size, cases=(*given, *photos, *seeded_inputs(own, model.inputs, seed)))
+    seeded = (_keep_ranges(own, case) for case in seeded_inputs(own, model.inputs, seed))
+    return ModuleSource(model, size, cases=(*given, *photos, *seeded))
+
+
+def _keep_ranges(own: OwnModule, case: OnnxInput) -> OnnxInput:
+    """The case with values inside of the ranges that specs tell, and 0 or 1 in a mask that tells of known pixels."""
+    feeds = dict(case.feeds)
+    for spec in own.inputs:
+        if spec.value_range is not None:
+            feeds[spec.name] = feeds[spec.name].clip(*spec.value_range).astype(spec.dtype)
+    if any(policy.known is not None for policy in own.policies.values()):
+        feeds["mask"] = (feeds["mask"] > HALF).astype(feeds["mask"].dtype)
+    return OnnxInput(case.name, feeds)
 
 
 def _list_examples(own: OwnModule) -> Iterator[OnnxInput]:
