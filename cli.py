@@ -116,7 +116,7 @@ def convert(
     if pipeline and (raw or size is not None):
         raise click.UsageError("A pipeline is neither --raw nor of one --size.")
     require_fitting(sources, name, checkpoint, inputs, pipeline)
-    chosen = tuple(target for target in TARGET_NAMES if any(target in group for group in targets))
+    chosen = tuple(dict.fromkeys(target for group in targets for target in group))
     profile = Profile(trt_min, trt_opt, trt_max)
     with show_progress() as report_progress:
         read, npz = read_given(sources, name, checkpoint, inputs)
@@ -236,9 +236,9 @@ def _convert_for_parity(
 ) -> Path:
     from converters.convert import Settings
     from converters.convert import convert as convert_all
-    from converters.targets.registry import TARGETS
+    from converters.targets.registry import list_missing
 
-    here = tuple(name for name in TARGET_NAMES if TARGETS[name].missing_builder() is None)
+    here = tuple(name for name, (to_build, _) in list_missing().items() if to_build is None)
     (conversion,) = convert_all([checkpoint], Settings(here, scratch, inputs=inputs), report_progress)
     return conversion.bundle.folder
 
@@ -345,30 +345,10 @@ def inspect(path: Path, as_json: bool) -> None:
 @main.command()
 @json_option
 def formats(as_json: bool) -> None:
-    """List the targets, what each needs and what is missing here, and what was proven of each architecture."""
-    from converters.targets.proven import read_support
-    from converters.targets.registry import TARGETS
-    from converters.terminal.tables import print_support
+    """List the targets, what each needs and what is missing here, what was proven of each architecture, and plugins."""
+    from converters.terminal.formats import print_formats
 
-    rows = [
-        {
-            "target": target.name,
-            "files": list(target.formats),
-            "needs": target.needs,
-            "missing_to_build": target.missing_builder(),
-            "missing_to_verify": target.missing_verifier(),
-        }
-        for target in TARGETS.values()
-    ]
-    if as_json:
-        print_json({"targets": rows, "proven": [row.to_json() for row in read_support()]})
-        return
-    for row, target in zip(rows, TARGETS.values(), strict=True):
-        print_line(f"{target.name}: {', '.join(target.formats)}; needs {target.needs}")
-        for what in ("missing_to_build", "missing_to_verify"):
-            if row[what]:
-                print_line(f"  here: {row[what]}")
-    print_support(read_support())
+    print_formats(as_json)
 
 
 @main.command()

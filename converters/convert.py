@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from converters.bundle.folder import Bundle, read_bundle, require_writable, write_bundle, write_golden
@@ -25,7 +25,7 @@ from converters.sources.own_module import MODULE_LICENSE_NOTE, OwnModule
 from converters.sources.source import MODULE_ARCHITECTURE, Prove, Source, Waist, open_accurate
 from converters.sources.torch_source import open_torch
 from converters.targets.profile import DEFAULT_PROFILE, Profile
-from converters.targets.registry import TARGETS, with_companions
+from converters.targets.registry import TARGETS, list_packages, with_companions
 from converters.targets.target import Artifact, TargetInput
 from converters.tensors import Signature
 from reference.checkpoint import read_checkpoint
@@ -82,13 +82,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Job:
-    """One bundle to make: where, and from what; `open` builds the source, which may take much memory."""
+    """One bundle to make: where, and from what; `open` builds the source, which may take much memory.
+
+    `packages` are those of other people that know its architecture, version by name.
+    """
 
     folder: Path
     architecture: str
     license_note: str
     files: tuple[SourceFile, ...]
     open: Callable[[], Source]
+    packages: Mapping[str, str] = field(default_factory=dict)
 
 
 def convert(
@@ -125,12 +129,12 @@ def convert(
 
 def _require_targets(settings: Settings) -> tuple[str, ...]:
     """The targets to write, companions included; each can be written on this machine."""
+    names = with_companions(settings.targets)
     for target in (TARGETS[name] for name in settings.targets):
         if settings.pipeline and target.no_pipeline is not None:
             raise ConversionError(
                 f"--pipeline --to {target.name}", target.no_pipeline, "Convert the two nets: leave out --pipeline"
             )
-    names = with_companions(settings.targets)
     for target in (TARGETS[name] for name in names):
         missing = target.missing_builder()
         if missing is not None:
@@ -196,6 +200,7 @@ def _plan_model(model: IdentifiedModel, settings: Settings) -> _Job:
         model.license_note,
         model.checkpoints,
         lambda: open_torch(model.build(settings.raw), settings.size),
+        model.packages,
     )
 
 
@@ -261,6 +266,7 @@ class _Conversion:
                     self._unverified,
                     raw=self._settings.raw,
                     size=self._settings.size,
+                    plugins={**self._job.packages, **list_packages(artifact.target for artifact in artifacts)},
                 )
                 write_record(partial, manifest, self._reports)
         except ParityError:

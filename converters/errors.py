@@ -46,6 +46,10 @@ class ArchitectureError(GanportError):
     """No architecture, or more than one, fits the checkpoint."""
 
 
+class PluginError(GanportError):
+    """What another installed package adds to ganport cannot be used."""
+
+
 class ExportError(GanportError):
     """The torch module cannot be written as ONNX."""
 

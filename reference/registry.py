@@ -1,23 +1,28 @@
-"""Every architecture and pipeline, and which of them a checkpoint is of."""
+"""Every architecture and pipeline, and which of them a checkpoint is of.
+
+Architectures of other installed packages take part like ganport's own: see reference.plugins.
+"""
 
 from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from converters.errors import ArchitectureError
 from reference.key_match import KeyMatch, Shapes, list_shapes, nearest_of, shorten
 from reference.model import Architecture, Contract, Pipeline, ReferenceModel
+from reference.plugins import ARCHITECTURE_GROUP, Plugin, leave_out_if_it_fails, open_plugins
 from reference.refusal import OR_EXPORT, name_cause
 
 if TYPE_CHECKING:
     from reference.checkpoint_data import Checkpoint
 
+T = TypeVar("T")
 ARCHITECTURES = {
     "cyclegan-resnet": "reference.resnet_generator:CYCLEGAN",
     "deepfill-v2": "reference.deepfill:DEEPFILL",
@@ -40,19 +45,17 @@ def identify(checkpoint: Checkpoint) -> Architecture:
             missing and extra keys and the cause, unless no architecture has any key of the file.
     """
     shapes = list_shapes(checkpoint.tensors)
-    architectures = [open_architecture(name) for name in ARCHITECTURES]
-    matches = [architecture.match(shapes) for architecture in architectures]
-    fitting = [architecture for architecture, match in zip(architectures, matches, strict=True) if not match.faults]
+    matches = _match_all(shapes)
+    fitting = [architecture for architecture, match in matches if not match.faults]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        names = ", ".join(architecture.name for architecture in fitting)
-        raise ArchitectureError(checkpoint.path, f"several architectures fit it: {names}", "Report this")
+        raise _explain_several(checkpoint, [architecture.name for architecture in fitting])
     if beside := name_generator_file(shapes):
         raise ArchitectureError(
             checkpoint.path, "it holds a discriminator", f"Give the generator's file, the one named {beside}"
         )
-    nearest = nearest_of(matches)
+    nearest = nearest_of(match for _, match in matches)
     if len(nearest.extra) < len(shapes):
         cause = name_cause(shapes, nearest)
         found = f"no architecture fits it. The nearest is {nearest.architecture}: {nearest}. {cause}"
@@ -61,13 +64,63 @@ def identify(checkpoint: Checkpoint) -> Architecture:
     raise ArchitectureError(
         checkpoint.path,
         found,
-        f"Give a generator checkpoint of one of {', '.join(ARCHITECTURES)}, {OR_EXPORT}",
+        f"Give a generator checkpoint of one of {', '.join([*ARCHITECTURES, *_open_plugins()])}, {OR_EXPORT}",
     )
+
+
+def _explain_several(checkpoint: Checkpoint, names: Sequence[str]) -> ArchitectureError:
+    packages = {name: plugin.package for name, (plugin, _) in _open_plugins().items() if name in names}
+    told = ", ".join(f"{name} of package {packages[name]}" if name in packages else name for name in names)
+    remedy = "Uninstall a package whose net it is not, or report this to its authors" if packages else "Report this"
+    return ArchitectureError(checkpoint.path, f"several architectures fit it: {told}", remedy)
 
 
 def find_nearest(shapes: Shapes) -> KeyMatch:
     """How the shapes differ from those of the architecture that comes nearest."""
-    return nearest_of(open_architecture(name).match(shapes) for name in ARCHITECTURES)
+    return nearest_of(match for _, match in _match_all(shapes))
+
+
+def _match_all(shapes: Shapes) -> list[tuple[Architecture, KeyMatch]]:
+    """Every architecture, and how the shapes differ from its; a plugin's that fails at it is left out."""
+    ours = [open_architecture(name) for name in ARCHITECTURES]
+    matches = [(architecture, architecture.match(shapes)) for architecture in ours]
+    for plugin, architecture in _open_plugins().values():
+        with leave_out_if_it_fails(plugin):
+            matches.append((architecture, _require(KeyMatch, architecture.match(shapes))))
+    return matches
+
+
+def _open_plugins() -> Mapping[str, tuple[Plugin, Architecture]]:
+    """The architectures of other packages, by name, in alphabetical order."""
+    return open_plugins(ARCHITECTURE_GROUP, (*ARCHITECTURES, *PIPELINES), _find_fault)
+
+
+def _find_fault(name: str, offered: Any) -> str | None:
+    """What keeps an object from being the architecture `name`; it is asked for its contracts."""
+    if isinstance(offered, type):
+        return f"it names the class {offered.__name__}, not an object of it"
+    for attribute in ("name", "license_note"):
+        if not isinstance(getattr(offered, attribute, None), str):
+            return f"its object has no text '{attribute}'"
+    for method in ("match", "contract", "build"):
+        if not callable(getattr(offered, method, None)):
+            return f"its object has no method '{method}'"
+    if offered.name != name:
+        return f"its object calls itself '{offered.name}'"
+    for raw in (False, True):
+        _require(Contract, offered.contract(raw))
+    return None
+
+
+def _require(wanted: type[T], given: object) -> T:
+    """What a plugin's method returned, if it is of the type that it must be of.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(given, wanted):
+        raise TypeError(f"it returns a {type(given).__name__} for a {wanted.__name__}")
+    return given
 
 
 @dataclass(frozen=True)
@@ -78,12 +131,14 @@ class IdentifiedModel:
         name: Name of the architecture or the pipeline.
         license_note: Which licence covers files made from them.
         checkpoints: One, or one per stage in the pipeline's order.
+        packages: Version by name of the package that the architecture is from; none if it is ganport's own.
     """
 
     name: str
     license_note: str
     checkpoints: tuple[Checkpoint, ...]
     _build: Callable[[bool], ReferenceModel] = field(repr=False)
+    packages: Mapping[str, str] = field(default_factory=dict)
 
     def build(self, raw: bool = False) -> ReferenceModel:
         """The untouched torch model.
@@ -115,6 +170,7 @@ def identify_model(checkpoints: Sequence[Checkpoint], *, as_pipeline: bool = Fal
             architecture.license_note,
             (checkpoint,),
             lambda raw: architecture.build(checkpoint, raw),
+            list_packages([architecture.name]),
         )
     pipeline = identify_pipeline([architecture.name for architecture, _ in found])
     stages = sorted(found, key=lambda stage: pipeline.stages.index(stage[0].name))
@@ -156,15 +212,31 @@ def identify_pipeline(names: Sequence[str]) -> Pipeline:
 
 def list_contracts() -> list[Contract]:
     """The contracts of every architecture, raw and not, and of every pipeline."""
-    architectures = [open_architecture(name) for name in ARCHITECTURES]
+    architectures = list_architectures()
     return [
         *(architecture.contract(raw) for architecture in architectures for raw in (False, True)),
         *(_open(place).contract for place in PIPELINES.values()),
     ]
 
 
+def list_architectures() -> list[Architecture]:
+    """Every architecture, those of other packages last."""
+    ours = [open_architecture(name) for name in ARCHITECTURES]
+    return [*ours, *(architecture for _, architecture in _open_plugins().values())]
+
+
+def list_plugins() -> tuple[Plugin, ...]:
+    """The architectures of other packages that can be used."""
+    return tuple(plugin for plugin, _ in _open_plugins().values())
+
+
+def list_packages(names: Iterable[str]) -> dict[str, str]:
+    """Version by name of the packages that the architectures of these names are from, ganport left out."""
+    return {plugin.package: plugin.version for plugin in list_plugins() if plugin.name in names}
+
+
 def open_architecture(name: str) -> Architecture:
-    """The architecture of that name."""
+    """ganport's own architecture of that name."""
     architecture: Architecture = _open(ARCHITECTURES[name])
     return architecture
 

@@ -20,7 +20,7 @@ from converters.targets.registry import TARGETS, find_target
 from converters.targets.target import Artifact
 from converters.tensors import Signature, Tensors, TensorSpec
 from reference.checkpoint import SUFFIXES, read_checkpoint
-from reference.registry import ARCHITECTURES, identify_model, list_contracts, open_architecture
+from reference.registry import identify_model, list_architectures, list_contracts
 
 # One mask for each of the inputs over which the runs rotate.
 MASKS = ("large", "small", "border")
@@ -72,8 +72,7 @@ class Contestant:
     def load_runtime(self) -> None:
         """Import what `open` needs, so that the import does not count as load time."""
         if self.artifact is None:
-            for name in ARCHITECTURES:
-                open_architecture(name)
+            list_architectures()
         else:
             TARGETS[self.target].load_runtime()
 

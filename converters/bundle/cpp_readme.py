@@ -20,9 +20,8 @@ def format_cpp_readme(manifest: Manifest) -> str | None:
     dtypes = {spec.dtype for spec in (*signature.inputs, *signature.outputs)}
     runtimes = [
         runtime
-        for target in TARGETS.values()
-        if manifest.find_artifact(target.name) is not None
-        for runtime in target.cpp_runtimes
+        for artifact in manifest.artifacts
+        for runtime in TARGETS[artifact.target].cpp_runtimes
         if dtypes <= set(runtime.dtypes)
     ]
     if not runtimes:

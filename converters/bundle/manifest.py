@@ -70,7 +70,7 @@ class Manifest:
         gates: The limits of every gate, by its name.
         not_verified: Why the files of a target were not run, by the target's name.
         files: Every other file in the bundle.
-        versions: Of ganport, Python and the libraries that made the bundle.
+        versions: Of ganport, Python, the libraries and the plugins' packages that made the bundle.
         license_note: Which licence covers the files.
     """
 

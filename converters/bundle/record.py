@@ -60,6 +60,7 @@ def make_manifest(
     *,
     raw: bool = False,
     size: tuple[int, int] | None = None,
+    plugins: Mapping[str, str] | None = None,
 ) -> Manifest:
     """The manifest of a bundle, its list of files still empty.
 
@@ -73,6 +74,7 @@ def make_manifest(
         unverified: Why the files of a target were not run, by the target's name.
         raw: Whether it is the bare generator.
         size: (H, W) of static shapes, None where sizes are free.
+        plugins: Version by name of other people's packages that an architecture or a target is from.
     """
     described = [
         SourceRecord(
@@ -94,7 +96,7 @@ def make_manifest(
         gates=GATES,
         not_verified=unverified,
         files={},
-        versions={"ganport": version("ganport"), "python": platform.python_version(), **packages},
+        versions={**(plugins or {}), "ganport": version("ganport"), "python": platform.python_version(), **packages},
         license_note=license_note,
     )
 

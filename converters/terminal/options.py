@@ -15,6 +15,7 @@ import click
 from converters.errors import GanportError
 from converters.terminal.output import print_line
 from converters.text import escape_controls
+from reference.plugins import TARGET_GROUP, find_plugins
 
 TARGET_NAMES = ("onnx", "mxnet", "trt", "wolfram")
 # Height and width in pixels.
@@ -36,9 +37,18 @@ def read_targets(text: str) -> tuple[str, ...]:
     """Parse comma-separated target names."""
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
-        if name not in TARGET_NAMES:
-            raise click.BadParameter(f"'{name}' is no target. Targets are {', '.join(TARGET_NAMES)}.")
+        if name not in TARGET_NAMES and name not in (known := list_target_names()):
+            raise click.BadParameter(f"'{name}' is no target. Targets are {', '.join(known)}.")
     return names
+
+
+def list_target_names() -> tuple[str, ...]:
+    """Every target's name, those of other packages too: slow beside the rest of `--help`, which shows TARGET_NAMES.
+
+    Raises:
+        PluginError: two packages give the same name.
+    """
+    return (*TARGET_NAMES, *(plugin.name for plugin in find_plugins(TARGET_GROUP, TARGET_NAMES)))
 
 
 class TerminatedError(KeyboardInterrupt):

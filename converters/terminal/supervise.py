@@ -21,6 +21,7 @@ import click
 
 from converters.errors import GIVE_LESS, GanportError, UnrunnableError, explain_unforeseen
 from converters.terminal.options import TerminatedError
+from converters.terminal.plugins import tell_left_out
 
 # How long an interrupted child may take to clear up before it is killed.
 GRACE_S = 5.0
@@ -36,7 +37,14 @@ class SupervisedCommand(click.Command):
     """A command whose work is done in a child process where `main` is called with `obj=supervise`."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        work = super().invoke
+        invoke = super().invoke
+
+        def work(ctx: click.Context) -> Any:
+            try:
+                return invoke(ctx)
+            finally:
+                tell_left_out()
+
         return supervise(ctx, lambda: work(ctx)) if ctx.obj is supervise else work(ctx)
 
 

@@ -17,7 +17,7 @@ from parity_tests.support.places import ROOT
 SHIPPED = ("converters", "reference", "consumers", "cli.py", "ganport.py")
 
 # An architecture is a file of its own, and torch is what it is written in.
-KNOWN_TO_ALL = {"__init__", "checkpoint", "checkpoint_data", "key_match", "model", "registry"}
+KNOWN_TO_ALL = {"__init__", "checkpoint", "checkpoint_data", "key_match", "model", "plugins", "registry"}
 NETS = {f"reference/{path.name}" for path in (ROOT / "reference").glob("*.py") if path.stem not in KNOWN_TO_ALL}
 # Each heavy package, and the modules and folders that may import it when they are run.
 ALLOWED: Mapping[str, tuple[str, ...]] = {

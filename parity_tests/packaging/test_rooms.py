@@ -34,7 +34,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "targets/tensorrt": (*BASE, "files", "onnx_graph", "runners", "targets", "targets/onnx", "text"),
     "targets/wolfram": (*BASE, "files", "onnx_graph", "parity", "runners", "targets", "text"),
     "targets/registry": (
-        *("errors", "targets", "targets/onnx", "targets/mxnet", "targets/tensorrt", "targets/wolfram"),
+        *("errors", "/reference", "parity", "targets", "targets/onnx", "targets/mxnet", "targets/tensorrt"),
+        "targets/wolfram",
     ),
     "targets/proven": (),
     "bundle": (*BASE, "/reference", "files", "parity", "runners", "sources", "targets", "targets/registry", "text"),
@@ -49,7 +50,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "terminal": (
         *("errors", "/reference", "bench", "bundle", "convert", "inpaint", "parity", "photos", "runners", "sources"),
-        *("targets/onnx", "targets/proven", "text"),
+        *("targets/onnx", "targets/registry", "targets/proven", "text"),
     ),
     "from_python": (
         *(*BASE, "/reference", "bench", "bundle", "convert", "inpaint", "parity", "photos", "prove", "runners"),
@@ -57,7 +58,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "/cli.py": (
         *("errors", "bench", "convert", "inpaint", "parity", "photos", "prove"),
-        *("targets", "targets/registry", "targets/proven", "terminal", "verify", "/consumers"),
+        *("targets", "targets/registry", "terminal", "verify", "/consumers"),
     ),
     "/ganport.py": (*BASE, "bench", "bundle", "parity", "runners", "verify", "from_python", "/cli.py"),
 }

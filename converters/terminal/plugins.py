@@ -1,0 +1,12 @@
+"""Say on the terminal which plugins are left out, and why."""
+
+from __future__ import annotations
+
+from converters.terminal.output import print_line
+from reference.plugins import LEFT_OUT
+
+
+def tell_left_out() -> None:
+    """Print one line on stderr for each plugin that was looked for and is left out."""
+    for error in LEFT_OUT.values():
+        print_line(f"ganport: {error}", err=True)
