@@ -28,7 +28,8 @@ RESERVED = {ARCHITECTURE_GROUP: ("onnx",), TARGET_GROUP: ("torch",)}
 
 # Why a plugin is left out, by its group and name.
 LEFT_OUT: dict[tuple[str, str], PluginError] = {}
-_opened: dict[Plugin, Any] = {}
+# The object of each plugin that was imported.
+OPENED: dict[Plugin, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -105,17 +106,17 @@ def open_plugins(
         PluginError: see find_plugins.
     """
     for plugin in find_plugins(group, taken):
-        if plugin not in _opened and (group, plugin.name) not in LEFT_OUT:
+        if plugin not in OPENED and (group, plugin.name) not in LEFT_OUT:
             with leave_out_if_it_fails(plugin):
                 offered = plugin.load()
                 fault = find_fault(plugin.name, offered)
                 if fault is not None:
                     leave_out(plugin, fault)
-                _opened[plugin] = offered
+                OPENED[plugin] = offered
     return {
-        plugin.name: (plugin, _opened[plugin])
+        plugin.name: (plugin, OPENED[plugin])
         for plugin in find_plugins(group, taken)
-        if plugin in _opened and (group, plugin.name) not in LEFT_OUT
+        if plugin in OPENED and (group, plugin.name) not in LEFT_OUT
     }
 
 
@@ -126,6 +127,11 @@ def leave_out_if_it_fails(plugin: Plugin) -> Iterator[None]:
         yield
     except (Exception, SystemExit) as error:
         leave_out(plugin, describe(error))
+
+
+def list_left_out() -> list[PluginError]:
+    """Why plugins are left out, so far as they were looked for; by group and name."""
+    return [error for _, error in sorted(LEFT_OUT.items())]
 
 
 def leave_out(plugin: Plugin, why: str) -> None:

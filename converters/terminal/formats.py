@@ -9,7 +9,7 @@ from converters.targets.registry import TARGETS, list_missing
 from converters.targets.registry import list_plugins as list_target_plugins
 from converters.terminal.output import print_json, print_line
 from converters.terminal.tables import print_support
-from reference.plugins import LEFT_OUT
+from reference.plugins import list_left_out
 from reference.registry import list_plugins as list_architecture_plugins
 
 
@@ -31,7 +31,7 @@ def print_formats(as_json: bool) -> None:
         for plugin in found
     ]
     if as_json:
-        left_out = [{"where": error.where, "met": error.met, "remedy": error.remedy} for error in LEFT_OUT.values()]
+        left_out = [{"where": error.where, "met": error.met, "remedy": error.remedy} for error in list_left_out()]
         proven = [row.to_json() for row in read_support()]
         print_json({"targets": rows, "plugins": plugins, "left_out": left_out, "proven": proven})
         return
@@ -42,6 +42,6 @@ def print_formats(as_json: bool) -> None:
                 print_line(f"  here: {row[what]}")
     for plugin in plugins:
         print_line(f"{plugin['kind']} {plugin['name']}: of package {plugin['package']} {plugin['version']}")
-    for error in LEFT_OUT.values():
+    for error in list_left_out():
         print_line(error)
     print_support(read_support())
