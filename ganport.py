@@ -29,6 +29,7 @@ from converters.errors import (
     MissingPackageError,
     ParityError,
     PhotoError,
+    PluginError,
     UnrunnableError,
     UnsupportedOpError,
 )
@@ -42,57 +43,53 @@ if TYPE_CHECKING:
     from converters.bench.measure import Measurement
     from converters.parity.compare import ParitySummary
     from converters.runners import Runner
-    from converters.tensors import TensorSpec
+    from converters.targets.target import Artifact, Target, TargetInput
+    from converters.tensors import Signature, TensorSpec
     from converters.verify import Replay
+    from reference.checkpoint_data import Checkpoint
+    from reference.key_match import KeyMatch, compare_keys, load_weights
+    from reference.model import Contract, OutputPolicy, ReferenceModel
 
     Array = NDArray[Any]
     Example = Array | Tensor
     Source = str | Path | nn.Module
     Picture = NDArray[np.uint8] | NDArray[np.bool_] | Image.Image
 
+# fmt: off
 __all__ = [
-    "ArchitectureError",
-    "Bundle",
-    "BundleError",
-    "CheckpointError",
-    "ConversionError",
-    "ExportError",
-    "FeedError",
-    "GanportError",
-    "Measurement",
-    "MissingPackageError",
-    "Net",
-    "ParityError",
-    "ParitySummary",
-    "PhotoError",
-    "Replay",
-    "TensorSpec",
-    "UnrunnableError",
-    "UnsupportedOpError",
-    "bench",
-    "convert",
-    "inpaint",
-    "prove",
-    "read_bundle",
-    "verify",
+    "ArchitectureError", "Artifact", "Bundle", "BundleError", "Checkpoint", "CheckpointError", "Contract",
+    "ConversionError", "ExportError", "FeedError", "GanportError", "KeyMatch", "Measurement", "MissingPackageError",
+    "Net", "OutputPolicy", "ParityError", "ParitySummary", "PhotoError", "PluginError", "ReferenceModel", "Replay",
+    "Runner", "Signature", "Target", "TargetInput", "TensorSpec", "UnrunnableError", "UnsupportedOpError", "bench",
+    "compare_keys", "convert", "inpaint", "load_weights", "prove", "read_bundle", "verify",
 ]
+# fmt: on
 
-# Where the types live that are imported only when somebody asks for them.
+# Where those live that are imported only when somebody asks for them. An architecture or a target of another package
+# is made of them.
 _LAZY = {
-    "Measurement": "converters.bench.measure",
-    "ParitySummary": "converters.parity.compare",
-    "Replay": "converters.verify",
-    "TensorSpec": "converters.tensors",
+    "converters.bench.measure": ("Measurement",),
+    "converters.parity.compare": ("ParitySummary",),
+    "converters.runners": ("Runner",),
+    "converters.targets.target": ("Artifact", "Target", "TargetInput"),
+    "converters.tensors": ("Signature", "TensorSpec"),
+    "converters.verify": ("Replay",),
+    "reference.checkpoint_data": ("Checkpoint",),
+    "reference.key_match": ("KeyMatch", "compare_keys", "load_weights"),
+    "reference.model": ("Contract", "OutputPolicy", "ReferenceModel"),
 }
 _LOG = logging.getLogger("ganport")
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'ganport' has no attribute '{name}'")
-    import importlib
+if not TYPE_CHECKING:  # for which any name would do
 
-    return getattr(importlib.import_module(_LAZY[name]), name)
+    def __getattr__(name: str) -> Any:
+        import importlib
+
+        module = next((module for module, names in _LAZY.items() if name in names), None)
+        if module is None:
+            raise AttributeError(f"module 'ganport' has no attribute '{name}'")
+        return getattr(importlib.import_module(module), name)
 
 
 def convert(

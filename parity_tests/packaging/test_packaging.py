@@ -16,6 +16,8 @@ from parity_tests.support.places import ROOT
 
 SHIPPED = ("converters", "reference", "consumers", "cli.py", "ganport.py")
 
+# Where type checkers look for the types of `ganport.py`, which is one module and no package.
+STUB = "ganport-stubs/__init__.pyi"
 # An architecture is a file of its own, and torch is what it is written in.
 KNOWN_TO_ALL = {"__init__", "checkpoint", "checkpoint_data", "key_match", "model", "plugins", "registry"}
 NETS = {f"reference/{path.name}" for path in (ROOT / "reference").glob("*.py") if path.stem not in KNOWN_TO_ALL}
@@ -70,8 +72,9 @@ def test_wheel_holds_the_tracked_files_and_nothing_else(built: Path) -> None:
     with zipfile.ZipFile(path) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         tracked = list_tracked()
-        assert names == tracked
-        assert all(wheel.read(name) == (ROOT / name).read_bytes() for name in names)
+        assert names == {*tracked, STUB}
+        assert all(wheel.read(name) == (ROOT / name).read_bytes() for name in tracked)
+        assert wheel.read(STUB) == (ROOT / "ganport.py").read_bytes()
         info = {name.partition(".dist-info/")[2]: name for name in wheel.namelist() if ".dist-info/" in name}
         assert wheel.read(info["entry_points.txt"]).decode().split() == [
             "[console_scripts]",

@@ -21,24 +21,6 @@ from parity_tests.support.seeded_checkpoints import write_checkpoint
 from reference import plugins
 
 PAGE = ROOT / "docs" / "plugins.md"
-# Where the names live that the page's package imports from `ganport`, until the root has that module.
-PUBLIC = {
-    "Artifact": "converters.targets.target",
-    "Checkpoint": "reference.checkpoint_data",
-    "Contract": "reference.model",
-    "ConversionError": "converters.errors",
-    "GanportError": "converters.errors",
-    "KeyMatch": "reference.key_match",
-    "OutputPolicy": "reference.model",
-    "ReferenceModel": "reference.model",
-    "Runner": "converters.runners",
-    "Signature": "converters.tensors",
-    "Target": "converters.targets.target",
-    "TargetInput": "converters.targets.target",
-    "TensorSpec": "converters.tensors",
-    "compare_keys": "reference.key_match",
-    "load_weights": "reference.key_match",
-}
 OWN_NET, OWN_KEY = "own-net", "own.weight"
 ARCHITECTURES, TARGETS = plugins.ARCHITECTURE_GROUP, plugins.TARGET_GROUP
 Install = Callable[..., None]
@@ -48,12 +30,6 @@ def read_page() -> dict[str, str]:
     """The files of the page's package, by name."""
     text = PAGE.read_text(encoding="utf-8")
     return dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
-
-
-def write_public_names(folder: Path) -> None:
-    if not (ROOT / "ganport.py").is_file():
-        lines = [f"from {module} import {name}\n" for name, module in PUBLIC.items()]
-        (folder / "ganport.py").write_text("".join(lines))
 
 
 def write_own_checkpoint(folder: Path) -> Path:
@@ -73,7 +49,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (source / name).write_text(text)
     command = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--no-build-isolation", "--quiet"]
     subprocess.run([*command, "--disable-pip-version-check", "--target", folder, source], check=True)
-    write_public_names(folder)
     return folder
 
 
@@ -143,7 +118,6 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     """Put a package into a folder of sys.path, as pip would: its entry points by group and name, and its modules."""
     site = tmp_path / "site"
     site.mkdir()
-    write_public_names(site)
     monkeypatch.syspath_prepend(site)
     before = set(sys.modules)
 
