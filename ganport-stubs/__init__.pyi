@@ -1,0 +1,1 @@
+../ganport.py
