@@ -48,15 +48,15 @@ lint: $(VENV)/dev.stamp
 $(VENV)/run.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --editable '.[mxnet,tensorrt,wolfram]'
+	$(BIN)/pip install --quiet --editable '.[torch,mxnet,tensorrt,wolfram]'
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
-	$(BIN)/pip install --quiet --editable '.[mxnet,tensorrt,wolfram,dev]'
+	$(BIN)/pip install --quiet --editable '.[torch,mxnet,tensorrt,wolfram,dev]'
 	touch $@
 
 $(VENV)/bench.stamp: $(VENV)/run.stamp
-	$(BIN)/pip install --quiet --editable '.[mxnet,tensorrt,wolfram,bench]'
+	$(BIN)/pip install --quiet --editable '.[torch,mxnet,tensorrt,wolfram,bench]'
 	touch $@
 
 $(CPP)/deps.stamp: parity_tests/support/fetch_cpp_dependencies.sh $(VENV)/dev.stamp

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from converters.bundle.folder import Bundle, read_bundle, require_writable, write_bundle, write_golden
 from converters.bundle.record import SourceFile, make_manifest, write_record
@@ -17,13 +18,10 @@ from converters.parity.judge import Verdict
 from converters.parity.report import clear_failed, write_parity
 from converters.rewrites.tune_cpu import tune_for_cpu
 from converters.runners import Runner
-from converters.sources.module_source import open_module
 from converters.sources.onnx_file import SUFFIX as ONNX_SUFFIX
 from converters.sources.onnx_file import OnnxFile, read_onnx
 from converters.sources.onnx_source import ONNX_ARCHITECTURE, OnnxSource
-from converters.sources.own_module import MODULE_LICENSE_NOTE, OwnModule
-from converters.sources.source import MODULE_ARCHITECTURE, Prove, Source, Waist, open_accurate
-from converters.sources.torch_source import open_torch
+from converters.sources.source import MODULE_ARCHITECTURE, MODULE_LICENSE_NOTE, Prove, Source, Waist, open_accurate
 from converters.targets.profile import DEFAULT_PROFILE, Profile
 from converters.targets.registry import TARGETS, list_packages, with_companions
 from converters.targets.target import Artifact, TargetInput
@@ -31,6 +29,9 @@ from converters.tensors import Signature
 from reference.checkpoint import read_checkpoint
 from reference.checkpoint_data import Checkpoint
 from reference.registry import IdentifiedModel, identify_model
+
+if TYPE_CHECKING:
+    from converters.sources.own_module import OwnModule
 
 ReportProgress = Callable[[str], None]
 ONNX_LICENSE_NOTE = "The source file's licence covers these files too; ganport does not know it."
@@ -114,7 +115,7 @@ def convert(
     read = []
     for path in sources:
         report_progress(f"reading {path.name}")
-        read.append(_require_checkpoint(path, settings) if isinstance(path, OwnModule) else _read(path, settings))
+        read.append(_read(path, settings) if isinstance(path, Path) else _require_module_options(path, settings))
     jobs = _plan(read, settings)
     folders = [job.folder for job in jobs]
     for folder in folders:
@@ -155,7 +156,7 @@ def _read(path: Path, settings: Settings) -> Checkpoint | IdentifiedModel | Onnx
     return read_onnx(path)
 
 
-def _require_checkpoint(module: OwnModule, settings: Settings) -> OwnModule:
+def _require_module_options(module: OwnModule, settings: Settings) -> OwnModule:
     _refuse_options(module.name, "a module", settings)
     return module
 
@@ -170,18 +171,18 @@ def _plan(read: Sequence[Checkpoint | IdentifiedModel | OnnxFile | OwnModule], s
     if settings.pipeline:
         checkpoints = [source for source in read if isinstance(source, Checkpoint)]
         return [_plan_model(identify_model(checkpoints, as_pipeline=True), settings)]
-    return [
-        _plan_onnx(source, settings)
-        if isinstance(source, OnnxFile)
-        else _plan_module(source, settings)
-        if isinstance(source, OwnModule)
-        else _plan_model(source, settings)
-        for source in read
-        if not isinstance(source, Checkpoint)
-    ]
+    return [_plan_one(source, settings) for source in read if not isinstance(source, Checkpoint)]
+
+
+def _plan_one(source: IdentifiedModel | OnnxFile | OwnModule, settings: Settings) -> _Job:
+    if isinstance(source, OnnxFile):
+        return _plan_onnx(source, settings)
+    return _plan_model(source, settings) if isinstance(source, IdentifiedModel) else _plan_module(source, settings)
 
 
 def _plan_module(own: OwnModule, settings: Settings) -> _Job:
+    from converters.sources.module_source import open_module  # imported here because it imports torch
+
     folder = settings.out / (settings.name or own.name)
     note = MODULE_LICENSE_NOTE
     return _Job(folder, MODULE_ARCHITECTURE, note, own.sources, lambda: open_module(own, settings.size))
@@ -194,6 +195,8 @@ def _plan_onnx(file: OnnxFile, settings: Settings) -> _Job:
 
 
 def _plan_model(model: IdentifiedModel, settings: Settings) -> _Job:
+    from converters.sources.torch_source import open_torch  # imported here because it imports torch
+
     return _Job(
         settings.out / (settings.name or model.name),
         model.name,

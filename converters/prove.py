@@ -21,7 +21,6 @@ from converters.sources.onnx_file import SUFFIX as ONNX_SUFFIX
 from converters.sources.onnx_file import read_onnx
 from converters.sources.onnx_source import OnnxSource
 from converters.sources.source import MODULE_ARCHITECTURE
-from converters.sources.torch_source import run_reference
 from converters.targets.target import Artifact
 from reference.checkpoint import read_checkpoint
 from reference.registry import identify_model
@@ -141,6 +140,8 @@ def _compare(expected: ReferenceOutputs, artifact: Artifact, runner: Runner) -> 
 
 
 def _run_torch(bundle: Bundle, sources: Sequence[Path], make_inputs: MakeInputs) -> Iterator[ReferenceOutputs]:
+    from converters.sources.torch_source import run_reference  # imported here because it imports torch
+
     read = [read_checkpoint(path) for path in sources]
     _require_sources(bundle, {checkpoint.path: checkpoint.sha256 for checkpoint in read})
     model = identify_model(read).build(bundle.manifest.raw)

@@ -15,6 +15,7 @@ from converters.errors import CheckpointError
 from reference.checkpoint_data import Checkpoint
 from reference.refusal import OR_EXPORT
 from reference.registry import find_nearest
+from reference.torch_extra import require_torch
 from reference.unwrap import SAVE_ALONE, FindNearest, find_state
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def read_checkpoint(path: Path, find_match: FindNearest = find_nearest) -> Check
 
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, or holds something other than one state dict.
+        MissingPackageError: torch, or what goes with it, is not installed.
     """
     try:
         if not path.exists():
@@ -58,6 +60,7 @@ def read_checkpoint(path: Path, find_match: FindNearest = find_nearest) -> Check
         raise CheckpointError(path, f"it cannot be read ({error.strerror})", "Check path and permissions") from error
     if not data:
         raise CheckpointError(path, "it is empty", "Download or copy it again")
+    require_torch(path)
     if path.suffix == ".safetensors" or _has_safetensors_header(data):
         kind, content = "safetensors", _read_safetensors(path, data)
     else:

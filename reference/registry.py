@@ -210,15 +210,6 @@ def identify_pipeline(names: Sequence[str]) -> Pipeline:
     raise ArchitectureError("--pipeline", f"no pipeline is made of {' and '.join(names)}", f"Known are: {known}")
 
 
-def list_contracts() -> list[Contract]:
-    """The contracts of every architecture, raw and not, and of every pipeline."""
-    architectures = list_architectures()
-    return [
-        *(architecture.contract(raw) for architecture in architectures for raw in (False, True)),
-        *(_open(place).contract for place in PIPELINES.values()),
-    ]
-
-
 def list_architectures() -> list[Architecture]:
     """Every architecture, those of other packages last."""
     ours = [open_architecture(name) for name in ARCHITECTURES]

@@ -14,19 +14,25 @@ from converters.bundle.folder import Bundle, read_bundle
 from converters.bundle.manifest import MANIFEST
 from converters.bundle.run_artifact import NotRun, open_artifact
 from converters.errors import BundleError
-from converters.parity.inputs import PHOTOS, SEED, make_input
+from converters.files import golden_file
+from converters.parity.inputs import SEED
 from converters.runners import OnnxRunner, Runner, TorchRunner
 from converters.targets.registry import TARGETS, find_target
 from converters.targets.target import Artifact
-from converters.tensors import Signature, Tensors, TensorSpec
+from converters.tensors import Array, Signature, Tensors, TensorSpec, check_feeds
 from reference.checkpoint import SUFFIXES, read_checkpoint
-from reference.registry import identify_model, list_architectures, list_contracts
+from reference.registry import identify_model, list_architectures
 
-# One mask for each of the inputs over which the runs rotate.
-MASKS = ("large", "small", "border")
-BUFFERS = len(MASKS)
+# Inputs over which the runs rotate.
+BUFFERS = 3
+# How far the items of these inputs are moved against each other, in pixels down and to the right.
+STEP = (7, 11)
 # The target name of a checkpoint that runs in torch.
 TORCH = "torch"
+
+
+# Of a group: see _identify_inputs.
+Key = frozenset[tuple[str, int | str]]
 
 
 @dataclass(frozen=True)
@@ -128,13 +134,17 @@ def read_sources(sources: Sequence[Path], size: tuple[int, int], batch: int) -> 
             contestants.append(_read_checkpoint(path, raw_hashes))
         elif path not in bundles:
             raise BundleError(path, "it is no bundle, checkpoint or ONNX file", "Name a bundle's folder or a file")
-    groups: dict[frozenset[tuple[str, int | str]], list[Contestant]] = {}
+    groups: dict[Key, list[Contestant]] = {}
+    goldens = {_identify_inputs(bundle.signature.inputs): _read_golden(bundle) for bundle in bundles.values()}
     counts = Counter((contestant.model, contestant.runtime) for contestant in contestants)
     for contestant in contestants:
         is_unique = counts[contestant.model, contestant.runtime] == 1
         named = contestant if is_unique else replace(contestant, model=contestant.file)
         groups.setdefault(_identify_inputs(named.signature.inputs), []).append(named)
-    return [Group(tuple(members), _make_feeds(members[0].signature.inputs, size, batch)) for members in groups.values()]
+    return [
+        Group(tuple(members), _make_feeds(members[0].signature.inputs, goldens.get(key), size, batch))
+        for key, members in groups.items()
+    ]
 
 
 def _list_artifacts(path: Path, bundle: Bundle) -> Iterator[Contestant]:
@@ -162,30 +172,85 @@ def _read_checkpoint(path: Path, raw_hashes: Collection[str]) -> Contestant:
     return Contestant(model.architecture, str(path), path.parent, signature, "reference", raw=raw)
 
 
-def _identify_inputs(inputs: Sequence[TensorSpec]) -> frozenset[tuple[str, int | str]]:
+def _identify_inputs(inputs: Sequence[TensorSpec]) -> Key:
     """Names and channel counts. Files of one model agree in these; the names of their free axes may differ."""
     return frozenset((spec.name, spec.shape[1] if len(spec.shape) > 1 else 0) for spec in inputs)
 
 
-def _make_feeds(inputs: Sequence[TensorSpec], size: tuple[int, int], batch: int) -> tuple[Tensors, ...]:
-    """Photos with holes if the inputs are those of a known architecture, else seeded noise in [0, 1]."""
-    for contract in list_contracts():
-        if _identify_inputs(contract.inputs) == _identify_inputs(inputs):
-            batches = [[(PHOTOS[(i + n) % len(PHOTOS)], MASKS[i]) for n in range(batch)] for i in range(BUFFERS)]
-            cases = [make_input(pairs, size) for pairs in batches]
-            return tuple(contract.make_feeds(case.photo, case.edges, case.mask) for case in cases)
+def _read_golden(bundle: Bundle) -> Tensors:
+    """The golden inputs of a bundle.
+
+    Raises:
+        BundleError: an array is missing, damaged, or not what the hashes say.
+        FeedError: an array does not fit the contract.
+    """
+    inputs = bundle.signature.inputs
+    require_unchanged(bundle.folder, [golden_file("input", spec.name) for spec in inputs])
+    golden, _ = bundle.golden()
+    check_feeds(bundle.folder, inputs, golden)
+    return golden
+
+
+def _make_feeds(
+    inputs: Sequence[TensorSpec], golden: Tensors | None, size: tuple[int, int], batch: int
+) -> tuple[Tensors, ...]:
+    """The golden case of a bundle, brought to the size asked for; if there is none, seeded noise."""
+    if golden is not None and all(array.size for array in golden.values()):
+        return tuple(
+            {spec.name: _fit(golden[spec.name], spec, size, batch, buffer) for spec in inputs}
+            for buffer in range(BUFFERS)
+        )
     random = np.random.default_rng(SEED)
     return tuple(_make_noise(inputs, size, batch, random) for _ in range(BUFFERS))
+
+
+def _name_axes(spec: TensorSpec) -> str:
+    """A letter per axis: N, H and W for batch, height and width; by their usual places where the layout is unknown."""
+    return spec.layout if len(spec.layout) == len(spec.shape) else "NCHW".ljust(len(spec.shape), "?")[: len(spec.shape)]
+
+
+def _fit(array: Array, spec: TensorSpec, size: tuple[int, int], batch: int, buffer: int) -> Array:
+    """An array thinned out or repeated along its free axes, so that the hole keeps its share.
+
+    Each item of each buffer is moved by another distance, alike for all inputs; what leaves at an end comes back at the
+    other.
+    """
+    axes = _name_axes(spec)
+    free_sizes = {"N": batch, "H": size[0], "W": size[1]}
+    shape = [
+        axis if isinstance(axis, int) else free_sizes.get(letter, held)
+        for letter, axis, held in zip(axes, spec.shape, array.shape, strict=True)
+    ]
+    items = []
+    for item in range(shape[axes.index("N")] if "N" in axes else 1):
+        moved = array
+        for axis, letter in enumerate(axes):
+            held, count, start = array.shape[axis], shape[axis], 0
+            if letter == "N":
+                count, start = 1, item
+            elif letter in "HW":
+                start = STEP["HW".index(letter)] * (buffer * batch + item)
+            places = np.arange(count) * max(held, count) // max(count, 1)
+            moved = moved.take((places + start) % held, axis)
+        items.append(moved)
+    return np.ascontiguousarray(np.concatenate(items, axes.index("N")) if "N" in axes else items[0])
 
 
 def _make_noise(
     inputs: Sequence[TensorSpec], size: tuple[int, int], batch: int, random: np.random.Generator
 ) -> Tensors:
-    """Arrays by input name; booleans and integers are 0 or 1. Free axes other than N, H and W get size 1."""
-    free_sizes = {0: batch, 2: size[0], 3: size[1]}
+    """Arrays by input name, in the range that the contract gives, or else from 0 to 1; booleans and integers too.
+
+    Free axes other than N, H and W get size 1.
+    """
+    free_sizes = {"N": batch, "H": size[0], "W": size[1]}
     feeds = {}
     for spec in inputs:
-        shape = [axis if isinstance(axis, int) else free_sizes.get(index, 1) for index, axis in enumerate(spec.shape)]
-        noise = random.random(shape, np.float32)
-        feeds[spec.name] = (noise if np.issubdtype(spec.dtype, np.floating) else noise < 0.5).astype(spec.dtype)
+        shape = [
+            axis if isinstance(axis, int) else free_sizes.get(letter, 1)
+            for letter, axis in zip(_name_axes(spec), spec.shape, strict=True)
+        ]
+        least, most = spec.value_range or (0.0, 1.0)
+        noise = least + (most - least) * random.random(shape, np.float32)
+        feeds[spec.name] = (noise if np.issubdtype(spec.dtype, np.floating) else np.rint(noise)).astype(spec.dtype)
     return feeds

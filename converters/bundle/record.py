@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -82,7 +83,6 @@ def make_manifest(
         )
         for file in sources
     ]
-    packages = {package: version(package) for package in PACKAGES}
     return Manifest(
         schema_version=SCHEMA_VERSION,
         name=name,
@@ -96,9 +96,18 @@ def make_manifest(
         gates=GATES,
         not_verified=unverified,
         files={},
-        versions={**(plugins or {}), "ganport": version("ganport"), "python": platform.python_version(), **packages},
+        versions={**(plugins or {}), **_list_versions()},
         license_note=license_note,
     )
+
+
+def _list_versions() -> dict[str, str]:
+    """Of ganport, Python and those of PACKAGES that are installed."""
+    versions = {"ganport": version("ganport"), "python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
 def write_record(folder: Path, manifest: Manifest, reports: Sequence[ParityReport]) -> None:

@@ -15,7 +15,7 @@ def simplify(model: ModelProto) -> ModelProto:
     Raises:
         ExportError: onnxsim fails, or its own check finds that the simplified graph computes something else.
     """
-    import onnxsim  # imported here because it imports torch
+    import onnxsim  # imported here because it takes long, and imports torch if that is there
 
     try:
         simplified, same = onnxsim.simplify(model)

@@ -22,6 +22,7 @@ from converters.onnx_graph.join_graphs import Part, join_graphs
 from converters.onnx_graph.nodes import WAIST_OPSET
 from converters.sources.user_code import describe_failure
 from converters.tensors import TensorSpec, fit_size
+from reference.torch_extra import require_torch
 
 if TYPE_CHECKING:
     from reference.model import Piece, ReferenceModel
@@ -71,7 +72,9 @@ def export_onnx(model: ReferenceModel, module: nn.Module, size: tuple[int, int] 
 
     Raises:
         ExportError: torch cannot express the module.
+        MissingPackageError: onnxscript is not installed.
     """
+    require_torch(model.architecture)
     pieces = model.pieces(module)
     if len(pieces) == 1:
         return _export_piece(pieces[0], size)

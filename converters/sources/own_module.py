@@ -19,7 +19,6 @@ from converters.tensors import Array, Tensors, TensorSpec
 from reference.model import OutputPolicy
 
 MODULE_FORMAT = "torch module"
-MODULE_LICENSE_NOTE = "The module's and its weights' licence covers these files too; ganport does not know it."
 # Names of a single output and of several that the user does not name.
 OUTPUT = "output"
 # Two runs on the same input may differ by so much, absolute and relative.

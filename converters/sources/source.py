@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 # In a manifest: what the bundle of a module of the user's own is of.
 MODULE_ARCHITECTURE = "module"
+MODULE_LICENSE_NOTE = "The module's and its weights' licence covers these files too; ganport does not know it."
 # Takes a rung's name, the name of a gate in GATES, and a runner; raises ParityError if the runner misses the gate.
 Prove = Callable[[str, str, Runner], None]
 

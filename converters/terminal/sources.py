@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from converters.bundle.folder import is_folder_name
-from converters.sources.own_module import OwnModule
 from reference.registry import shipped_checkpoints
+from reference.torch_extra import require_torch
+
+if TYPE_CHECKING:
+    from converters.sources.own_module import OwnModule
 
 PYTHON_SUFFIX, ONNX_SUFFIX = ".py", ".onnx"
 # Arrays for FILE.py:FUNCTION: of one size, or of two.
@@ -55,6 +59,7 @@ def read_given(
     if not sources:
         return shipped_checkpoints(), None
     if is_own_file(sources[0]):
+        require_torch(sources[0])
         from converters.sources.own_file import read_own_file
 
         return [read_own_file(sources[0], checkpoint, inputs, name)], None

@@ -26,6 +26,8 @@ BENCH_COLUMNS = (
     *("model", "runtime", "parity", "max abs"),
     *("p50", "min", "mean", "p90", "p95", "p99", "CoV", "img/s", "load", "RSS MiB", "MiB"),
 )
+# Columns of sentences; all others stay on one line.
+WRAPPED = ("verified", "parity")
 # Left-aligned; columns of numbers are right-aligned.
 TEXT_COLUMNS = ("model", "architecture", "precision", "verified", "target", "runtime", "parity")
 
@@ -89,7 +91,7 @@ def _bench_cells(row: Measurement) -> tuple[str, ...]:
 def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="left" if column in TEXT_COLUMNS else "right", no_wrap=column != "verified")
+        table.add_column(column, justify="left" if column in TEXT_COLUMNS else "right", no_wrap=column not in WRAPPED)
     for row in rows:
         table.add_row(*(Text(escape_controls(cell)) for cell in row))
     Console(width=WIDTH).print(table)

@@ -103,6 +103,27 @@ def test_buffers_are_photos_with_holes_and_differ(conversions: Mapping[str, Conv
     assert not np.array_equal(grays[0][0], grays[0][1])
 
 
+@pytest.mark.parametrize("size", [(32, 48), (64, 96), (160, 132)])
+def test_hole_keeps_its_share_and_its_place_in_all_inputs(
+    size: tuple[int, int], conversions: Mapping[str, Conversion]
+) -> None:
+    """A hole that covers all would be ill-conditioned, and then no two runtimes agree."""
+    bundle = conversions["inpaint"].bundle
+    golden, _ = bundle.golden()
+    (group,) = read_sources([bundle.folder], size, 2)
+    for feeds in group.feeds:
+        shares = feeds["mask"].mean(axis=(1, 2, 3))
+        assert shares == pytest.approx(golden["mask"].mean(), abs=0.15)
+        assert set(np.unique(feeds["mask"])) == {0, 1}
+        assert feeds["edges"].any()
+        assert not (feeds["edges"] * feeds["mask"]).any()
+
+
+def test_file_alone_gets_numbers_of_the_range_that_it_names(conversions: Mapping[str, Conversion]) -> None:
+    (group,) = read_sources([conversions["inpaint"].bundle.folder / "edgeconnect-inpaint.onnx"], (32, 48), 2)
+    assert all(0 <= array.min() < 0.1 and 0.9 < array.max() <= 1 for array in group.feeds[0].values())
+
+
 def test_file_that_is_nothing_we_know_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(BundleError, match=r"no bundle, checkpoint or ONNX file"):

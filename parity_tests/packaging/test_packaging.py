@@ -19,7 +19,9 @@ SHIPPED = ("converters", "reference", "consumers", "cli.py", "ganport.py", "ganp
 # Where type checkers look for the types of `ganport.py`, which is one module and no package.
 STUB = "ganport-stubs/__init__.pyi"
 # An architecture is a file of its own, and torch is what it is written in.
-KNOWN_TO_ALL = {"__init__", "checkpoint", "checkpoint_data", "key_match", "model", "plugins", "registry"}
+KNOWN_TO_ALL = {
+    *("__init__", "checkpoint", "checkpoint_data", "key_match", "model", "plugins", "registry", "torch_extra"),
+}
 NETS = {f"reference/{path.name}" for path in (ROOT / "reference").glob("*.py") if path.stem not in KNOWN_TO_ALL}
 # Each heavy package, and the modules and folders that may import it when they are run.
 ALLOWED: Mapping[str, tuple[str, ...]] = {

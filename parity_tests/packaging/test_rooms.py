@@ -46,7 +46,17 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "verify": (*BASE, "bundle", "parity", "targets"),
     "inpaint": (*BASE, "/reference", "bundle", "convert", "photos", "runners"),
     "bench": (
-        *(*BASE, "/reference", "bundle", "parity", "runners", "targets", "targets/registry", "targets/tensorrt"),
+        *(
+            *BASE,
+            "/reference",
+            "bundle",
+            "files",
+            "parity",
+            "runners",
+            "targets",
+            "targets/registry",
+            "targets/tensorrt",
+        ),
     ),
     "terminal": (
         *("errors", "/reference", "bench", "bundle", "convert", "inpaint", "parity", "photos", "runners", "sources"),
