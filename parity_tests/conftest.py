@@ -22,7 +22,12 @@ from reference.registry import identify
 # Left out by `make check`: they take half a minute or more, or need what `make test` fetches into build/.
 SLOW = (
     *("bundle/test_bad_output_place.py", "bundle/test_killed_runs.py", "bundle/test_same_bytes.py"),
-    *("bundle/test_standalone.py", "commands/test_full_size.py", "commands/test_parity.py"),
+    *(
+        "bundle/test_shipped_bundle.py",
+        "bundle/test_standalone.py",
+        "commands/test_full_size.py",
+        "commands/test_parity.py",
+    ),
     *(
         "commands/test_pipeline.py",
         "commands/test_supervised.py",

@@ -242,3 +242,8 @@ def shipped_checkpoints() -> tuple[Path, ...]:
     """The small trained pair that comes with ganport."""
     folder = Path(str(files("reference"))) / "weights"
     return (folder / "EdgeModel_gen.pth", folder / "InpaintingModel_gen.pth")
+
+
+def shipped_bundle() -> Path:
+    """The pipeline bundle made of that pair, with an ONNX file; it comes with ganport too."""
+    return Path(str(files("reference"))) / "bundles" / "edgeconnect"

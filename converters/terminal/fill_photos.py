@@ -30,7 +30,7 @@ def fill_photos(given: Path, jobs: Sequence[Job], skipped: Sequence[Path], bundl
     outcomes: list[Outcome] = []
     try:
         with show_progress() as report_progress:
-            pipeline = read_bundle(bundle) if bundle else shipped_pipeline(report_progress)
+            pipeline = read_bundle(bundle) if bundle else shipped_pipeline()
             report_progress("loading the nets")
             with open_pipeline(pipeline) as runner:
                 if given.is_dir() and jobs:

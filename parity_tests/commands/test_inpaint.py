@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +14,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import cli
-import converters.convert
 import converters.inpaint
-import reference.registry
-from converters.bundle.folder import read_bundle
-from converters.convert import Conversion, Settings
+from converters.convert import Conversion
 from converters.errors import MissingPackageError
 from converters.targets.tensorrt import runtime as tensorrt
 from converters.terminal.progress import format_bar
-from parity_tests.support.command import run_ganport
+from parity_tests.support.command import require_refusal, run_ganport
 from parity_tests.support.image_files import damaged_files
 from parity_tests.support.places import PHOTOS
+from reference.registry import shipped_bundle
 
 SIZE = (60, 84)
 Array = NDArray[np.uint8]
@@ -221,59 +217,23 @@ def test_gpu_without_tensorrt_does_not_stop_the_photo(
     assert result.exit_code == 0, result.stderr
 
 
-@pytest.fixture
-def wishes(folder: Path, shipped_pipeline: Conversion, monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """Of each conversion into a cache of the test's own; the bundle comes ready, half a second late."""
-    wishes: list[Settings] = []
-
-    def copy(checkpoints: Sequence[Path], settings: Settings, progress: object) -> Iterator[Conversion]:
-        assert list(checkpoints) == list(reference.registry.shipped_checkpoints())
-        wishes.append(settings)
-        time.sleep(0.5)
-        shutil.copytree(shipped_pipeline.bundle.folder, settings.out / "edgeconnect")
-        yield shipped_pipeline
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-    monkeypatch.setattr(converters.convert, "convert", copy)
-    return wishes
-
-
-def find_cached(folder: Path) -> Path:
-    (bundle,) = (folder / "cache" / "ganport").glob("*/edgeconnect")
-    return bundle
-
-
-def test_pair_that_ships_is_converted_into_the_cache_once(folder: Path, wishes: Sequence[Settings]) -> None:
-    for _ in range(2):
-        result = run_ganport("inpaint", folder / "photo.png", folder / "mask.png")
-        assert result.exit_code == 0, result.stderr
-    assert [(settings.targets, settings.pipeline) for settings in wishes] == [(("onnx",), True)]
-    assert read_bundle(find_cached(folder)).manifest.name == "edgeconnect"
-
-
-def test_cached_net_that_is_damaged_is_made_again_and_told(folder: Path, wishes: Sequence[Settings]) -> None:
+def test_pair_that_ships_is_run_at_once(folder: Path, inpaint: Callable[..., Result]) -> None:
+    """Nothing is converted: the answer is that of a fresh conversion's bundle, and no step but these is told."""
     photo, mask = folder / "photo.png", folder / "mask.png"
-    assert run_ganport("inpaint", photo, mask, "-o", folder / "a.png").exit_code == 0
-    net = find_cached(folder) / "edgeconnect.onnx"
-    whole = net.read_bytes()
-    net.write_bytes(whole[:100_000] + np.random.default_rng(0).bytes(2000) + whole[102_000:])
-    result = run_ganport("inpaint", photo, mask, "-o", folder / "b.png")
+    result = run_ganport("inpaint", photo, mask, "-o", folder / "a.png")
     assert result.exit_code == 0, result.stderr
-    assert "the cached nets are damaged ('edgeconnect.onnx' is not what its hash in SHA256SUMS says)" in result.stderr
-    assert (len(wishes), net.read_bytes()) == (2, whole)
-    assert (folder / "a.png").read_bytes() == (folder / "b.png").read_bytes()
+    steps = [line for line in result.stderr.splitlines() if not line.startswith(str(folder))]
+    assert [step.split()[0] for step in steps] == ["loading", "|....................|"]
+    assert inpaint(photo, mask, "-o", folder / "b.png").exit_code == 0
+    ours, fresh = (np.asarray(Image.open(folder / name)).astype(int) for name in ("a.png", "b.png"))
+    assert np.abs(ours - fresh).max() <= 1
 
 
-def test_two_first_runs_at_once_convert_once_and_both_end_well(folder: Path, wishes: Sequence[Settings]) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        bundles = list(pool.map(lambda _: converters.inpaint.shipped_pipeline(lambda step: None), range(2)))
-    assert len(wishes) == 1
-    assert [bundle.folder for bundle in bundles] == [find_cached(folder)] * 2
-
-
-def test_cache_that_cannot_be_written_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "file"))
+def test_shipped_bundle_that_is_damaged_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = shutil.copytree(shipped_bundle(), folder / "edgeconnect")
+    monkeypatch.setattr(converters.inpaint, "shipped_bundle", lambda: copy)
+    whole = (copy / "edgeconnect.onnx").read_bytes()
+    (copy / "edgeconnect.onnx").write_bytes(whole[:100_000] + bytes(2000) + whole[102_000:])
     result = run_ganport("inpaint", folder / "photo.png", folder / "mask.png")
-    assert result.exit_code == 1
-    assert "the cache cannot be written (Not a directory). Set XDG_CACHE_HOME to a folder that can be" in result.stderr
+    require_refusal(result, "'edgeconnect.onnx' is not what its hash in SHA256SUMS says. Install ganport again")
+    assert not (folder / "photo-inpainted.png").exists()

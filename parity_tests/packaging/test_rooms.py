@@ -44,7 +44,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "prove": (*BASE, "/reference", "bundle", "parity", "runners", "sources", "targets"),
     "verify": (*BASE, "bundle", "parity", "targets"),
-    "inpaint": (*BASE, "/reference", "bundle", "convert", "photos", "runners"),
+    "inpaint": (*BASE, "/reference", "bundle", "photos", "runners"),
     "bench": (
         *(
             *BASE,
