@@ -23,7 +23,7 @@ import numpy as np
 
 from converters.bench.sources import BUFFERS, TORCH, Contestant, Group
 from converters.bundle.run_artifact import NotRun
-from converters.errors import GanportError, UnrunnableError, explain_unforeseen
+from converters.errors import GanportError, MissingPackageError, UnrunnableError, explain_unforeseen
 from converters.runners import count_cores
 from converters.tensors import Array, Tensors
 
@@ -267,6 +267,8 @@ def _serve(pipe: Connection, contestant: Contestant, feeds: Sequence[Tensors], t
                 outputs = [dict(runner.run(feed)) for feed in feeds]
             pipe.send((outputs, peak_rss_mib))
             pipe.recv()  # blocks until the parent closes the pipe
+    except MissingPackageError as error:
+        pipe.send(NotRun(error.met))
     except GanportError as error:
         pipe.send(error)
     except EOFError:
