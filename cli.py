@@ -18,13 +18,14 @@ from converters.terminal.options import PATH, TARGET_NAMES, Group, Size, json_op
 from converters.terminal.output import print_json, print_line
 from converters.terminal.progress import show_progress
 from converters.terminal.supervise import SupervisedCommand, limit_options, supervise
+from converters.terminal.versions import version_option
 
 if TYPE_CHECKING:
     from converters.convert import Conversion
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="ganport")
+@version_option
 def main() -> None:
     """Port image-inpainting generators out of PyTorch, or any ONNX file, and prove that nothing changed."""
 
