@@ -31,6 +31,7 @@ from converters.photos.marks import Reading
 from converters.prove import prove, prove_module
 from converters.runners import Runner
 from converters.targets.registry import TARGETS
+from converters.terminal.options import ALIASES
 from reference.checkpoint import SUFFIXES
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def _write_npz(inputs: Mapping[str, Any] | None) -> Iterator[Path | None]:
 
 
 def _read_targets(to: str | Sequence[str]) -> tuple[str, ...]:
-    names = [name.strip() for name in (to.split(",") if isinstance(to, str) else to)]
+    given = [name.strip() for name in (to.split(",") if isinstance(to, str) else to)]
+    names = [ALIASES.get(name, name) for name in given]
     for name in names:
         if name not in TARGETS:
             raise ConversionError(
@@ -202,7 +204,7 @@ def fill(
     """
     from PIL import Image
 
-    bundle = shipped_pipeline(_say_nothing) if folder is None else read_bundle(folder)
+    bundle = shipped_pipeline() if folder is None else read_bundle(folder)
     with tempfile.TemporaryDirectory() as scratch, open_pipeline(bundle) as runner:
         given = {"photo": photo, "mask": mask, "draw": draw, "erase": erase}
         paths = {name: _write_picture(Path(scratch), name, it) for name, it in given.items() if it is not None}

@@ -9,7 +9,7 @@ from converters.errors import MissingPackageError
 # By the name that is imported. onnxscript is what torch exports to ONNX with; scikit-image finds the edges that
 # EdgeConnect's nets are judged on.
 PACKAGES = {"torch": "torch", "onnxscript": "onnxscript", "safetensors": "safetensors", "skimage": "scikit-image"}
-# "+cpu" names a build without CUDA, which takes a tenth of the space; docs/install.md has the sizes.
+# "+cpu" names a build without CUDA, which takes a fifth of the space; docs/install.md has the sizes.
 INSTALL_FOR_CPU = "pip install 'torch==2.13.0+cpu' 'ganport[torch]'"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import signal
 import threading
@@ -18,16 +19,19 @@ from converters.text import escape_controls
 from reference.plugins import TARGET_GROUP, find_plugins
 
 TARGET_NAMES = ("onnx", "mxnet", "trt", "wolfram")
+# Other names that people write, which mean the same.
+ALIASES = {"tensorrt": "trt"}
 # Height and width in pixels.
 MAX_SIDE = 16384
 Size = tuple[int, int]
 
 
 def read_size(text: str) -> Size:
-    """Parse a size like "256x320" to (H, W) in pixels."""
+    """Parse a size like "256x320", or "256" for a square, to (H, W) in pixels."""
     height, cross, width = text.partition("x")
-    if not (cross and height.isdecimal() and width.isdecimal()):
-        raise click.BadParameter(f"'{text}' is no size. Write HEIGHTxWIDTH, as in 256x320.")
+    width = width if cross else height
+    if not (height.isdecimal() and width.isdecimal()):
+        raise click.BadParameter(f"'{text}' is no size. Write HEIGHTxWIDTH, as in 256x320, or one number for a square.")
     if not all(len(side) <= len(str(MAX_SIDE)) and 0 < int(side) <= MAX_SIDE for side in (height, width)):
         raise click.BadParameter(f"'{text}' is out of bounds. Each side is from 1 to {MAX_SIDE}.")
     return int(height), int(width)
@@ -37,9 +41,11 @@ def read_targets(text: str) -> tuple[str, ...]:
     """Parse comma-separated target names."""
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
-        if name not in TARGET_NAMES and name not in (known := list_target_names()):
-            raise click.BadParameter(f"'{name}' is no target. Targets are {', '.join(known)}.")
-    return names
+        if name not in (*TARGET_NAMES, *ALIASES) and name not in (known := list_target_names()):
+            near = difflib.get_close_matches(name.lower(), (*known, *ALIASES), 1)
+            advice = f"Did you mean '{near[0]}'?" if near else f"Targets are {', '.join(known)}."
+            raise click.BadParameter(f"'{name}' is no target. {advice}")
+    return tuple(ALIASES.get(name, name) for name in names)
 
 
 def list_target_names() -> tuple[str, ...]:

@@ -46,17 +46,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "verify": (*BASE, "bundle", "parity", "targets"),
     "inpaint": (*BASE, "/reference", "bundle", "photos", "runners"),
     "bench": (
-        *(
-            *BASE,
-            "/reference",
-            "bundle",
-            "files",
-            "parity",
-            "runners",
-            "targets",
-            "targets/registry",
-            "targets/tensorrt",
-        ),
+        *(*BASE, "/reference", "bundle", "files", "parity", "runners", "targets"),
+        *("targets/registry", "targets/tensorrt"),
     ),
     "terminal": (
         *("errors", "/reference", "bench", "bundle", "convert", "inpaint", "parity", "photos", "runners", "sources"),
@@ -64,7 +55,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "from_python": (
         *(*BASE, "/reference", "bench", "bundle", "convert", "inpaint", "parity", "photos", "prove", "runners"),
-        *("sources", "targets/registry"),
+        *("sources", "targets/registry", "terminal"),
     ),
     "/cli.py": (
         *("errors", "bench", "convert", "inpaint", "parity", "photos", "prove"),
