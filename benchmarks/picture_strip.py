@@ -2,8 +2,8 @@
 
     python benchmarks/picture_strip.py BUNDLE
 
-Of an inpainting pipeline, the README's results/picture_strip.png: photo, mask, Canny without its mask argument, edges,
-result. Of a net that makes a picture of a photo, photo and picture: results/ARCHITECTURE_strip.png.
+Of an inpainting pipeline, the README's docs/images/picture_strip.png: photo, mask, Canny without its mask argument,
+edges, result. Of a net that makes a picture of a photo, photo and picture: docs/images/ARCHITECTURE_strip.png.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from converters.runners import OnnxRunner
 from converters.tensors import Array
 
 PHOTOS = Path(__file__).parent.parent / "reference" / "photos"
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent.parent / "docs" / "images"
 GAP = 6
 
 

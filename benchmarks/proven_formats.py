@@ -1,7 +1,7 @@
 """Which architecture goes to which target, and how that was verified.
 
 Converts a small net of every architecture (parity_tests/support/architecture_cases.py) to every target, with all gates,
-and records what came of it in reference/proven.json, which `ganport formats` reads, and in README.md's table.
+and records what came of it in reference/proven.json, which `ganport formats` reads, and in docs/formats.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from converters.targets.registry import TARGETS
 from converters.targets.target import Artifact
 from parity_tests.support.architecture_cases import CASES
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "docs" / "formats.md"
 START, END = "<!-- formats: written by benchmarks/proven_formats.py -->\n", "<!-- end of formats -->\n"
 RUNTIMES = {"onnx": "onnxruntime", "mxnet": "mxnet"}
 THREADS = 2
@@ -59,9 +59,9 @@ def main() -> None:
                 rows.append(row)
                 print(*row.to_json().values())
     write_support(rows, read_environment(THREADS))
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(START)
-    README.write_text(before + START + format_support(rows) + END + rest.split(END)[1], encoding="utf-8")
+    PAGE.write_text(before + START + format_support(rows) + END + rest.split(END)[1], encoding="utf-8")
 
 
 if __name__ == "__main__":

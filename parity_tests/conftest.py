@@ -25,6 +25,7 @@ SLOW = (
     *(
         "bundle/test_shipped_bundle.py",
         "bundle/test_standalone.py",
+        "commands/test_demo.py",
         "commands/test_full_size.py",
         "commands/test_parity.py",
     ),
@@ -34,6 +35,8 @@ SLOW = (
         "commands/test_fuzz.py",
         "cpp/",
         "mxnet/test_conformance.py",
+        "examples/",
+        "packaging/test_code_blocks.py",
         "reference/test_architectures.py",
         "reference/test_canny.py",
     ),

@@ -57,8 +57,8 @@ def test_every_architecture_is_recorded_with_every_target_that_there_is() -> Non
     assert recorded == [(case.name, target) for case in CASES for target in TARGETS]
 
 
-def test_readme_shows_what_was_recorded() -> None:
-    assert format_support(read_support()) in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_docs_show_what_was_recorded() -> None:
+    assert format_support(read_support()) in (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -100,12 +100,12 @@ def test_engine_is_built(case: ArchitectureCase, made: Mapping[str, tuple[Path, 
     assert (folder / f"{case.name}.engine").stat().st_size > 0
 
 
-def test_readme_gives_each_nets_smallest_size() -> None:
+def test_docs_give_each_nets_smallest_size() -> None:
     """Of partial-conv that of the usual depth, 7, and of pix2pix-unet that of 8."""
     least = {name: open_architecture(name).contract(raw=False).inputs[0].minimum for name in ARCHITECTURES}
     edgeconnect = {least.pop("edgeconnect-edge"), least.pop("edgeconnect-inpaint")}
     assert (least.pop("partial-conv"), least.pop("pix2pix-unet")) == (2**7, 2**8)
     assert (edgeconnect, set(least.values())) == ({12}, {8})
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    page = " ".join((ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8").split())
     said = "They are at least 12 for EdgeConnect's, 8 for `deepfill-v2`, `cyclegan-resnet` and `style-transfer`"
-    assert said in readme
+    assert said in page
