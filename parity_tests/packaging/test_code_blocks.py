@@ -11,19 +11,19 @@ import pytest
 from parity_tests.support.markdown_pages import DOC_PAGES, NOT_RUN, Block, read_blocks
 from parity_tests.support.named_files import write_named_files
 from parity_tests.support.places import ROOT
-from parity_tests.support.shell import FACE, WITHOUT_FACE, make_environment, run_python, run_shell, write_programs
+from parity_tests.support.shell import make_environment, run_python, run_shell, write_programs
 
 PAGES = [ROOT / "README.md", *DOC_PAGES]
 RUN = {"sh": run_shell, "python": run_python}
 BLOCKS = [block for page in PAGES for block in read_blocks(page)]
 TO_RUN = [block for block in BLOCKS if block.not_run is None]
-Result = subprocess.CompletedProcess[str] | None
+Result = subprocess.CompletedProcess[str]
 RunBlock = Callable[[Block], Result]
 
 
 @pytest.fixture(scope="module")
 def run_block(tmp_path_factory: pytest.TempPathFactory) -> RunBlock:
-    """Run a block, and first those before it on its page; None if the block needs what is not there."""
+    """Run a block, and first those before it on its page."""
     base = tmp_path_factory.mktemp("blocks")
     environment = make_environment(write_programs(base / "bin"), base / "cache")
     done: dict[str, Result] = {}
@@ -36,8 +36,7 @@ def run_block(tmp_path_factory: pytest.TempPathFactory) -> RunBlock:
         for earlier in TO_RUN:
             if earlier.page != block.page or earlier.line > block.line or str(earlier) in done:
                 continue
-            needs_face = WITHOUT_FACE is not None and FACE.search(earlier.text)
-            done[str(earlier)] = None if needs_face else RUN[earlier.language](earlier.text, folder, environment)
+            done[str(earlier)] = RUN[earlier.language](earlier.text, folder, environment)
         return done[str(block)]
 
     return run
@@ -74,8 +73,6 @@ def test_every_reason_stands_before_a_block() -> None:
 @pytest.mark.parametrize("block", TO_RUN, ids=str)
 def test_block_runs(block: Block, run_block: RunBlock) -> None:
     done = run_block(block)
-    if done is None:
-        pytest.skip(str(WITHOUT_FACE))
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 

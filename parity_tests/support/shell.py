@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 from parity_tests.support.places import ROOT
 
-# Until the Python face is there, what needs it is skipped with this reason.
-WITHOUT_FACE = None if importlib.util.find_spec("ganport") else "there is no module ganport yet"
-# A shell line that names a module of one's own, FILE.py:FUNCTION, needs the face too.
-FACE = re.compile(r"\bimport ganport\b|\w\.py:\w")
 LIMIT_SECONDS = 600
 
 
