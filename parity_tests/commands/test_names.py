@@ -80,7 +80,7 @@ def path_with_ganport(tmp_path: Path) -> str:
 
 def read_line(shell: str) -> str:
     """The line of docs/install.md that turns completion on."""
-    (line,) = re.findall(rf"^    (.*_GANPORT_COMPLETE={shell}_source ganport.*)$", PAGE.read_text(), re.MULTILINE)
+    (line,) = re.findall(rf"^(.*_GANPORT_COMPLETE={shell}_source ganport.*)$", PAGE.read_text(), re.MULTILINE)
     return str(line)
 
 
@@ -123,6 +123,6 @@ def test_line_of_the_page_makes_the_shell_complete(shell: str, path_with_ganport
 
 
 def test_every_command_of_the_page_exists() -> None:
-    named = set(re.findall(r"^    ganport ([a-z]+)", PAGE.read_text(), re.MULTILINE))
+    named = set(re.findall(r"^ganport ([a-z]+)", PAGE.read_text(), re.MULTILINE))
     assert named
     assert named <= set(main.commands)
