@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 from converters.onnx_graph.serialize import serialize
 from converters.onnx_graph.simplify import simplify
 from converters.parity.expected import ReferenceOutputs
+from converters.rewrites.accurate_mean import rewrite_accurate_mean
 from converters.rewrites.accurate_norm import OPERATOR as NORM_OPERATOR
 from converters.rewrites.accurate_norm import rewrite_accurate_norm
 from converters.runners import OnnxRunner, Runner
@@ -113,38 +114,53 @@ def describe_non_finite(outputs: Tensors) -> str | None:
 
 
 def open_graph(graph: ModelProto, model: Model) -> Runner:
-    """The graph in ONNX Runtime, InstanceNormalization computed by the runtime's own kernel."""
+    """The graph in ONNX Runtime, norms and means computed by the runtime's own kernels."""
     return OnnxRunner(serialize(graph), model.inputs, model.outputs)
 
 
 def open_accurate(graph: ModelProto, model: Model) -> Runner:
-    """The graph in ONNX Runtime, with InstanceNormalization spelled out as in the ONNX file that ships."""
-    return open_graph(rewrite_accurate_norm(graph), model)
+    """The graph in ONNX Runtime, with norms and means spelled out as in the ONNX file that ships."""
+    return open_graph(rewrite_accurate_mean(rewrite_accurate_norm(graph)), model)
 
 
 def prove_waist(
-    rung: str, graph: ModelProto, norm_gate: str, model: Model, prove: Prove, report_progress: Callable[[str], None]
+    rung: str, graph: ModelProto, runtime_gate: str, model: Model, prove: Prove, report_progress: Callable[[str], None]
 ) -> ModelProto:
-    """Prove an exported or imported graph, simplify it, prove the result, and prove that with its norms spelled out.
+    """Prove an exported or imported graph; simplify it, and prove the result, also with norms and means spelled out.
 
     Args:
         rung: Name of the first rung: "export" or "import".
         graph: The exported or imported graph.
-        norm_gate: Gate of the graphs that compute norms in ONNX Runtime's own kernel, if `graph` has norms.
+        runtime_gate: Gate of the graphs that compute a norm or a mean in ONNX Runtime's own kernel and are spelled out
+            later.
         model: Contract of the graph.
         prove: Compares a rung's graph with the source.
         report_progress: Called with a description of each step before it begins.
 
     Returns:
-        The simplified graph, still with InstanceNormalization nodes.
+        The simplified graph, still with InstanceNormalization nodes and whole means.
     """
-    has_norms = any(node.op_type == NORM_OPERATOR for node in graph.graph.node)
-    gate = norm_gate if has_norms else "onnx"
-    prove(rung, gate, open_graph(graph, model))
+    spelled_out_later = _has_norms(graph) or rewrite_accurate_mean(graph) is not graph
+    prove(rung, runtime_gate if spelled_out_later else "onnx", open_graph(graph, model))
 
     report_progress("simplifying")
     simplified = simplify(graph)
-    prove("simplify", gate, open_graph(simplified, model))
-    if has_norms:
-        prove("accurate norm", "onnx", open_accurate(simplified, model))
+    *earlier, last = [("simplify", simplified), *_spell_out(simplified)]
+    for name, rewritten in earlier:
+        prove(name, runtime_gate, open_graph(rewritten, model))
+    prove(last[0], "onnx", open_graph(last[1], model))
     return simplified
+
+
+def _spell_out(graph: ModelProto) -> Iterator[tuple[str, ModelProto]]:
+    """The rungs after "simplify", and the graph of each: none if the graph has neither norms nor means."""
+    if _has_norms(graph):
+        graph = rewrite_accurate_norm(graph)
+        yield "accurate norm", graph
+    rewritten = rewrite_accurate_mean(graph)
+    if rewritten is not graph:
+        yield "accurate mean", rewritten
+
+
+def _has_norms(graph: ModelProto) -> bool:
+    return any(node.op_type == NORM_OPERATOR for node in graph.graph.node)

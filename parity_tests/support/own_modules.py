@@ -55,6 +55,22 @@ class Named(nn.Module):
         return {"sum": y + 1, "parts": [y.relu(), y.mean((2, 3))]}
 
 
+class SqueezeExcitation(nn.Module):
+    """Weighs each channel by the means of all channels, after a norm that leaves them far from 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.InstanceNorm2d(8)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.squeeze = nn.Conv2d(8, 4, 1)
+        self.excite = nn.Conv2d(4, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.conv(x)) + 1
+        return y * torch.sigmoid(self.excite(self.squeeze(self.pool(y)).relu()))
+
+
 class Rows(nn.Module):
     """A row of numbers and an index for each item: no image at all."""
 
