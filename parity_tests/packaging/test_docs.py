@@ -26,7 +26,6 @@ def read_page(name: str) -> str:
 
 
 def test_newest_version_of_the_changelog_is_the_projects() -> None:
-    """The cache of `ganport inpaint` hangs on the version: a change of its nets without a new one would not arrive."""
     versions = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", CHANGELOG, re.MULTILINE)
     assert versions[0] == PROJECT["version"]
     assert versions == sorted(versions, key=lambda text: [int(part) for part in text.split(".")], reverse=True)

@@ -29,7 +29,7 @@ Install = Callable[..., None]
 def read_page() -> dict[str, str]:
     """The files of the page's package, by name."""
     text = PAGE.read_text(encoding="utf-8")
-    return dict(re.findall(r"^`([\w.]+)`:\n\n<!--.*-->\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    return dict(re.findall(r"^`([\w.]+)`:\n\n<!-- [^\n]* -->\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
 
 
 def write_own_checkpoint(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from parity_tests.support.foreign_models import make_model, write_model
-from parity_tests.support.places import PHOTOS
+from parity_tests.support.places import PHOTOS, ROOT
 from parity_tests.support.seeded_checkpoints import NETS, write_checkpoint
 
 SIDE = 64
@@ -29,7 +29,8 @@ def make_generator() -> nn.Module:
 
 
 def write_named_files(folder: Path) -> None:
-    """Checkpoints with seeded weights, a photo with its mask and lines, folders of both, an ONNX file, a module."""
+    """What ships, seeded checkpoints, a photo with its mask and lines, folders of both, an ONNX file, a module."""
+    (folder / "reference").symlink_to(ROOT / "reference")
     for net in NETS:
         write_checkpoint(folder, net)
     photo = Image.open(PHOTOS / "coffee.png").convert("RGB").resize((SIDE, SIDE))
