@@ -71,18 +71,33 @@ def memory_of_machine() -> int:
 
 
 class TorchRunner:
-    """Runs a torch module on the CPU in the precision of its parameters, to which it casts floating-point inputs."""
+    """Runs a torch module on the CPU.
 
-    def __init__(self, module: torch.nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    Args:
+        module: The module.
+        inputs: Its inputs.
+        outputs: Its outputs.
+        dtype: What floating-point inputs are cast to; None takes the type of the module's parameters.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        dtype: np.dtype[np.floating[Any]] | None = None,
+    ) -> None:
         self.inputs = inputs
         self.outputs = outputs
         self._module = module
+        self._dtype = dtype
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
         import torch
 
         check_feeds("torch", self.inputs, feeds)
-        dtype = next((parameter.dtype for parameter in self._module.parameters()), torch.float32)
+        own = next((parameter.dtype for parameter in self._module.parameters()), torch.float32)
+        dtype = own if self._dtype is None else getattr(torch, self._dtype.name)
         arrays = [torch.from_numpy(np.ascontiguousarray(feeds[spec.name])) for spec in self.inputs]
         with torch.inference_mode():
             results = self._module(*(array.to(dtype) if array.is_floating_point() else array for array in arrays))

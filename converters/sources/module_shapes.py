@@ -23,10 +23,14 @@ TRIED_SIZES = (((1, 64, 96), (2, 128, 160)), ((1, 256, 512), (2, 512, 768)))
 # What a net's sizes must be a multiple of is looked for among these, and its smallest size among so many multiples.
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 TRIED_MINIMA = 32
+# The smallest size that is tried as an odd one: halved and halved again, it and the next are odd at other steps.
+ODD_SIZE = 43
+ODD_BATCH = 3
 # Sizes of free axes that the user tells nothing of but the name; no two are equal.
 UNTOLD_SIZES = {"N": 2, "H": 32, "W": 48}
 UNTOLD_SIZE = 40
 GIVE_INPUTS = "Give inputs={NAME: an example array, or two of different sizes}, in the shell --inputs FILE.npz"
+FIX_SIZES = "Fix its sizes: give one example of each input"
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Examples:
     Attributes:
         specs: Their contract.
         given: The user's own examples; none if there are only specs.
-        probes: Inputs at unlike sizes, if any size is free: the user's, else random ones.
+        probes: Inputs at unlike sizes, odd ones too, if any size is free: the user's, and random ones.
         trace_sizes: Size of each free axis that torch traces the module at.
     """
 
@@ -82,6 +86,9 @@ def read_examples(where: str, module: nn.Module, inputs: Mapping[str, Any] | Non
         for feeds in given:
             run(feeds)
         specs = _find_limits(where, specs, names, run)
+        odd = {spec.name: draw(spec, odd_sizes(specs)) for spec in specs}
+        if runs(run, odd):
+            return Examples(tuple(specs), given, (*given, odd), sizes)
     return Examples(tuple(specs), given, given, sizes)
 
 
@@ -126,6 +133,34 @@ def draw(spec: TensorSpec, sizes: Mapping[str, int], seed: int = 0) -> Array:
     low, high = spec.value_range or (0, 1)
     values = np.random.default_rng([SEED, seed, *spec.name.encode()]).random(shape) * (high - low) + low
     return np.asarray(values if spec.dtype.startswith("float") else np.rint(values), spec.dtype)
+
+
+def runs(run: Feeds, feeds: Tensors) -> bool:
+    """Whether the module takes these inputs and gives finite numbers."""
+    try:
+        results = run(feeds)
+    except FeedError:
+        return False
+    return all(bool(np.isfinite(array).all()) for array in results)
+
+
+def list_free(specs: Sequence[TensorSpec]) -> list[str]:
+    """The names of the free axes, each once, in their order."""
+    return list(dict.fromkeys(axis for spec in specs for axis in spec.shape if isinstance(axis, str)))
+
+
+def list_batches(specs: Sequence[TensorSpec]) -> list[str]:
+    """The free axes that are the first ones wherever they occur: they have no limits."""
+    return [axis for axis in list_free(specs) if all(axis not in spec.shape[1:] for spec in specs)]
+
+
+def odd_sizes(specs: Sequence[TensorSpec]) -> dict[str, int]:
+    """A size for each free axis: unlike ones, odd multiples of what the specs allow."""
+    multiple = math.lcm(*(spec.multiple_of for spec in specs))
+    first = -(-max(ODD_SIZE, *(spec.minimum for spec in specs)) // multiple) | 1
+    batches = list_batches(specs)
+    others = [axis for axis in list_free(specs) if axis not in batches]
+    return dict.fromkeys(batches, ODD_BATCH) | {axis: (first + 2 * i) * multiple for i, axis in enumerate(others)}
 
 
 def _read_pair(where: str, name: str, value: object) -> TensorSpec | tuple[Array, ...]:
@@ -186,8 +221,7 @@ def _choose_sizes(specs: Sequence[TensorSpec]) -> dict[str, int]:
 def _step(specs: Sequence[TensorSpec], axis: str, place: int) -> int:
     """How much larger a second size of an axis is; other for each axis."""
     multiple = math.lcm(*(spec.multiple_of for spec in specs))
-    is_batch = all(axis not in spec.shape[1:] for spec in specs)
-    return 1 if is_batch else (place + 1) * multiple
+    return 1 if axis in list_batches(specs) else (place + 1) * multiple
 
 
 def _find_limits(
@@ -200,24 +234,20 @@ def _find_limits(
     batch = {axis: max(sizes) for axis, sizes in names.items() if axis not in free}
     least = {axis: min(names[axis]) for axis in free}
 
-    def runs(sizes: Mapping[str, int]) -> bool:
-        try:
-            results = run({spec.name: draw(spec, {**batch, **sizes}) for spec in specs})
-        except FeedError:
-            return False
-        return all(bool(np.isfinite(array).all()) for array in results)
+    def runs_at(sizes: Mapping[str, int]) -> bool:
+        return runs(run, {spec.name: draw(spec, {**batch, **sizes}) for spec in specs})
 
     allowed = [m for m in MULTIPLES if math.gcd(*(size for axis in free for size in names[axis])) % m == 0]
     for multiple in allowed:
-        if runs(
+        if runs_at(
             {axis: size // multiple * multiple + (2 * i + 1) * multiple for i, (axis, size) in enumerate(least.items())}
         ):
             break
     else:
         met = "it runs on the two examples' sizes and on none between and beyond them that was tried"
-        raise FeedError(where, met, "Fix its sizes: give one example of each input, or a TensorSpec")
+        raise FeedError(where, met, FIX_SIZES)
     minima = range(multiple, min(least.values()), multiple)
-    minimum = next((s for s in minima[:TRIED_MINIMA] if runs(dict.fromkeys(free, s))), min(least.values()))
+    minimum = next((s for s in minima[:TRIED_MINIMA] if runs_at(dict.fromkeys(free, s))), min(least.values()))
     return [
         replace(spec, multiple_of=multiple, minimum=minimum) if any(axis in spec.shape for axis in free) else spec
         for spec in specs

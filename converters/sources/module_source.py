@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from onnx import ModelProto
+from torch import nn
 
-from converters.errors import ParityError
+from converters.errors import ExportError, ParityError
 from converters.parity.expected import ReferenceOutputs
 from converters.parity.inputs import IMAGES, MASKS, ParityInput, make_input, short_inputs
-from converters.sources.export_torch import fix_size
-from converters.sources.module_shapes import IMAGE_AXES
+from converters.sources.export_torch import export_onnx, fix_size
+from converters.sources.module_limits import limit_sizes
+from converters.sources.module_shapes import FIX_SIZES, IMAGE_AXES, draw, list_free, odd_sizes
 from converters.sources.onnx_inputs import OnnxInput, gives_finite_outputs, seeded_inputs
 from converters.sources.own_module import OwnModule
 from converters.sources.source import MODULE_ARCHITECTURE, Size
+from converters.sources.spectral_norm import fold_spectral_norm
 from converters.sources.torch_source import TorchSource, run_on_feeds
 from converters.tensors import Array, Tensors, TensorSpec, fit_size
 from reference.model import ReferenceModel
@@ -29,9 +33,18 @@ LUMA = np.array([0.2125, 0.7154, 0.0721], np.float32)
 
 @dataclass(frozen=True)
 class ModuleSource(TorchSource):
-    """A module of the user's own; `cases` are the inputs that its files are judged on."""
+    """A module of the user's own.
+
+    Attributes:
+        cases: The inputs that its files are judged on.
+        exported: Its graph, if sizes are free: they are limited to those at which this graph is right.
+    """
 
     cases: tuple[OnnxInput, ...] = ()
+    exported: ModelProto | None = None
+
+    def _export(self, folded: nn.Module) -> ModelProto:
+        return self.exported or super()._export(folded)
 
     def run_inputs(self) -> ReferenceOutputs:
         return run_on_feeds(self.model, self.cases, [case.feeds for case in self.cases])
@@ -60,7 +73,7 @@ def open_module(own: OwnModule, size: Size | None = None, seed: int = 0) -> Modu
         seed: Of the numbers; another one than 0 leaves the user's examples out.
 
     Raises:
-        ExportError: the module does not accept `size`.
+        ExportError: the module does not accept `size`; or sizes are free, and torch cannot write it so.
     """
     model = ReferenceModel(
         MODULE_ARCHITECTURE,
@@ -72,12 +85,18 @@ def open_module(own: OwnModule, size: Size | None = None, seed: int = 0) -> Modu
         lambda photo, edges, mask: _make_feeds(own.inputs, photo, edges, mask),
         trace_sizes=own.trace_sizes,
     )
+    exported = None
     if size is not None:
         model = fix_size(model, size)
+    elif list_free(own.inputs) and not seed:
+        exported = _export_free(own, model)
+        model = replace(model, inputs=limit_sizes(own, model, exported))
     given = [] if seed else [case for case in _list_examples(own) if _fits(model.inputs, case.feeds)]
     photos = [case for case in _list_photos(model.inputs) if gives_finite_outputs(own, case)]
-    seeded = (_keep_ranges(own, case) for case in seeded_inputs(own, model.inputs, seed))
-    return ModuleSource(model, size, cases=(*given, *photos, *seeded))
+    odd = [case for case in _list_odd(model.inputs) if gives_finite_outputs(own, case)]
+    seeded = (_keep_ranges(own, case) for case in (*seeded_inputs(own, model.inputs, seed), *odd))
+    cases = (*given, *photos, *seeded)
+    return ModuleSource(model, size, cases=cases, exported=exported)
 
 
 def _keep_ranges(own: OwnModule, case: OnnxInput) -> OnnxInput:
@@ -89,6 +108,37 @@ def _keep_ranges(own: OwnModule, case: OnnxInput) -> OnnxInput:
     if any(policy.known is not None for policy in own.policies.values()):
         feeds["mask"] = (feeds["mask"] > HALF).astype(feeds["mask"].dtype)
     return OnnxInput(case.name, feeds)
+
+
+def _export_free(own: OwnModule, model: ReferenceModel) -> ModelProto:
+    """Its graph, sizes free.
+
+    Raises:
+        ExportError: torch cannot write it so; the message says whether it can with all sizes fixed.
+    """
+    folded = fold_spectral_norm(own.module)
+    try:
+        return export_onnx(model, folded)
+    except ExportError as error:
+        fixed = replace(model, inputs=tuple(_fix(spec, own.trace_sizes) for spec in model.inputs))
+        try:
+            export_onnx(fixed, folded)
+        except ExportError:
+            raise error from None
+        met = f"with sizes left free, {error.met}; with all sizes fixed, it can"
+        raise ExportError(own.name, met, f"{FIX_SIZES}, or {error.remedy[0].lower()}{error.remedy[1:]}") from error
+
+
+def _fix(spec: TensorSpec, sizes: Mapping[str, int]) -> TensorSpec:
+    return replace(spec, shape=tuple(sizes[axis] if isinstance(axis, str) else axis for axis in spec.shape))
+
+
+def _list_odd(inputs: Sequence[TensorSpec]) -> Iterator[OnnxInput]:
+    """A case of odd sizes: what a net decides by them is not what it decides by the even ones of all other cases."""
+    if list_free(inputs):
+        sizes = odd_sizes(inputs)
+        title = ", ".join(f"{axis} {size}" for axis, size in sizes.items())
+        yield OnnxInput(f"odd sizes, {title}", {spec.name: draw(spec, sizes) for spec in inputs})
 
 
 def _list_examples(own: OwnModule) -> Iterator[OnnxInput]:

@@ -107,7 +107,8 @@ def read_module(
         inputs: For each input, in the order in which the module takes them: an example array or tensor, whose sizes are
             fixed; a pair of examples, whose sizes are free where they differ; or a TensorSpec. None for a net that
             begins with a convolution and takes one image: its channels are the convolution's, its sizes free.
-        outputs: A name or a TensorSpec of each output; None takes the keys of a dict, or "output".
+        outputs: A name or a TensorSpec of each output; None takes the keys of a dict, or "output"; a key that is an
+            input's name too becomes "output_KEY".
         known: For an output that is composited: the input whose pixels come back where the input "mask" is 0.
         name: Instead of the class's.
         files: What the module was made from.
@@ -203,11 +204,22 @@ def _label_outputs(
             shapes = ", ".join(str(array.shape) for array in results)
             met = f"it returns {len(results)} tensors ({shapes}), and {given!r} names others"
             raise FeedError(name, met, "Give outputs=[...], a name for each")
+        both = next((label for label in map(_name_of, given) if label in examples.probes[0]), None)
+        if both is not None:
+            raise FeedError(name, f"an input and an output are both called '{both}'", "Give one another name")
         return list(given)
     with torch.inference_mode():
         returned = module(*(torch.from_numpy(np.ascontiguousarray(array)) for array in examples.probes[0].values()))
     labels = [label for label, _ in _flatten(returned, "")]
-    return [label if isinstance(returned, Mapping) else f"{OUTPUT}{f'_{label}' if label else ''}" for label in labels]
+    keyed = isinstance(returned, Mapping)
+    return [
+        label if keyed and label not in examples.probes[0] else f"{OUTPUT}{f'_{label}' if label else ''}"
+        for label in labels
+    ]
+
+
+def _name_of(output: str | TensorSpec) -> str:
+    return output if isinstance(output, str) else output.name
 
 
 def _make_policies(

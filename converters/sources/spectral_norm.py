@@ -7,11 +7,11 @@ that the unfolded module computes bit for bit.
 
 from __future__ import annotations
 
-import copy
-
 from torch import nn
 from torch.nn.utils import parametrize, remove_spectral_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
+
+from converters.sources.copy_module import copy_module
 
 
 def fold_spectral_norm(module: nn.Module) -> nn.Module:
@@ -19,7 +19,7 @@ def fold_spectral_norm(module: nn.Module) -> nn.Module:
 
     Folds torch's older hooks (`weight_orig`, `weight_u`, `weight_v`) and its newer parametrizations.
     """
-    folded = copy.deepcopy(module).eval()
+    folded = copy_module(module)
     for layer in list(folded.modules()):
         hooks = [hook for hook in layer._forward_pre_hooks.values() if isinstance(hook, SpectralNorm)]
         for hook in hooks:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+from onnx import ModelProto
+from torch import nn
 
 from converters.errors import CheckpointError, ParityError
 from converters.parity.compare import DO_NOT_USE
 from converters.parity.expected import NamedInput, ReferenceOutputs
 from converters.parity.inputs import ParityInput, golden_input, perturb, short_inputs
 from converters.runners import TorchRunner
+from converters.sources.copy_module import copy_module
 from converters.sources.export_torch import export_onnx, fix_size
 from converters.sources.source import Prove, Size, Waist, describe_non_finite, prove_waist
 from converters.sources.spectral_norm import fold_spectral_norm
@@ -56,9 +60,12 @@ class TorchSource:
         prove("fold", "fold", TorchRunner(folded, self.model.inputs, self.model.outputs))
 
         report_progress("exporting to ONNX")
-        exported = export_onnx(self.model, folded, self.size)
+        exported = self._export(folded)
         graph = prove_waist("export", exported, "runtime norm", self.model, prove, report_progress)
         return Waist(graph, tuple(map(_describe_piece, self.model.pieces(folded))))
+
+    def _export(self, folded: nn.Module) -> ModelProto:
+        return export_onnx(self.model, folded, self.size)
 
 
 def open_torch(model: ReferenceModel, size: Size | None) -> TorchSource:
@@ -83,7 +90,6 @@ def run_on_feeds(model: ReferenceModel, inputs: Sequence[NamedInput], feeds: Seq
         CheckpointError: an output holds NaN or infinity.
     """
     single = TorchRunner(model.module, model.inputs, model.outputs)
-    double = TorchRunner(copy.deepcopy(model.module).double(), model.inputs, model.outputs)
     perturbed = [perturb(feed) for feed in feeds]
     float32 = tuple(single.run(feed) for feed in feeds)
     for given, outputs in zip(inputs, float32, strict=True):
@@ -99,10 +105,19 @@ def run_on_feeds(model: ReferenceModel, inputs: Sequence[NamedInput], feeds: Seq
         tuple(inputs),
         tuple(feeds),
         float32,
-        tuple(double.run(feed) for feed in feeds),
+        _run_in_float64(model, feeds),
         tuple(None if feed is None else single.run(feed) for feed in perturbed),
         model.policies,
     )
+
+
+def _run_in_float64(model: ReferenceModel, feeds: Sequence[Tensors]) -> tuple[Tensors, ...] | None:
+    """The outputs in float64; None if the module does not run so, as one that makes float32 tensors itself."""
+    double = TorchRunner(copy_module(model.module).double(), model.inputs, model.outputs, np.dtype(np.float64))
+    try:
+        return tuple(double.run(feed) for feed in feeds)
+    except (RuntimeError, TypeError, ValueError):
+        return None
 
 
 def _describe_piece(piece: Piece) -> GraphPiece:

@@ -17,6 +17,8 @@ _OURS = (str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "refere
 _LIBRARY = sysconfig.get_path("stdlib")
 # torch quotes frames in its messages, as Python does in tracebacks.
 _QUOTED = re.compile(r'File "([^"]+)", line (\d+), in (\w+)')
+# What torch.onnx says where it fails on a node.
+_TRANSLATING = re.compile(r"Error when translating node %\S+ : .*?\[target=torch\.ops\.(\S+)\]")
 MAX_SAID = 200
 
 
@@ -26,6 +28,8 @@ def describe_failure(error: BaseException) -> str:
     root = chain[-1]
     said = next((line for line in map(str.strip, str(root).splitlines()) if line), "")[:MAX_SAID].rstrip(".")
     place = _find_place(chain)
+    operator = next((found[1] for error in chain if (found := _TRANSLATING.search(str(error)))), None)
+    said = said if operator is None else f"{said}{', ' if said else ''}translating torch's operator {operator}"
     return f"{type(root).__name__}{f': {said}' if said else ''}{f', at {place}' if place else ''}"
 
 
