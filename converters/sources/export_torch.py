@@ -116,7 +116,27 @@ def _export_piece(piece: Piece, size: tuple[int, int] | None) -> ModelProto:
                 "In a module of your own, write that line otherwise; one of ganport's is a defect: report it",
             ) from error
     assert program is not None
-    return program.model_proto
+    graph: ModelProto = program.model_proto
+    _drop_void_squeezes(graph)
+    return graph
+
+
+def _drop_void_squeezes(model: ModelProto) -> None:
+    """Make Identity of each Squeeze that leaves the number of axes as it is.
+
+    torch's squeeze leaves an axis alone whose size is not 1. torch.onnx writes ONNX's Squeeze for it all the same,
+    which fails there, though it records the right shape of the result.
+    """
+    ranks = {
+        value.name: len(value.type.tensor_type.shape.dim)
+        for value in (*model.graph.input, *model.graph.value_info, *model.graph.output)
+        if value.type.tensor_type.HasField("shape")
+    }
+    for node in model.graph.node:
+        if node.op_type == "Squeeze" and ranks.get(node.input[0], -1) == ranks.get(node.output[0], -2):
+            node.op_type = "Identity"
+            del node.input[1:]
+            del node.attribute[:]
 
 
 def _make_value_info(spec: TensorSpec) -> ValueInfoProto:

@@ -126,7 +126,7 @@ def _export_free(own: OwnModule, model: ReferenceModel) -> ModelProto:
         except ExportError:
             raise error from None
         met = f"with sizes left free, {error.met}; with all sizes fixed, it can"
-        raise ExportError(own.name, met, f"{FIX_SIZES}, or {error.remedy[0].lower()}{error.remedy[1:]}") from error
+        raise ExportError(own.name, met, f"{FIX_SIZES}, or write that line otherwise") from error
 
 
 def _fix(spec: TensorSpec, sizes: Mapping[str, int]) -> TensorSpec:

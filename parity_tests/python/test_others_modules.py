@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import ganport
+from converters.targets.mxnet.runtime import missing_mxnet
 from converters.tensors import Array
 from parity_tests.support.own_modules import seed
 
@@ -107,6 +108,33 @@ def test_output_that_has_an_inputs_name_gets_another(tmp_path: Path) -> None:
     assert bundle.outputs[0].name == "output_sample"
     with pytest.raises(ganport.FeedError, match=r"an input and an output are both called 'sample'\. Give one another"):
         convert(Named().eval(), tmp_path, inputs={"sample": noise(1, 3, 8, 8)}, outputs=["sample"], overwrite=True)
+
+
+def test_squeeze_of_an_axis_that_is_not_1_leaves_it(tmp_path: Path) -> None:
+    """As pytorch-msssim asks for it."""
+
+    class Squeezes(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x * 2).squeeze(3).squeeze(2) + 1
+
+    module = Squeezes()
+    bundle = convert(module.eval(), tmp_path, inputs={"x": (noise(1, 3, 8, 10), noise(2, 3, 12, 18))})
+    require_same(bundle, module, x=noise(2, 3, 7, 5))
+
+
+def test_reshape_that_spells_out_a_sum_of_sizes_goes_to_mxnet(tmp_path: Path) -> None:
+    """As kornia's filters do it."""
+
+    class Pads(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = functional.pad(x, (2, 2, 0, 0), "reflect")
+            return y.reshape(-1, 3, y.shape[2], y.shape[3]) * 2
+
+    module, pair = Pads().eval(), (noise(1, 3, 8, 10), noise(2, 3, 12, 18))
+    (bundle,) = ganport.convert(module, "mxnet", tmp_path, inputs={"x": pair})
+    assert bundle.targets == ("mxnet",)
+    if missing_mxnet() is None:
+        assert bundle.parity["mxnet"].passed
 
 
 class GroupsByBatch(nn.Module):

@@ -55,9 +55,14 @@ def resolve_shape(
     if None in target and x.shape is not None:
         others = [size for size in target if size is not None]
         if multiply(others) != 0:
-            quotient = divide(multiply(x.shape), multiply(others))
+            rest = list(x.shape)
+            for size in tuple(others):  # sums such as W + 4 have no quotient, but the same sum may be there twice
+                if size in rest:
+                    rest.remove(size)
+                    others.remove(size)
+            quotient = divide(multiply(rest), multiply(others))
             if quotient is None:
-                quotient = divide(multiply_exactly(x.shape), multiply_exactly(others))
+                quotient = divide(multiply_exactly(rest), multiply_exactly(others))
             target[target.index(None)] = quotient
     return tuple(target)
 
