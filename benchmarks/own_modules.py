@@ -41,7 +41,7 @@ PASSED, BUILT, REFUSED, SLOW, WRONG = "passed", "built", "refused", "too slow", 
 LIMIT_S = 600
 THREADS = 2
 SEED = 5
-PACKAGES = "diffusers kornia monai pytorch-msssim segmentation-models-pytorch spandrel timm torchvision".split()
+PACKAGES = ("diffusers", "kornia", "monai", "pytorch-msssim", "segmentation-models-pytorch", "spandrel", "timm")
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "own_modules.json"
 TABLE = ROOT / "docs" / "own_modules_table.md"
@@ -213,10 +213,6 @@ def make_stylegan() -> Made:
     return Generator(), {"inputs": {"z": (noise(1, 32), noise(2, 32))}, "outputs": ["image"]}
 
 
-def make_stylegan_fixed() -> Made:
-    return make_stylegan()[0], {"inputs": {"z": noise(1, 32)}}
-
-
 def make_diffusion_unet() -> Made:
     from diffusers import UNet2DModel
 
@@ -259,7 +255,7 @@ MODULES: dict[str, Callable[[], Made]] = {
     "spandrel-nafnet": make_nafnet,
     "spandrel-swinir": make_swinir,
     "spandrel-stylegan2": make_stylegan,
-    "spandrel-stylegan2-fixed": make_stylegan_fixed,
+    "spandrel-stylegan2-fixed": lambda: (make_stylegan()[0], {"inputs": {"z": noise(1, 32)}}),
     "diffusers-unet": make_diffusion_unet,
     "diffusers-autoencoder": make_autoencoder,
     "msssim-ssim": make_ssim,
@@ -373,7 +369,7 @@ def _format_cell(row: Outcome) -> str:
 
 
 def write(rows: list[Outcome]) -> None:
-    versions = {package: version(package) for package in PACKAGES}
+    versions = {package: version(package) for package in (*PACKAGES, "torchvision")}
     found = {"environment": read_environment(THREADS), "packages": versions, "limit_s": LIMIT_S}
     RESULTS.write_text(json.dumps({**found, "outcomes": list(map(asdict, rows))}, indent=1) + "\n", encoding="utf-8")
     TABLE.parent.mkdir(exist_ok=True)
