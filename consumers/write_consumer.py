@@ -1,8 +1,11 @@
-"""Write out the sources of programs that use a bundle without Python, for the user to build."""
+"""Write out programs that use a bundle without Python: sources for the user to build, or a page for browsers."""
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,26 +13,49 @@ from converters.errors import ConsumerError
 
 CONSUMERS = Path(str(files("consumers")))
 # Left in a checkout by builds and by Python; not part of the sources.
-IGNORED = ("build*", "__pycache__")
+IGNORED = ("build*", "__pycache__", "node_modules")
+# For whoever changes the page; it runs without them.
+PAGE_IGNORED = (*IGNORED, "package.json", "package-lock.json", "jsconfig.json")
+# Of the npm package that runs nets in browsers: its plain build, and no other.
+RUNTIME = "onnxruntime-web"
+RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+# Where npm puts packages: `make` in a checkout, `npm install` in the working folder.
+NODE_MODULES = (Path("build/web/node_modules"), Path("node_modules"))
 
 
-def write_consumer(language: str, folder: Path) -> None:
-    """Write the sources for one language into `folder`.
+@dataclass(frozen=True)
+class Net:
+    """What the page runs: a bundle's folder, the names of the files to take from it, and a photo to begin with."""
+
+    folder: Path
+    files: Sequence[str]
+    sample: Path
+
+
+def write_consumer(language: str, folder: Path, net: Net | None = None) -> None:
+    """Write the program for one language into `folder`.
 
     Args:
         language: A folder in `consumers`.
         folder: A folder that does not exist or is empty.
+        net: What the page runs, for "web".
 
     Raises:
-        ConsumerError: `folder` is something else, or writing fails; then no file is left behind.
+        ConsumerError: `folder` is something else, npm's files are not at hand, or writing fails; then no file is left
+            behind.
     """
     try:
         is_new = not folder.exists()
         if folder.is_symlink() or not (is_new or (folder.is_dir() and not any(folder.iterdir()))):
             raise ConsumerError(folder, "something is already there", "Name a new folder")
+        runtime = find_runtime() if net else None
         try:
-            ignore = shutil.ignore_patterns(*IGNORED)
+            ignore = shutil.ignore_patterns(*(PAGE_IGNORED if net else IGNORED))
             shutil.copytree(CONSUMERS / language, folder, ignore=ignore, dirs_exist_ok=True)
+            if net and runtime:
+                _copy(runtime, RUNTIME_FILES, folder / "ort")
+                _copy(net.folder, net.files, folder / "model")
+                shutil.copyfile(net.sample, folder / "sample.png")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             if not is_new:
@@ -38,3 +64,32 @@ def write_consumer(language: str, folder: Path) -> None:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConsumerError(folder, f"cannot be written ({reason})", "Name another folder") from error
+
+
+def find_runtime() -> Path:
+    """The folder of the npm package's files.
+
+    Raises:
+        ConsumerError: the package of the version that the page was made for is not at hand.
+    """
+    version = json.loads((CONSUMERS / "web" / "package.json").read_text())["dependencies"][RUNTIME]
+    for place in NODE_MODULES:
+        package = place / RUNTIME
+        try:
+            found = json.loads((package / "package.json").read_text(encoding="utf-8"))["version"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if found == version and all((package / "dist" / name).is_file() for name in RUNTIME_FILES):
+            return package / "dist"
+    raise ConsumerError(
+        NODE_MODULES[-1] / RUNTIME,
+        f"version {version}, which runs nets in browsers, is not here",
+        f"Run `npm install --no-save {RUNTIME}@{version}` in this folder first",
+    )
+
+
+def _copy(source: Path, names: Sequence[str], folder: Path) -> None:
+    for name in names:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target)

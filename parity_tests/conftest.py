@@ -41,7 +41,7 @@ SLOW = (
         "reference/test_canny.py",
     ),
     *("reference/test_deepfill.py", "reference/test_partial_conv_masks.py", "rewrites/test_tuned_file.py"),
-    *("python/test_types.py", "packaging/test_plugins.py"),
+    *("python/test_types.py", "packaging/test_plugins.py", "web/"),
     *("sources/test_resnet_conversion.py", "sources/test_strangers_onnx.py"),
     *("packaging/test_core_install.py", "wolfram/test_nets.py", "wolfram/test_package.py"),
 )

@@ -1,0 +1,32 @@
+"""What `ganport consumers web` puts beside its page: a bundle's ONNX file, and a photo to begin with."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from converters.bundle.checksums import verify_hashes
+from converters.bundle.folder import read_bundle
+from converters.bundle.manifest import MANIFEST
+from converters.errors import BundleError
+from converters.inpaint import shipped_pipeline
+from converters.terminal.progress import show_progress
+
+
+def read_page_files(bundle: Path | None) -> tuple[Path, tuple[str, ...], Path]:
+    """The bundle's folder, the names of its files that the page needs, and the photo.
+
+    Args:
+        bundle: The bundle; None for the pipeline of the pair that ships.
+
+    Raises:
+        BundleError: it is damaged, or holds no ONNX file.
+        GanportError: the shipped pair's cannot be made.
+    """
+    with show_progress() as report_progress:
+        read = read_bundle(bundle) if bundle else shipped_pipeline(report_progress)
+    verify_hashes(read.folder)
+    artifact = read.manifest.find_artifact("onnx")
+    if artifact is None:
+        raise BundleError(read.folder, "it holds no ONNX file, which is what browsers run", "Convert with --to onnx")
+    return read.folder, (MANIFEST, *artifact.files), Path(str(files("reference"))) / "photos" / "coffee.png"
