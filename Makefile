@@ -92,12 +92,12 @@ $(WEB)/npm.stamp: consumers/web/package.json consumers/web/package-lock.json
 	touch $@
 
 # Without node, npm or apt-get the tests in a browser are skipped, and say why.
+# What cannot be had is tried again the next time; its tests are skipped with the reason.
 $(WEB)/tests.stamp: parity_tests/support/fetch_chromium.sh consumers/web/package.json consumers/web/package-lock.json
 	mkdir -p $(WEB)
-	if command -v npm > /dev/null; then $(MAKE) $(WEB)/npm.stamp; fi
-	if command -v chromium > /dev/null || ! command -v apt-get > /dev/null; then :; else \
-	    bash parity_tests/support/fetch_chromium.sh $(WEB)/chromium; fi
-	touch $@
+	if ! command -v npm > /dev/null || $(MAKE) $(WEB)/npm.stamp; then \
+	    if command -v chromium > /dev/null || ! command -v apt-get > /dev/null \
+	        || bash parity_tests/support/fetch_chromium.sh $(WEB)/chromium; then touch $@; fi; fi
 
 # The oldest runtime that our ONNX files are said to run on, in a folder of its own.
 $(OLDEST): $(VENV)/dev.stamp

@@ -10,7 +10,6 @@ from converters.bundle.folder import read_bundle
 from converters.bundle.manifest import MANIFEST
 from converters.errors import BundleError
 from converters.inpaint import shipped_pipeline
-from converters.terminal.progress import show_progress
 
 
 def read_page_files(bundle: Path | None) -> tuple[Path, tuple[str, ...], Path]:
@@ -21,10 +20,8 @@ def read_page_files(bundle: Path | None) -> tuple[Path, tuple[str, ...], Path]:
 
     Raises:
         BundleError: it is damaged, or holds no ONNX file.
-        GanportError: the shipped pair's cannot be made.
     """
-    with show_progress() as report_progress:
-        read = read_bundle(bundle) if bundle else shipped_pipeline(report_progress)
+    read = read_bundle(bundle) if bundle else shipped_pipeline()
     verify_hashes(read.folder)
     artifact = read.manifest.find_artifact("onnx")
     if artifact is None:
