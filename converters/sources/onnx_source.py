@@ -134,7 +134,7 @@ class OnnxSource:
         with explain_unforeseen(ConversionError, self.file.path):
             imported = build_waist(self.file, self.size)
         rung = f"opset {self.file.opset_run} to {WAIST_OPSET}" if self.file.opset < COMMON_OPSET else "import"
-        return Waist(prove_waist(rung, imported, "onnx", self.model, prove, report_progress))
+        return Waist(prove_waist(rung, imported, "onnx", self.model, prove, report_progress, accurate_means=False))
 
 
 @dataclass(frozen=True)

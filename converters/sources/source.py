@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -119,12 +119,19 @@ def open_graph(graph: ModelProto, model: Model) -> Runner:
 
 
 def open_accurate(graph: ModelProto, model: Model) -> Runner:
-    """The graph in ONNX Runtime, with norms and means spelled out as in the ONNX file that ships."""
-    return open_graph(rewrite_accurate_mean(rewrite_accurate_norm(graph)), model)
+    """The graph in ONNX Runtime, with norms spelled out as in the ONNX file that ships."""
+    return open_graph(rewrite_accurate_norm(graph), model)
 
 
 def prove_waist(
-    rung: str, graph: ModelProto, runtime_gate: str, model: Model, prove: Prove, report_progress: Callable[[str], None]
+    rung: str,
+    graph: ModelProto,
+    runtime_gate: str,
+    model: Model,
+    prove: Prove,
+    report_progress: Callable[[str], None],
+    *,
+    accurate_means: bool,
 ) -> ModelProto:
     """Prove an exported or imported graph; simplify it, and prove the result, also with norms and means spelled out.
 
@@ -136,31 +143,24 @@ def prove_waist(
         model: Contract of the graph.
         prove: Compares a rung's graph with the source.
         report_progress: Called with a description of each step before it begins.
+        accurate_means: Whether to spell out means over planes. Not where ONNX Runtime's own are what is to be matched.
 
     Returns:
-        The simplified graph, still with InstanceNormalization nodes and whole means.
+        The simplified graph, its means spelled out if asked for, still with InstanceNormalization nodes.
     """
-    spelled_out_later = _has_norms(graph) or rewrite_accurate_mean(graph) is not graph
-    prove(rung, runtime_gate if spelled_out_later else "onnx", open_graph(graph, model))
+    has_norms = any(node.op_type == NORM_OPERATOR for node in graph.graph.node)
+    has_means = accurate_means and rewrite_accurate_mean(graph) is not graph
+    prove(rung, runtime_gate if has_norms or has_means else "onnx", open_graph(graph, model))
 
     report_progress("simplifying")
     simplified = simplify(graph)
-    *earlier, last = [("simplify", simplified), *_spell_out(simplified)]
-    for name, rewritten in earlier:
+    waist = rewrite_accurate_mean(simplified) if accurate_means else simplified
+    rungs = [("simplify", simplified)]
+    if has_norms:
+        rungs.append(("accurate norm", rewrite_accurate_norm(simplified)))
+    if waist is not simplified:
+        rungs.append(("accurate mean", rewrite_accurate_norm(waist)))
+    for name, rewritten in rungs[:-1]:
         prove(name, runtime_gate, open_graph(rewritten, model))
-    prove(last[0], "onnx", open_graph(last[1], model))
-    return simplified
-
-
-def _spell_out(graph: ModelProto) -> Iterator[tuple[str, ModelProto]]:
-    """The rungs after "simplify", and the graph of each: none if the graph has neither norms nor means."""
-    if _has_norms(graph):
-        graph = rewrite_accurate_norm(graph)
-        yield "accurate norm", graph
-    rewritten = rewrite_accurate_mean(graph)
-    if rewritten is not graph:
-        yield "accurate mean", rewritten
-
-
-def _has_norms(graph: ModelProto) -> bool:
-    return any(node.op_type == NORM_OPERATOR for node in graph.graph.node)
+    prove(rungs[-1][0], "onnx", open_graph(rungs[-1][1], model))
+    return waist

@@ -61,7 +61,7 @@ class TorchSource:
 
         report_progress("exporting to ONNX")
         exported = self._export(folded)
-        graph = prove_waist("export", exported, "runtime norm", self.model, prove, report_progress)
+        graph = prove_waist("export", exported, "runtime norm", self.model, prove, report_progress, accurate_means=True)
         return Waist(graph, tuple(map(_describe_piece, self.model.pieces(folded))))
 
     def _export(self, folded: nn.Module) -> ModelProto:

@@ -1,4 +1,4 @@
-"""Make the ONNX model that ships: the waist with accurate norms and means, and its contract in the metadata."""
+"""Make the ONNX model that ships: the waist with accurate norms, and its contract in the metadata."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import msgspec
 from onnx import ModelProto, helper
 
 from converters.onnx_graph.clean import check, strip_metadata
-from converters.rewrites.accurate_mean import rewrite_accurate_mean
 from converters.rewrites.accurate_norm import rewrite_accurate_norm
 from converters.tensors import CONTRACT_KEY, Signature
 
@@ -30,7 +29,7 @@ def convert_to_onnx(waist: ModelProto, signature: Signature, facts: Mapping[str,
     Raises:
         ExportError: onnx's checker refuses the result.
     """
-    model = strip_metadata(rewrite_accurate_mean(rewrite_accurate_norm(waist)))
+    model = strip_metadata(rewrite_accurate_norm(waist))
     model.ir_version = IR_VERSION
     del model.graph.value_info[:]  # runtimes infer it, and other tools' readers stumble over it
     model.producer_name = "ganport"
