@@ -297,16 +297,24 @@ class _Conversion:
                 with explain_unforeseen(ConversionError, f"writing {target.name}"):
                     artifact = target.write(target_input, folder)
             except ConversionError as error:
-                where = f"{self._job.folder.name}, --to {target.name}, {error.where}"
-                remedy = f"{error.remedy}, or leave {target.name} out of --to"
-                self._refusals.append(type(error)(where, error.met, remedy))
-                self._unverified[target.name] = f"refused: {error.where}: {error.met}"
+                self._refuse(target.name, error)
                 continue
             self._report_progress(f"proving {target.name}")
-            artifacts.append(self._prove_artifact(bundle, artifact, prove))
+            try:
+                artifacts.append(self._prove_artifact(bundle, artifact, prove))
+            except BundleError as error:  # the target's runtime fails on what was just written
+                for file in artifact.files:
+                    (folder / file).unlink()
+                where = error.where.removeprefix(f"{folder}/")
+                self._refuse(target.name, ConversionError(where, error.met, error.remedy))
         if not artifacts:
             raise self._refusals[0]
         return artifacts
+
+    def _refuse(self, target: str, error: ConversionError) -> None:
+        where = f"{self._job.folder.name}, --to {target}, {error.where}"
+        self._refusals.append(type(error)(where, error.met, f"{error.remedy}, or leave {target} out of --to"))
+        self._unverified[target] = f"refused: {error.where}: {error.met}"
 
     def _make_input(self, source: Source, waist: Waist, prove: Prove) -> TargetInput:
         """What the targets write from; each rewrite for a CPU is proven."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import ganport
-from converters.targets.mxnet.runtime import missing_mxnet
+from converters.targets.mxnet.runtime import MISMATCHED_MEMORY, missing_mxnet
 from converters.tensors import Array
 from parity_tests.support.own_modules import seed
 
@@ -135,6 +135,28 @@ def test_reshape_that_spells_out_a_sum_of_sizes_goes_to_mxnet(tmp_path: Path) ->
     assert bundle.targets == ("mxnet",)
     if missing_mxnet() is None:
         assert bundle.parity["mxnet"].passed
+
+
+@pytest.mark.skipif(missing_mxnet() is not None, reason="it takes MXNet")
+def test_file_on_which_its_runtime_fails_is_refused_and_the_others_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As MXNet does on a small U-Net of diffusers."""
+    import mxnet
+
+    def fail(self: Any, is_train: bool) -> None:
+        raise mxnet.MXNetError(f"The size of NDArray {MISMATCHED_MEMORY}")
+
+    module, x = seed(nn.Sequential(nn.Conv2d(3, 4, 3))), noise(1, 3, 8, 10)
+    monkeypatch.setattr(mxnet.executor.Executor, "forward", fail)
+    with pytest.raises(ganport.ConversionError) as caught:
+        ganport.convert(module, "onnx,mxnet", tmp_path, inputs={"x": x}, name="net")
+    assert "set NNVM_EXEC_MATCH_RANGE=0 in the environment wherever it runs, or leave mxnet out" in caught.value.remedy
+    bundle = ganport.read_bundle(tmp_path / "net")
+    assert bundle.targets == ("onnx",)
+    assert bundle.not_verified["mxnet"].startswith("refused: net-symbol.json: MXNet does not run it")
+    assert not list(bundle.folder.glob("*.params"))
+    ganport.verify(bundle)
 
 
 class GroupsByBatch(nn.Module):

@@ -20,6 +20,10 @@ from converters.tensors import Array, Tensors, TensorSpec, check_feeds
 NUMPY_ALIASES = {"bool": bool, "int": int, "float": float, "object": object, "complex": complex, "str": str}
 # numpy dtype to the one that stands for it in the files, where MXNet lacks it.
 WITHOUT_BOOL = {"bool": "uint8"}
+# What MXNet 1.9.1 says where its planner gave a tensor a larger one's memory, which oneDNN refuses; seen on a U-Net of
+# diffusers with 8 channels. With this variable set, only tensors of one size share memory.
+MISMATCHED_MEMORY = "doesn't match the requested MKLDNN memory desc"
+WITHOUT_SHARING = "It is a defect of MXNet's: set NNVM_EXEC_MATCH_RANGE=0 in the environment wherever it runs"
 
 
 @cache
@@ -97,7 +101,8 @@ class MxnetRunner:
         try:
             results = [result.asnumpy() for result in executor.forward(is_train=False)]
         except (self._mx.MXNetError, UnicodeDecodeError) as error:  # its message may quote bytes of the file
-            raise BundleError(self._where, f"MXNet does not run it ({_reason(error)})", "Convert it again") from error
+            remedy = WITHOUT_SHARING if MISMATCHED_MEMORY in str(error) else "Convert it again"
+            raise BundleError(self._where, f"MXNet does not run it ({_reason(error)})", remedy) from error
         return {spec.name: _restore(result, spec) for spec, result in zip(self.outputs, results, strict=True)}
 
     def _load(self, loader: Callable[[str], Any], path: Path) -> Any:
