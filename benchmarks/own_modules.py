@@ -24,7 +24,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "own_modules.json"
 TABLE = ROOT / "docs" / "own_modules_table.md"
 START, END = "<!-- own modules: written by benchmarks/own_modules.py -->\n", "<!-- end of own modules -->\n"
 
+IMAGE_OF_32 = ganport.TensorSpec("x", ("N", 3, "H", "W"), multiple_of=32, minimum=32)
 # A module, what `ganport.convert` is told of it beside its name.
 Made = tuple[Any, dict[str, Any]]
 
@@ -243,6 +244,7 @@ MODULES: dict[str, Callable[[], Made]] = {
     "torchvision-lraspp": make_lraspp,
     "torchvision-resnet18-features": make_resnet_features,
     "smp-unet": make_smp_unet,
+    "smp-unet-of-32": lambda: (make_smp_unet()[0], {"inputs": {"x": IMAGE_OF_32}}),
     "smp-fpn": make_smp_fpn,
     "timm-mobilenet-decoder": make_timm_decoder,
     "kornia-blur": make_blur,
@@ -286,19 +288,19 @@ def convert_here(name: str, targets: Sequence[str]) -> list[Outcome]:
     began = time.perf_counter()
     module, told = make_module(name)
     with tempfile.TemporaryDirectory() as folder:
+        said, verdict = "", REFUSED
         try:
-            (bundle,) = ganport.convert(module, targets, folder, name=name, **told)
+            ganport.convert(module, targets, folder, name=name, **told)
         except ganport.GanportError as error:
-            said = str(error).replace(f"{folder}/", "").replace(f"{Path(np.__file__).parents[1]}/", "")
-            if not (Path(folder) / name / "manifest.json").is_file():
-                reason = f"{type(error).__name__}: {said}"
-                return [Outcome(name, target, REFUSED, _since(began), reason) for target in targets]
-            bundle = ganport.read_bundle(Path(folder) / name)  # of the other targets
+            said = f"{type(error).__name__}: {error}".replace(f"; what other targets wrote is in {folder}/{name}", "")
+            said = said.replace(f"{folder}/", "").replace(f"{Path(np.__file__).parents[1]}/", "")
         except Exception as error:
-            return [
-                Outcome(name, target, WRONG, _since(began), f"{type(error).__name__}: {error}") for target in targets
-            ]
-        return [_read_outcome(bundle, target, _since(began)) for target in targets]
+            said, verdict = f"{type(error).__name__}: {error}", WRONG
+        if not (Path(folder) / name / "manifest.json").is_file():
+            return [Outcome(name, target, verdict, _since(began), said) for target in targets]
+        bundle = ganport.read_bundle(Path(folder) / name)
+        rows = [_read_outcome(bundle, target, _since(began)) for target in targets]
+    return [replace(row, reason=said) if f"--to {row.target}," in said else row for row in rows]
 
 
 def _read_outcome(bundle: ganport.Bundle, target: str, seconds: float) -> Outcome:

@@ -131,7 +131,7 @@ def make_unlike(feeds: Tensors) -> Tensors:
     unlike = {}
     for name, array in feeds.items():
         flipped = np.flip(array).copy()  # numpy counts one flipped element as contiguous, and torch refuses its stride
-        unlike[name] = (flipped * 0.5).astype(array.dtype) if array.dtype.kind == "f" else flipped
+        unlike[name] = np.asarray(flipped * 0.5, array.dtype) if array.dtype.kind == "f" else flipped
     return unlike
 
 
