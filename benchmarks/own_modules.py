@@ -374,8 +374,8 @@ def write(rows: list[Outcome]) -> None:
     versions = {package: version(package) for package in (*PACKAGES, "torchvision")}
     found = {"environment": read_environment(THREADS), "packages": versions, "limit_s": LIMIT_S}
     RESULTS.write_text(json.dumps({**found, "outcomes": list(map(asdict, rows))}, indent=1) + "\n", encoding="utf-8")
-    TABLE.parent.mkdir(exist_ok=True)
-    TABLE.write_text(START + format_table(rows) + END, encoding="utf-8")
+    before, rest = TABLE.read_text(encoding="utf-8").split(START)
+    TABLE.write_text(before + START + format_table(rows) + END + rest.split(END)[1], encoding="utf-8")
 
 
 def main() -> None:

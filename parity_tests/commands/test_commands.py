@@ -66,7 +66,7 @@ def test_help_says_what_options_do(command: tuple[str, ...], said: tuple[str, ..
 
 def test_version_is_the_packages() -> None:
     result = run_ganport("--version")
-    assert (result.exit_code, result.stdout) == (0, f"ganport, version {version('ganport')}\n")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, f"ganport {version('ganport')}")
 
 
 @pytest.fixture
