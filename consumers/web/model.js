@@ -36,7 +36,7 @@ export async function fetchModel(folder, report) {
 
     const model = await download(url, file, size, report);
     if (model.length < size) {
-        throw new Error(`${file} has ${model.length} of ${size} bytes: the download was cut short. Load the page again.`);
+        throw new Error(`${file} has ${model.length} of ${size} bytes: the download was cut short.`);
     }
     if ((await hash(model)) !== sha256) {
         throw new Error(`${file} is not the file that its manifest tells of (SHA-256). Write the page again with \`ganport consumers web\`.`);

@@ -4,12 +4,12 @@
  *
  * @typedef {import("./marks.js").Stroke} Stroke
  * @typedef {import("./marks.js").Tool} Tool
- * @typedef {import("./worker.js").Job} Job
- * @typedef {import("./worker.js").Message} Message
- * @typedef {Extract<Message, {kind: "done"}> & {png?: Blob}} Result
+ * @typedef {import("./net.js").News} News
+ * @typedef {Extract<News, {kind: "done"}> & {png?: Blob}} Result
  */
 
 import { History } from "./marks.js";
+import { Net } from "./net.js";
 import * as draw from "./draw.js";
 
 /** @type {<T extends HTMLElement = HTMLButtonElement>(id: string) => T} */
@@ -26,7 +26,6 @@ const showEdges = /** @type {HTMLInputElement} */ (find("show-edges"));
 
 // What a pen shows, in pixels of the screen.
 const PEN_WIDTH = 10;
-const MAX_THREADS = 4;
 
 /** @type {{blob: Blob, bitmap: ImageBitmap, name: string} | undefined} */
 let photo;
@@ -39,13 +38,8 @@ let isBefore = false;
 /** Whether the marks were changed since the result was made. */
 let isChanged = true;
 
-/** @type {Worker | undefined} */
-let worker;
-let isReady = false;
+const net = new Net(hear);
 let hasMask = true;
-let lastId = 0;
-/** @type {Job | undefined} The job that the worker was given last, until it answers. */
-let pending;
 /** @type {number | undefined} */
 let clock;
 
@@ -64,111 +58,61 @@ function say(text, kind = "idle", share) {
 
 // The net
 
-/** @param {number} threads */
-function startWorker(threads) {
-    worker?.terminate();
-    isReady = false;
-    const started = new Worker(`worker.js?threads=${threads}`, { type: "module" });
-    worker = started;
-    started.addEventListener("message", (event) => {
-        if (worker === started) hear(event.data, threads);
-    });
-    started.addEventListener("error", (event) => {
-        event.preventDefault();
-        if (worker === started) fail(event.message || "The browser cannot start the net.", threads);
-    });
-}
-
-/**
- * One more try with one thread, then a sentence. The marks stay.
- *
- * @param {string} text
- * @param {number} threads
- */
-function fail(text, threads) {
-    if (threads > 1) {
-        startWorker(1);
-        return;
-    }
-    isReady = false;
-    pending = undefined;
-    stopClock();
-    say(text, "bad");
-    update();
-}
-
-/**
- * @param {Message} message
- * @param {number} threads
- */
-function hear(message, threads) {
-    if (message.kind === "progress") {
-        if (!isReady) say(message.text, "busy", message.share);
-    } else if (message.kind === "ready") {
-        isReady = true;
-        show(message);
-        if (pending) worker?.postMessage(pending);
-        else sayReady();
-    } else if (message.kind === "failed") {
-        fail(message.text, threads);
-    } else if (message.id !== lastId) {
-        // Overtaken by a later run or another photo: dropped.
-        if (message.kind === "done") [message.part, message.edges].forEach((bitmap) => bitmap?.close());
-    } else if (message.kind === "started") {
+/** @param {News} news */
+function hear(news) {
+    if (news.kind === "progress") {
+        say(news.text, "busy", news.share);
+    } else if (news.kind === "ready") {
+        show(news);
+        if (!net.isBusy) sayReady();
+    } else if (news.kind === "started") {
         startClock();
-    } else if (message.kind === "done") {
+    } else if (news.kind === "done") {
         stopClock();
-        pending = undefined;
-        result = message;
+        result = news;
         isChanged = false;
-        say(`Done in ${message.seconds.toFixed(1)} s.`);
-    } else if (message.kind === "saved" && result) {
-        result.png = message.png;
-    } else if (message.kind === "refused") {
+        say(`Done in ${news.seconds.toFixed(1)} s.`);
+    } else if (news.kind === "saved" && result) {
+        result.png = news.png;
+    } else if (news.kind === "failed") {
         stopClock();
-        if (threads > 1) {
-            startWorker(1);
-        } else {
-            pending = undefined;
-            say(message.text, "bad");
-        }
+        say(news.text, "bad");
     }
     update();
 }
 
-/** @param {Extract<Message, {kind: "ready"}>} net */
-function show(net) {
-    hasMask = net.hasMask;
-    find("license").textContent = `Net: ${net.name}. ${net.license}`;
+/** @param {Extract<News, {kind: "ready"}>} found */
+function show(found) {
+    hasMask = found.hasMask;
+    find("license").textContent = `Net: ${found.name}. ${found.license}`;
     find("marks").hidden = !hasMask;
     for (const tool of ["draw", "erase"]) {
-        /** @type {HTMLElement} */ (stage.ownerDocument.querySelector(`.tool.${tool}`)).hidden = !net.hasEdits;
+        /** @type {HTMLElement} */ (stage.ownerDocument.querySelector(`.tool.${tool}`)).hidden = !found.hasEdits;
     }
-    find("edges-label").hidden = !net.hasEdits;
+    find("edges-label").hidden = !found.hasEdits;
     if (!hasMask) {
         find("title").textContent = document.title = "Turn a photo into a picture";
         find("hint").textContent = "Open, drop or paste a photo, then press Run.";
         history.reset();
     }
-    document.documentElement.dataset.threads = String(net.threads);
+    document.documentElement.dataset.threads = String(found.threads);
 }
 
 function sayReady() {
-    if (isReady && photo) say(hasMask && !hasHole() ? "Ready. Paint over what is to be filled." : "Ready. Press Run.");
+    if (net.isReady && photo) say(hasMask && !hasHole() ? "Ready. Paint over what is to be filled." : "Ready. Press Run.");
 }
 
 const hasHole = () => history.strokes.some((stroke) => stroke.tool === "hole");
 
 function run() {
     if (!photo || !canRun()) return;
-    const job = { id: ++lastId, photo: photo.blob, strokes: history.strokes, limit: Number(limit.value) };
-    pending = job;
-    say("Reading the photo", "busy");
-    worker?.postMessage(job);
+    say(net.isReady ? "Reading the photo" : "Starting", "busy");
+    net.run({ photo: photo.blob, strokes: history.strokes, limit: Number(limit.value) });
     update();
 }
 
-const canRun = () => isReady && photo !== undefined && (!hasMask || hasHole());
+/** Before the net is ready, too: the job waits for it. */
+const canRun = () => photo !== undefined && (!hasMask || hasHole());
 
 function startClock() {
     stopClock();
@@ -197,8 +141,7 @@ async function open(blob, name, strokes = []) {
         say(`${name} is no image that this browser can read.`, "bad");
         return;
     }
-    lastId++; // Whatever is being run is another photo's.
-    pending = undefined;
+    net.drop();
     stopClock();
     photo?.bitmap.close();
     photo = { blob, bitmap, name };
@@ -208,7 +151,7 @@ async function open(blob, name, strokes = []) {
     for (const stroke of hasMask ? strokes : []) history.add(stroke);
     stage.style.setProperty("--aspect", String(bitmap.width / bitmap.height));
     find("photo").setAttribute("aria-label", `The photo ${name}, ${bitmap.width} by ${bitmap.height} pixels`);
-    if (isReady) sayReady();
+    sayReady();
     update();
 }
 
@@ -300,7 +243,7 @@ stage.addEventListener("pointerup", (event) => {
     if (!current || !stage.hasPointerCapture(event.pointerId)) return;
     history.add(current);
     current = undefined;
-    if (!pending) sayReady();
+    if (!net.isBusy) sayReady();
     update();
 });
 
@@ -326,7 +269,7 @@ function changeMarks(change) {
     if (current) return;
     change();
     isChanged = true;
-    if (!pending) sayReady();
+    if (!net.isBusy) sayReady();
     update();
 }
 
@@ -426,5 +369,5 @@ new ResizeObserver(() => requestAnimationFrame(paint)).observe(stage);
 
 find("not-served").hidden = true;
 say("Starting", "busy");
-startWorker(globalThis.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1);
+net.start();
 openSample().catch(() => say("The sample photo cannot be read. Open one of your own."));

@@ -220,7 +220,7 @@ export function shrinkMarks(marks, [fromWidth, fromHeight], [toWidth, toHeight])
             const mark = marks[y * fromWidth + x];
             const i = row + Math.floor((x * toWidth) / fromWidth);
             // A drawn edge wins over an erased one.
-            if (mark > small[i] || (mark !== 0 && small[i] === 0)) small[i] = mark;
+            if (mark !== 0 && (small[i] === 0 || mark > small[i])) small[i] = mark;
         }
     }
     return small;

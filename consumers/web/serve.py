@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import functools
+import sys
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
@@ -46,9 +48,18 @@ class Handler(SimpleHTTPRequestHandler):
         """Say nothing: whoever looks at the terminal wants to see the address."""
 
 
-def make_server(folder: Path, port: int, handler: type[Handler] = Handler) -> ThreadingHTTPServer:
+class Server(ThreadingHTTPServer):
+    """A server that says nothing when a browser hangs up."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print what went wrong, unless the browser only left the page."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def make_server(folder: Path, port: int, handler: type[Handler] = Handler) -> Server:
     """A server of `folder` on this machine only; port 0 takes a free one."""
-    return ThreadingHTTPServer(("127.0.0.1", port), functools.partial(handler, directory=str(folder)))
+    return Server(("127.0.0.1", port), functools.partial(handler, directory=str(folder)))
 
 
 def main() -> None:

@@ -15,11 +15,12 @@
  * @property {number} limit The longest side that is run.
  * @typedef {{kind: "progress", text: string, share: number | undefined}
  *     | {kind: "ready", hasMask: boolean, hasEdits: boolean, name: string, license: string, threads: number}
- *     | {kind: "failed", text: string}
+ *     | {kind: "failed", text: string, isRuntime: boolean}
  *     | {kind: "started", id: number, pixels: number}
  *     | {kind: "done", id: number, crop: Crop, part: ImageBitmap, edges: ImageBitmap | undefined, seconds: number}
  *     | {kind: "saved", id: number, png: Blob}
- *     | {kind: "refused", id: number, text: string}} Message
+ *     | {kind: "refused", id: number, text: string, isRuntime: boolean}} Message
+ *     isRuntime: ONNX Runtime failed, not this page
  */
 
 import * as ort from "./ort/ort.wasm.min.mjs";
@@ -28,6 +29,31 @@ import { fetchModel } from "./model.js";
 import * as picture from "./picture.js";
 
 const MAX_PIXELS = 40_000_000;
+// Several threads that do not start within this time never will; one thread needs no such limit.
+const START_MS = 60_000;
+
+class RuntimeFailure extends Error {}
+
+/**
+ * What ONNX Runtime throws has long texts, some of them numbers of pointers.
+ *
+ * @template T
+ * @param {string} what
+ * @param {() => Promise<T>} act
+ */
+async function guard(what, act) {
+    try {
+        return await act();
+    } catch (error) {
+        throw new RuntimeFailure(`${what} (${error instanceof Error ? error.message : error}).`);
+    }
+}
+
+/** @param {unknown} error */
+const tell = (error) => ({
+    text: error instanceof Error ? error.message : String(error),
+    isRuntime: error instanceof RuntimeFailure,
+});
 
 /** @type {(message: Message, transfer?: Transferable[]) => void} */
 const post = (message, transfer = []) => self.postMessage(message, { transfer });
@@ -68,6 +94,7 @@ async function encode(rgba, width, height) {
  */
 async function open(threads) {
     ort.env.wasm.numThreads = threads;
+    if (threads > 1) ort.env.wasm.initTimeout = START_MS;
     ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
     const { manifest, model } = await fetchModel(new URL("./model/", import.meta.url), (text, share) =>
         post({ kind: "progress", text, share }),
@@ -78,7 +105,9 @@ async function open(threads) {
         throw new Error(`This page shows nets that take a photo, with or without a mask and edge edits. ${manifest.name} takes ${names}.`);
     }
     post({ kind: "progress", text: "Loading the net", share: undefined });
-    const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+    const session = await guard("The net cannot be loaded", () =>
+        ort.InferenceSession.create(model, { executionProviders: ["wasm"] }),
+    );
     return { manifest, roles, session };
 }
 
@@ -89,7 +118,7 @@ opened.then(
         const { name, license_note: license } = manifest;
         post({ kind: "ready", hasMask: !!roles.mask, hasEdits: !!roles.edits, name, license, threads });
     },
-    (error) => post({ kind: "failed", text: error instanceof Error ? error.message : String(error) }),
+    (error) => post({ kind: "failed", ...tell(error) }),
 );
 
 /** @param {Job} job */
@@ -118,7 +147,7 @@ async function run(job) {
         feeds[spec.name] = new ort.Tensor(/** @type {"uint8"} */ (spec.dtype), data, dims);
     }
     const began = performance.now();
-    const outputs = await session.run(feeds);
+    const outputs = await guard("The net failed, perhaps for want of memory", () => session.run(feeds));
     const seconds = (performance.now() - began) / 1000;
 
     const small = picture.fromTensor(/** @type {Uint8Array} */ (outputs[roles.result.name].data), plan, roles.result);
@@ -156,7 +185,7 @@ self.addEventListener("message", async (event) => {
         try {
             await run(job);
         } catch (error) {
-            post({ kind: "refused", id: job.id, text: error instanceof Error ? error.message : String(error) });
+            post({ kind: "refused", id: job.id, ...tell(error) });
         }
     }
     isRunning = false;

@@ -26,4 +26,4 @@ def read_page_files(bundle: Path | None) -> tuple[Path, tuple[str, ...], Path]:
     artifact = read.manifest.find_artifact("onnx")
     if artifact is None:
         raise BundleError(read.folder, "it holds no ONNX file, which is what browsers run", "Convert with --to onnx")
-    return read.folder, (MANIFEST, *artifact.files), Path(str(files("reference"))) / "photos" / "coffee.png"
+    return read.folder, (MANIFEST, *artifact.files), Path(str(files("reference"))) / "photos" / "chelsea.png"

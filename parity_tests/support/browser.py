@@ -161,8 +161,10 @@ class Page:
 
     def open(self, url: str) -> None:
         """Go to a page, and wait until its scripts have run."""
-        self.send("Page.navigate", url=url)
-        self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
+        for place in ("about:blank", url):  # so that nothing of a page that was open is taken for the new one's
+            self.send("Page.navigate", url=place)
+            self.wait(f"location.href.startsWith({json.dumps(place)})")
+        self.wait("document.readyState === 'complete'")
 
     def run(self, expression: str) -> Any:
         """The value of a JavaScript expression, promises awaited."""

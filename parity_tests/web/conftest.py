@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from converters.bundle.folder import Bundle
 from converters.convert import Settings, convert
+from parity_tests.support.architecture_cases import CASES
 from parity_tests.support.browser import Browser, Page, open_browser
 from parity_tests.support.foreign_models import write_model
 from parity_tests.support.web_page import BAD, READY, WHOLE_NUMBERS, require_chromium, serve, write_page
@@ -19,6 +22,20 @@ def whole_numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     (conversion,) = convert([write_model(folder, WHOLE_NUMBERS)], Settings(("onnx",), folder), lambda step: None)
     return conversion.bundle.folder
+
+
+@pytest.fixture(scope="session")
+def convert_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
+    """The bundle of an architecture's small seeded net, by its name, converted once; read only."""
+
+    @functools.cache
+    def convert_one(name: str) -> Bundle:
+        (case,) = [case for case in CASES if case.name == name]
+        folder = tmp_path_factory.mktemp("case")
+        (conversion,) = convert([case.write(folder)], Settings(("onnx",), folder / "out"), lambda step: None)
+        return conversion.bundle
+
+    return convert_one
 
 
 @pytest.fixture(scope="session")
