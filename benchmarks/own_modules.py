@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -152,12 +152,6 @@ def make_lab() -> Made:
     return kornia.color.RgbToLab(), {"inputs": {"image": images(3, 24, 48)}}
 
 
-def make_hardnet() -> Made:
-    import kornia
-
-    return kornia.feature.HardNet(pretrained=False), {"inputs": {"patch": (noise(2, 1, 32, 32), noise(3, 1, 32, 32))}}
-
-
 def make_basic_unet() -> Made:
     from monai.networks.nets import BasicUNet
 
@@ -249,7 +243,6 @@ MODULES: dict[str, Callable[[], Made]] = {
     "timm-mobilenet-decoder": make_timm_decoder,
     "kornia-blur": make_blur,
     "kornia-lab": make_lab,
-    "kornia-hardnet": make_hardnet,
     "monai-basic-unet": make_basic_unet,
     "monai-unetr": make_unetr,
     "spandrel-rrdb": make_rrdb,
@@ -349,25 +342,23 @@ def _since(began: float) -> float:
     return round(time.perf_counter() - began, 1)
 
 
-def format_table(rows: Iterable[Outcome]) -> str:
-    """One line for each module: its inputs, and what came of each target."""
+def format_table(rows: Sequence[Outcome]) -> str:
+    """One line for each module: its inputs, and what came of each target; the reasons as notes below."""
+    notes = list(dict.fromkeys(row.reason for row in rows if row.verdict not in (PASSED, BUILT)))
+
+    def show(row: Outcome) -> str:
+        if row.verdict == PASSED:
+            return f"{row.max_abs or 0:.1e}, excess {row.excess or 0:.1f}"
+        return row.verdict if row.verdict == BUILT else f"{row.verdict}, note {notes.index(row.reason) + 1}"
+
     by_module: dict[str, dict[str, Outcome]] = {}
     for row in rows:
         by_module.setdefault(row.module, {})[row.target] = row
     lines = [f"| module | inputs | {' | '.join(TARGETS)} |", f"| {' | '.join(['---'] * (2 + len(TARGETS)))} |"]
-    for name in MODULES:
-        if name in by_module:
-            found = by_module[name]
-            inputs = next((row.inputs for row in found.values() if row.inputs), "")
-            cells = [_format_cell(found[target]) if target in found else "" for target in TARGETS]
-            lines.append(f"| {name} | {inputs} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _format_cell(row: Outcome) -> str:
-    if row.verdict == PASSED:
-        return f"{row.max_abs or 0:.1e}, excess {row.excess or 0:.1f}"
-    return row.verdict if row.verdict == BUILT else f"{row.verdict}: {row.reason}".replace("|", "\\|")
+    for name, found in by_module.items():
+        inputs = next((row.inputs for row in found.values() if row.inputs), "")
+        lines.append(f"| {name} | {inputs} | {' | '.join(show(found[target]) for target in TARGETS)} |")
+    return "\n".join([*lines, "", *(f"{i}. `{note}`" for i, note in enumerate(notes, 1))]) + "\n"
 
 
 def write(rows: list[Outcome]) -> None:
