@@ -113,7 +113,7 @@ def _export_piece(piece: Piece, size: tuple[int, int] | None) -> ModelProto:
             raise ExportError(
                 piece.name,
                 f"torch cannot write it as ONNX ({describe_failure(error)})",
-                "In a module of your own, write that line otherwise; one of ganport's is a defect: report it",
+                "If the line is yours, write it otherwise (an `if` on a number as torch.where); if not, report it",
             ) from error
     assert program is not None
     graph: ModelProto = program.model_proto
@@ -168,12 +168,12 @@ def _dynamic_shapes(inputs: tuple[TensorSpec, ...]) -> tuple[object, ...]:
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Silence the exporter's notes on torchvision, pytree and axis names: they do not concern the user."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # torch logs and prints whole graphs; what it raises is what is told
+    said = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(disabled)

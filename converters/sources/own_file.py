@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,8 +28,9 @@ def read_own_file(source: Path, checkpoint: Path | None, npz: Sequence[Path], na
     Args:
         source: "FILE.py:FUNCTION"; instead of a function, a module.
         checkpoint: A file that holds the module's state dict; None leaves the weights as the function made them.
-        npz: One or two .npz files with an array for each input, in the order in which the module takes them: one fixes
-            all sizes; two leave free those that differ. None lets the input be guessed, for a net of one image.
+        npz: One or two .npz files with an array for each input, called as the parameters of `forward`, or in their
+            order: one fixes all sizes; two leave free those that differ. None lets the input be guessed, for a net of
+            one image.
         name: The bundle's; else the file's stem.
 
     Raises:
@@ -64,6 +66,9 @@ def read_own_file(source: Path, checkpoint: Path | None, npz: Sequence[Path], na
         key: tuple(case[key] for case in cases) if len(cases) > 1 else cases[0][key]
         for key in (cases[0] if cases else ())
     }
+    order = list(inspect.signature(module.forward).parameters)
+    if set(inputs) <= set(order):  # they are called as the module calls them
+        inputs = {key: inputs[key] for key in order if key in inputs}
     return read_module(module.eval(), inputs or None, name=name or path.stem, files=files)
 
 

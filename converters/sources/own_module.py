@@ -127,6 +127,8 @@ def read_module(
     labels = _label_outputs(name, module, examples, probes[0][1], outputs)
     specs = describe_outputs(examples.specs, labels, probes)
     policies = _make_policies(name, examples.specs, specs, known or {})
+    for feeds, results in probes:
+        _require_known(name, feeds, dict(zip((spec.name for spec in specs), results, strict=True)), known or {})
     record = SourceRecord(Path(type(module).__qualname__), _hash_state(module))
     return OwnModule(
         name, wrapped, examples.specs, specs, policies, examples.given, examples.trace_sizes, (record, *files)
@@ -231,6 +233,16 @@ def _make_policies(
             met = f"known={{'{output}': '{image}'}} needs that output and the inputs '{image}' and 'mask'"
             raise FeedError(name, met, "Name an output, and the input whose pixels come back outside the hole")
     return {spec.name: OutputPolicy(known=known.get(spec.name), relative=spec.value_range is None) for spec in outputs}
+
+
+def _require_known(name: str, feeds: Tensors, outputs: Tensors, known: Mapping[str, str]) -> None:
+    """Refuse `known` where the module itself does not give the pixels back."""
+    for output, image in known.items():
+        array, given = outputs[output], feeds[image]
+        known_pixels = (np.where(feeds["mask"] > 0, 0, each) for each in (array, given))
+        if array.shape != given.shape or len({pixels.tobytes() for pixels in known_pixels}) > 1:
+            met = f"the module itself does not give the pixels of '{image}' back in '{output}' where 'mask' is 0"
+            raise FeedError(name, met, f"Leave out known={{'{output}': '{image}'}}")
 
 
 def _require_repeatable(name: str, run: Feeds, feeds: Tensors, before: Sequence[Array]) -> None:

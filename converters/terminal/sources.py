@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from converters.bundle.folder import is_folder_name
+from converters.terminal.output import print_line
 from reference.registry import shipped_checkpoints
 from reference.torch_extra import require_torch
 
@@ -62,6 +63,8 @@ def read_given(
         require_torch(sources[0])
         from converters.sources.own_file import read_own_file
 
+        if checkpoint is None:
+            print_line(f"{sources[0]}: no --checkpoint is given: its weights are as the function makes them", err=True)
         return [read_own_file(sources[0], checkpoint, inputs, name)], None
     return sources, next(iter(inputs), None)
 

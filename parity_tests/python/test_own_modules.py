@@ -101,13 +101,15 @@ def test_composited_output_is_judged_in_the_hole(tmp_path: Path) -> None:
     assert bundle.inputs[0].meaning == "RGB"
 
 
-def test_known_pixels_that_do_not_come_back_miss_the_gate(tmp_path: Path) -> None:
+def test_known_pixels_that_the_module_does_not_give_back_are_refused(tmp_path: Path) -> None:
     class Leaking(nets.Composite):
         def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             return super().forward(image, mask) * 0.999
 
     inputs = {"image": noise(1, 3, 16, 24), "mask": np.zeros((1, 1, 16, 24), np.float32)}
-    with pytest.raises(ganport.ParityError, match="known pixels do not come back bit for bit"):
+    with pytest.raises(
+        ganport.FeedError, match="the module itself does not give the pixels of 'image' back in 'result'"
+    ):
         convert(seed(Leaking()), tmp_path, inputs=inputs, outputs=["result"], known={"result": "image"})
     assert not (tmp_path / "out" / "Leaking").exists()
 
@@ -192,12 +194,13 @@ def test_what_cannot_be_converted_is_refused_at_the_call(case: str, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
-def test_line_that_cannot_be_exported_is_named(tmp_path: Path) -> None:
+def test_line_that_cannot_be_exported_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ganport.ExportError) as caught:
         convert(seed(nets.Branching()), tmp_path, inputs=X)
     assert "own_modules.py, line" in caught.value.met
     assert "in forward: if y.sum() > 0:" in caught.value.met
-    assert "write that line otherwise" in caught.value.remedy
+    assert "write it otherwise" in caught.value.remedy
+    assert capsys.readouterr().err == ""
     assert list(tmp_path.rglob("*")) == [] or not (tmp_path / "out" / "Branching").exists()
 
 
