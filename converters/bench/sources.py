@@ -233,7 +233,8 @@ def _fit(array: Array, spec: TensorSpec, size: tuple[int, int], batch: int, buff
             places = np.arange(count) * max(held, count) // max(count, 1)
             moved = moved.take((places + start) % held, axis)
         items.append(moved)
-    return np.ascontiguousarray(np.concatenate(items, axes.index("N")) if "N" in axes else items[0])
+    joined = np.concatenate(items, axes.index("N")) if "N" in axes else items[0]
+    return joined.copy(order="C")  # ascontiguousarray would give a number an axis
 
 
 def _make_noise(

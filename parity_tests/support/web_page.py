@@ -129,7 +129,7 @@ def draw_marks(strokes: Sequence[Mapping[str, object]], width: int, height: int)
 
 def fill(bundle: Path, photo: Array, mask: Array, edits: Array) -> Array:
     """What ONNX Runtime in Python makes of a pipeline's file."""
-    (file,) = bundle.glob("*.onnx")
+    file = bundle / f"{bundle.name}.onnx"  # a pipeline's may hold others beside it, which belong to its engines
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     feeds = {"photo": photo[None], "mask": mask[None], "edge_edits": edits[None]}
     (result,) = session.run(["result"], feeds)
