@@ -151,12 +151,8 @@ def run_module(where: str, module: nn.Module, feeds: Tensors) -> tuple[Array, ..
     return tuple(np.asarray(result.numpy()) for result in results)
 
 
-def hash_module(module: nn.Module) -> str:
-    """SHA-256, in hex, of the state dict of a user's module, with keys, shapes and types."""
-    return _hash_state(module)
-
-
 def _hash_state(module: nn.Module) -> str:
+    """SHA-256, in hex, of a module's state dict, with keys, shapes and types."""
     digest = hashlib.sha256()
     for key, tensor in module.state_dict().items():
         if isinstance(tensor, torch.Tensor):
