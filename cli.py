@@ -16,6 +16,7 @@ import click
 from converters.errors import ParityError
 from converters.terminal.options import PATH, TARGET_NAMES, Group, Size, json_option, read_size, read_targets
 from converters.terminal.output import print_json, print_line
+from converters.terminal.profile_options import profile_options, read_profile
 from converters.terminal.progress import show_progress
 from converters.terminal.supervise import SupervisedCommand, limit_options, supervise
 from converters.terminal.versions import version_option
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @version_option
 def main() -> None:
-    """Port image-inpainting generators out of PyTorch, or any ONNX file, and prove that nothing changed."""
+    """Port image generators out of PyTorch, or any ONNX file, and prove that nothing changed."""
 
 
 @main.command(cls=SupervisedCommand)
@@ -52,30 +53,7 @@ def main() -> None:
     type=click.Choice(["cpu"]),
     help="Rewrite the graph so that a CPU runs the ONNX and MXNet files faster; trt and wolfram are left as they are.",
 )
-@click.option(
-    "--trt-min",
-    type=read_size,
-    metavar="HxW",
-    default="64x64",
-    show_default=True,
-    help="Smallest size the engine takes, rounded up to the net's multiple.",
-)
-@click.option(
-    "--trt-opt",
-    type=read_size,
-    metavar="HxW",
-    default="256x256",
-    show_default=True,
-    help="Size the engine is tuned for, rounded up likewise.",
-)
-@click.option(
-    "--trt-max",
-    type=read_size,
-    metavar="HxW",
-    default="1024x1024",
-    show_default=True,
-    help="Largest size the engine takes, rounded up likewise.",
-)
+@profile_options
 @click.option("--checkpoint", type=PATH, help="The weights of the module that FILE.py:FUNCTION makes.")
 @click.option(
     "--inputs",
@@ -96,9 +74,9 @@ def convert(
     raw: bool,
     size: Size | None,
     tune: str | None,
-    trt_min: Size,
-    trt_opt: Size,
-    trt_max: Size,
+    trt_min: Size | None,
+    trt_opt: Size | None,
+    trt_max: Size | None,
     checkpoint: Path | None,
     inputs: tuple[Path, ...],
     overwrite: bool,
@@ -110,7 +88,6 @@ def convert(
     """
     from converters.convert import Settings
     from converters.convert import convert as convert_all
-    from converters.targets.profile import Profile
     from converters.terminal.sources import read_given, require_fitting
     from converters.terminal.tables import print_conversions
 
@@ -118,7 +95,7 @@ def convert(
         raise click.UsageError("A pipeline is neither --raw nor of one --size.")
     require_fitting(sources, name, checkpoint, inputs, pipeline)
     chosen = tuple(dict.fromkeys(target for group in targets for target in group))
-    profile = Profile(trt_min, trt_opt, trt_max)
+    profile = read_profile(chosen, size, trt_min, trt_opt, trt_max)
     with show_progress() as report_progress:
         read, npz = read_given(sources, name, checkpoint, inputs)
         settings = Settings(chosen, out, name, raw, size, overwrite, pipeline, tune is not None, profile, npz)

@@ -30,6 +30,7 @@ from converters.parity.inputs import long_inputs, user_inputs
 from converters.photos.marks import Reading
 from converters.prove import prove, prove_module
 from converters.runners import Runner
+from converters.targets.profile import Size, make_profile
 from converters.targets.registry import TARGETS
 from converters.terminal.options import ALIASES
 from reference.checkpoint import SUFFIXES
@@ -58,6 +59,7 @@ def convert_sources(
     raw: bool,
     size: int | tuple[int, int] | None,
     tune: bool,
+    trt_sizes: tuple[Size, Size, Size] | None,
     overwrite: bool,
     progress: Progress | None,
 ) -> list[Path]:
@@ -72,7 +74,11 @@ def convert_sources(
     read = [_read_source(source, inputs, outputs, known, name) for source in sources]
     report = progress or _say_nothing
     with _write_npz(inputs if isinstance(read[0], Path) else None) as npz:
-        settings = Settings(_read_targets(to), out, name, raw, _read_size(size), overwrite, pipeline, tune, inputs=npz)
+        targets, static = _read_targets(to), _read_size(size)
+        if trt_sizes is not None and ("trt" not in targets or static is not None):
+            raise ConversionError("trt_sizes", "there is no engine of free sizes", 'Leave it out, or give to="trt"')
+        profile = make_profile(*(trt_sizes or (None, None, None)))
+        settings = Settings(targets, out, name, raw, static, overwrite, pipeline, tune, profile, npz)
         conversions = list(convert(read, settings, report))
     refusals = [refusal for conversion in conversions for refusal in conversion.refusals]
     if refusals:

@@ -68,7 +68,9 @@ def prove(
     bundle = read_bundle(folder)
     if bundle.manifest.architecture == MODULE_ARCHITECTURE:
         raise BundleError(
-            folder, "it was made from a torch module", "Prove it in Python: ganport.prove(bundle, module=module)"
+            folder,
+            "it was made from a torch module",
+            f"Prove it in Python, with that module: ganport.prove({str(folder)!r}, module=make_generator().eval())",
         )
     report_progress("running what the bundle was made from")
     if any(path.suffix == ONNX_SUFFIX for path in sources):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from reference.key_match import KeyMatch, Shapes
 
-# Ends a remedy: what has no architecture here, ONNX may still describe.
-OR_EXPORT = "or export the net that it is of with torch.onnx.export, and give that ONNX file"
+# Ends a remedy: what has no architecture here can still be converted as a module, or as ONNX.
+OR_EXPORT = (
+    "or convert the net's own torch module with these weights (ganport convert FILE.py:FUNCTION --checkpoint WEIGHTS), "
+    "or export it with torch.onnx.export, and give that ONNX file"
+)
 STATISTICS = ("running_mean", "running_var")
 SPECTRAL = ("weight_orig", "weight_u", "weight_v", "weight.original", "weight.0._u", "weight.0._v")
 

@@ -19,7 +19,11 @@ VERIFY = """## Verify
 
 `sha256sum -c SHA256SUMS` checks the files. `ganport verify .` also looks for files that are not listed and replays
 `{golden}/` (one case, its outputs given by {source}) on every runtime that is present.
+It is a command of ganport {version}, installed from its source folder with `pip install {what}`; it needs no PyTorch.
 """
+# The extra of ganport that runs a target's files; those of other targets run without one.
+EXTRAS = {"mxnet": "mxnet", "trt": "tensorrt"}
+ENGINE = "trt"
 
 
 def format_readme(manifest: Manifest, reports: Sequence[ParityReport]) -> str:
@@ -41,7 +45,7 @@ def format_readme(manifest: Manifest, reports: Sequence[ParityReport]) -> str:
         f"{kind}{', the bare generator' if manifest.raw else ''}, ported from {made_from}.\n",
         "## Contract\n",
         _format_contract(manifest.contract),
-        _format_free_axes(manifest.contract) if is_foreign else _format_sizes(manifest),
+        (_format_free_axes(manifest.contract) if is_foreign else _format_sizes(manifest)) + _format_engine(manifest),
         "## What was proven\n",
         f"Held to {held_to}{_format_unit(manifest)}:\n",
         _format_proof(manifest, reports),
@@ -50,7 +54,12 @@ def format_readme(manifest: Manifest, reports: Sequence[ParityReport]) -> str:
             TARGETS[artifact.target].format_readme(manifest.name, manifest.contract, artifact)
             for artifact in manifest.artifacts
         ),
-        VERIFY.format(golden=GOLDEN, source=held_to),
+        VERIFY.format(
+            golden=GOLDEN,
+            source=held_to,
+            version=manifest.versions.get("ganport", ""),
+            what=_name_what_to_install(manifest),
+        ),
         f"## Licence\n\n{manifest.license_note}\n",
     ]
     return "\n".join(parts)
@@ -74,8 +83,7 @@ def _format_free_axes(signature: Signature) -> str:
         return "Every input is of that one size.\n"
     return (
         f"Sizes that the file leaves free: {', '.join(map(escape_markdown, free))}. "
-        "What its net takes of them, its author knows; those that it was run at are in `parity.md`. "
-        "An engine also keeps to its profile (`manifest.json`).\n"
+        "What its net takes of them, its author knows; those that it was run at are in `parity.md`.\n"
     )
 
 
@@ -85,10 +93,18 @@ def _format_sizes(manifest: Manifest) -> str:
     if size is not None:
         return f"N is 1, H is {size[0]}, W is {size[1]}; no other size.\n"
     multiples = f"multiples of {spec.multiple_of}, " if spec.multiple_of > 1 else ""
-    return (
-        f"N, H and W are free; H and W are {multiples}{spec.minimum} or more. "
-        "An engine also keeps to its profile (`manifest.json`).\n"
-    )
+    return f"N, H and W are free; H and W are {multiples}{spec.minimum} or more.\n"
+
+
+def _format_engine(manifest: Manifest) -> str:
+    """Where the sizes stand that an engine takes; nothing where none is held."""
+    held = any(artifact.target == ENGINE for artifact in manifest.artifacts)
+    return "The engine takes the sizes of its profile only; see below.\n" if held else ""
+
+
+def _name_what_to_install(manifest: Manifest) -> str:
+    extras = [EXTRAS[artifact.target] for artifact in manifest.artifacts if artifact.target in EXTRAS]
+    return f"'.[{','.join(extras)}]'" if extras else "."
 
 
 def _format_proof(manifest: Manifest, reports: Sequence[ParityReport]) -> str:

@@ -124,7 +124,7 @@ def _export_free(own: OwnModule, model: ReferenceModel) -> ModelProto:
         try:
             export_onnx(fixed, folded)
         except ExportError:
-            raise error from None
+            raise ExportError(own.name, error.met, error.remedy) from error
         met = f"with sizes left free, {error.met}; with all sizes fixed, it can"
         raise ExportError(own.name, met, f"{FIX_SIZES}, or write that line otherwise") from error
 

@@ -37,8 +37,8 @@ class Profile:
             if not 0 < low <= middle <= high:
                 raise ConversionError(
                     "the engine's profile",
-                    f"0 < {low} <= {middle} <= {high} does not hold for {axis}",
-                    "Check --trt-min, --trt-opt and --trt-max",
+                    f"{axis} is {low} for the smallest, {middle} for the tuned and {high} for the largest size",
+                    "Give them in rising order (--trt-min, --trt-opt, --trt-max)",
                 )
 
     def fit(self, inputs: Sequence[TensorSpec]) -> Profile:
@@ -57,3 +57,17 @@ class Profile:
 
 
 DEFAULT_PROFILE = Profile()
+
+
+def make_profile(minimum: Size | None, optimum: Size | None, maximum: Size | None) -> Profile:
+    """A profile with the default for each size that is None; the default optimum is brought between the two others.
+
+    Raises:
+        ConversionError: the sizes are not in order.
+    """
+    smallest, largest = minimum or DEFAULT_PROFILE.minimum, maximum or DEFAULT_PROFILE.maximum
+    if optimum is None:
+        sides = zip(smallest, DEFAULT_PROFILE.optimum, largest, strict=True)
+        height, width = (max(low, min(middle, high)) for low, middle, high in sides)
+        optimum = (height, width)
+    return Profile(smallest, optimum, largest)

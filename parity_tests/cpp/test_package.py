@@ -102,7 +102,11 @@ def test_readmes_program_builds_against_the_installed_library(
     assert "Warning" not in said, said
     run_build("cmake", "--build", "build", cwd=tmp_path)
     shutil.copytree(conversions["inpaint"].bundle.folder, tmp_path / "edgeconnect-inpaint")
-    assert run_build(tmp_path / "build" / "mine", cwd=tmp_path) == "(1, 3, 256, 320)\n"
+    said = run_build(tmp_path / "build" / "mine", "edgeconnect-inpaint", cwd=tmp_path)
+    assert re.fullmatch(r"\(1, 3, 256, 320\), 0 to 0\.\d+\n", said)
+    assert "```cpp\n" + program + "```" in (ROOT / "docs" / "cpp.md").read_text()
+    missing = subprocess.run([tmp_path / "build" / "mine", "nowhere"], capture_output=True, text=True, check=False)
+    assert (missing.returncode, missing.stderr.startswith("nowhere")) == (1, True), missing.stderr
     selftest = tmp_path / "installed" / "bin" / "ganport-selftest"
     assert "passed" in run_build(selftest, "edgeconnect-inpaint", cwd=tmp_path)
 

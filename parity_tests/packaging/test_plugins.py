@@ -314,7 +314,7 @@ def test_refusals_name_the_architectures_of_plugins(install: Install, tmp_path: 
     torch.save({OWN_KEY: torch.zeros(3, 3, 5, 5)}, tmp_path / "wide.pth")
     result = run_ganport("inspect", tmp_path / "wide.pth")
     require_refusal(result, "The nearest is own-net: 1 misshapen (own.weight is (3, 3, 5, 5), not (3, 3, 3, 3))")
-    assert "style-transfer, own-net, or export" in result.stderr
+    assert "style-transfer, own-net, or convert the net's own torch module" in result.stderr
 
 
 def test_target_of_a_plugin_that_computes_something_else_is_caught(install: Install, tmp_path: Path) -> None:

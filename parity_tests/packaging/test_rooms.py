@@ -51,15 +51,15 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "terminal": (
         *("errors", "/reference", "bench", "bundle", "convert", "inpaint", "parity", "photos", "runners", "sources"),
-        *("targets/onnx", "targets/registry", "targets/proven", "text"),
+        *("targets", "targets/onnx", "targets/registry", "targets/proven", "text"),
     ),
     "from_python": (
         *(*BASE, "/reference", "bench", "bundle", "convert", "inpaint", "parity", "photos", "prove", "runners"),
-        *("sources", "targets/registry", "terminal"),
+        *("sources", "targets", "targets/registry", "terminal"),
     ),
     "/cli.py": (
         *("errors", "bench", "convert", "inpaint", "parity", "photos", "prove"),
-        *("targets", "targets/registry", "terminal", "verify", "/consumers"),
+        *("targets/registry", "terminal", "verify", "/consumers"),
     ),
     "/ganport.py": (
         *(*BASE, "/reference", "bench", "bundle", "parity", "runners", "targets", "verify", "from_python", "/cli.py"),

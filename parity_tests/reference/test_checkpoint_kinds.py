@@ -20,7 +20,7 @@ from reference.checkpoint import read_checkpoint
 from reference.model import ReferenceModel
 from reference.registry import identify
 
-OUT = "or export the net that it is of with torch.onnx.export, and give that ONNX file."
+OUT = "or export it with torch.onnx.export, and give that ONNX file."
 AFFINE, BATCH = "cyclegan, affine", "cyclegan, batch norm"
 State = Mapping[str, Tensor]
 resnet, unet, partial = (

@@ -110,6 +110,9 @@ class Engine:
         assert index == 0
         return LIMITS
 
+    def get_tensor_dtype(self, name: str) -> str:
+        return "FLOAT"
+
     def create_execution_context(self) -> Context | None:
         return self.context
 
@@ -163,16 +166,24 @@ class Logger:
     ERROR = "ERROR"
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
+    def log(self, severity: str, message: str) -> None:
+        """The real one prints."""
+
 
 class Tensorrt:
     """The parts of the tensorrt module that the runner uses; an empty engine file does not deserialize."""
 
     ILogger = Logger
+    Logger = Logger
 
     def __init__(self, cuda: Cuda, shape: Shape) -> None:
         self._cuda = cuda
         self._shape = shape
         self.engine: Engine | None = None
+
+    def nptype(self, dtype: str) -> type[np.float32]:
+        assert dtype == "FLOAT"
+        return np.float32
 
     def Runtime(self, log: Any) -> Any:
         def deserialize_cuda_engine(data: bytes) -> Engine | None:

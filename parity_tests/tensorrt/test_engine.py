@@ -18,7 +18,7 @@ from torch import nn
 from converters.convert import Conversion
 from converters.errors import ConversionError, MissingPackageError, UnrunnableError
 from converters.sources import torch_source
-from converters.targets.profile import Profile
+from converters.targets.profile import Profile, make_profile
 from converters.targets.tensorrt import build as to_tensorrt
 from converters.targets.tensorrt.build import build_engine
 from converters.targets.tensorrt.runtime import TensorrtRunner, has_gpu, load_tensorrt
@@ -168,10 +168,22 @@ def test_node_that_the_parser_refuses_is_named(op: str, domain: str) -> None:
 @pytest.mark.parametrize(
     ("sizes", "met"),
     [
-        (((300, 64), (256, 256), (1024, 1024)), "0 < 300 <= 256 <= 1024 does not hold for H"),
-        (((64, 64), (256, 1028), (1024, 1024)), "0 < 64 <= 1028 <= 1024 does not hold for W"),
-        (((0, 64), (256, 256), (1024, 1024)), "0 < 0 <= 256 <= 1024 does not hold for H"),
-        (((64, 64), (256, 256), (1024, 1024), (2, 1, 4)), "0 < 2 <= 1 <= 4 does not hold for N"),
+        (
+            ((300, 64), (256, 256), (1024, 1024)),
+            "H is 300 for the smallest, 256 for the tuned and 1024 for the largest size",
+        ),
+        (
+            ((64, 64), (256, 1028), (1024, 1024)),
+            "W is 64 for the smallest, 1028 for the tuned and 1024 for the largest size",
+        ),
+        (
+            ((0, 64), (256, 256), (1024, 1024)),
+            "H is 0 for the smallest, 256 for the tuned and 1024 for the largest size",
+        ),
+        (
+            ((64, 64), (256, 256), (1024, 1024), (2, 1, 4)),
+            "N is 2 for the smallest, 1 for the tuned and 4 for the largest size",
+        ),
     ],
 )
 def test_profile_out_of_order_is_refused(sizes: Any, met: str) -> None:
@@ -184,9 +196,15 @@ def test_command_refuses_a_profile_out_of_order_and_writes_nothing(
     checkpoints: Mapping[str, Path], tmp_path: Path
 ) -> None:
     result = run_ganport("convert", checkpoints["edge"], "--to", "trt", "-o", tmp_path / "out", "--trt-min", "64x2048")
-    assert result.exit_code == 1
-    assert "0 < 2048 <= 256 <= 1024 does not hold for W. Check --trt-min, --trt-opt and --trt-max." in result.stderr
+    assert result.exit_code == 2
+    assert "W is 2048 for the smallest, 2048 for the tuned and 1024 for the largest size" in result.stderr
+    assert "Give them in rising order (--trt-min, --trt-opt, --trt-max)." in result.stderr
     assert list_tree(tmp_path) == {}
+
+
+def test_tuned_size_that_is_left_open_lies_between_the_two_others() -> None:
+    assert make_profile(None, None, (128, 512)) == Profile((64, 64), (128, 256), (128, 512))
+    assert make_profile((300, 64), None, None) == Profile((300, 64), (300, 256), (1024, 1024))
 
 
 def test_command_builds_for_the_profile_it_is_given(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +15,11 @@ from numpy.typing import NDArray
 from converters.convert import Conversion
 from converters.errors import BundleError, FeedError, ProfileError, UnrunnableError
 from converters.parity.gates import GATES
+from converters.targets.target import Artifact
 from converters.targets.tensorrt import runtime as tensorrt_runtime
 from converters.targets.tensorrt.runtime import TensorrtRunner, has_gpu
 from converters.targets.tensorrt.target import TensorrtTarget
-from converters.tensors import TensorSpec
+from converters.tensors import Signature, TensorSpec
 from parity_tests.support import tensorrt_stand_in as stand_in
 
 NETS = ("edge", "inpaint")
@@ -147,6 +150,32 @@ def test_engine_that_gives_no_context_is_unrunnable(machine: Machine) -> None:
 def test_engine_of_another_model_is_refused(machine: Machine) -> None:
     with pytest.raises(BundleError, match=r"its tensors are \['left', 'right', 'total'\], not \['left', 'total'\]"):
         TensorrtRunner(machine.engine, INPUTS[:1], OUTPUTS)
+
+
+@pytest.mark.parametrize("wrong", [0, 0.5])
+def test_readmes_code_runs_the_golden_case_and_shows_its_error(
+    wrong: float, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Against the stand-in, as ganport's own runner; on a GPU it has not been run."""
+    profile = {"minimum": [1, 8, 8], "optimum": [1, 16, 16], "maximum": [2, 32, 32]}
+    details = {"note": "", "profile": profile}
+    artifact = Artifact("trt", "float32", "tensorrt", ("m.engine",), {"tensorrt-rtx": "1.7"}, details)
+    readme = TensorrtTarget().format_readme("m", Signature(INPUTS, OUTPUTS), artifact)
+    assert "It takes N from 1 to 2 and HxW from 8x8 to 32x32, and is tuned for 16x16." in readme
+    (code,) = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    feeds = make_feeds(1, 2, 8, 16)
+    (tmp_path / "golden").mkdir()
+    for name, array in feeds.items():
+        np.save(tmp_path / "golden" / f"input_{name}.npy", array)
+    np.save(tmp_path / "golden" / "output_total.npy", 2 * feeds["left"] + feeds["right"] + np.float32(wrong))
+    for name in ("cuda", "cuda.bindings"):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(bindings=machine.cuda, runtime=machine.cuda))
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", machine.tensorrt)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    name, shape, error = re.fullmatch(r"(\w+) \((.*)\) (\S+)\n", capsys.readouterr().out).groups()  # type: ignore[union-attr]
+    assert (name, shape) == ("total", "1, 2, 8, 16")
+    assert float(error) == pytest.approx(wrong, abs=1e-6)
 
 
 @pytest.mark.skipif(not has_gpu(), reason="no GPU: engines are built but not run here")

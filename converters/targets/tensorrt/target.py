@@ -86,4 +86,4 @@ class TensorrtTarget(Target):
         return TensorrtRunner(paths[0], signature.inputs, signature.outputs)
 
     def format_readme(self, name: str, signature: Signature, artifact: Artifact) -> str:
-        return format_readme(artifact)
+        return format_readme(artifact, signature)
