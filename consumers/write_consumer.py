@@ -15,7 +15,7 @@ CONSUMERS = Path(str(files("consumers")))
 # Left in a checkout by builds and by Python; not part of the sources.
 IGNORED = ("build*", "__pycache__", "node_modules")
 # For whoever changes the page; it runs without them.
-PAGE_IGNORED = (*IGNORED, "package.json", "package-lock.json", "jsconfig.json")
+PAGE_IGNORED = (*IGNORED, "package.json", "package-lock.json", "jsconfig.json", "biome.json", "*.d.mts")
 # Of the npm package that runs nets in browsers: its plain build, and no other.
 RUNTIME = "onnxruntime-web"
 RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")

@@ -39,7 +39,11 @@ function measure(element) {
  */
 export function showPhoto(canvas, photo, result) {
     const scale = Math.min(1, MAX_SIDE / Math.max(photo.width, photo.height));
-    const context = prepare(canvas, Math.max(1, Math.round(photo.width * scale)), Math.max(1, Math.round(photo.height * scale)));
+    const context = prepare(
+        canvas,
+        Math.max(1, Math.round(photo.width * scale)),
+        Math.max(1, Math.round(photo.height * scale)),
+    );
     context.scale(scale, scale);
     context.drawImage(photo, 0, 0);
     if (result) drawAt(context, result.part, result.crop);

@@ -28,7 +28,8 @@ export async function fetchModel(folder, report) {
         throw new Error("model/manifest.json is damaged. Write the page again with `ganport consumers web`.");
     }
     const file = manifest.artifacts.find((artifact) => artifact.target === "onnx")?.files[0];
-    if (file === undefined) throw new Error(`The bundle ${manifest.name} holds no ONNX file. Convert it with --to onnx.`);
+    if (file === undefined)
+        throw new Error(`The bundle ${manifest.name} holds no ONNX file. Convert it with --to onnx.`);
     const { sha256, size } = manifest.files[file];
     const url = new URL(file, folder);
     const kept = await readKept(`${url}?sha256=${sha256}`);
@@ -39,7 +40,9 @@ export async function fetchModel(folder, report) {
         throw new Error(`${file} has ${model.length} of ${size} bytes: the download was cut short.`);
     }
     if ((await hash(model)) !== sha256) {
-        throw new Error(`${file} is not the file that its manifest tells of (SHA-256). Write the page again with \`ganport consumers web\`.`);
+        throw new Error(
+            `${file} is not the file that its manifest tells of (SHA-256). Write the page again with \`ganport consumers web\`.`,
+        );
     }
     await keep(`${url}?sha256=${sha256}`, model);
     return { manifest, model };
@@ -53,7 +56,8 @@ export async function fetchModel(folder, report) {
  */
 async function download(url, file, size, report) {
     const answer = await fetch(url, { cache: "no-store" });
-    if (!answer.ok || answer.body === null) throw new Error(`${file} cannot be read: the server answers ${answer.status}.`);
+    if (!answer.ok || answer.body === null)
+        throw new Error(`${file} cannot be read: the server answers ${answer.status}.`);
     /** @type {Uint8Array[]} */
     const chunks = [];
     let length = 0;
@@ -68,7 +72,10 @@ async function download(url, file, size, report) {
         if (chunk.done) break;
         chunks.push(chunk.value);
         length += chunk.value.length;
-        report(`Downloading the net: ${(length / 2 ** 20).toFixed(1)} of ${(size / 2 ** 20).toFixed(1)} MiB`, length / size);
+        report(
+            `Downloading the net: ${(length / 2 ** 20).toFixed(1)} of ${(size / 2 ** 20).toFixed(1)} MiB`,
+            length / size,
+        );
     }
     const model = new Uint8Array(length);
     let at = 0;

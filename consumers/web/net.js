@@ -72,7 +72,7 @@ export class Net {
         } else if (message.kind === "failed") {
             this.#fail(message.text, message.isRuntime);
         } else if (message.id !== this.#lastId) {
-            if (message.kind === "done") [message.part, message.edges].forEach((bitmap) => bitmap?.close());
+            if (message.kind === "done") for (const bitmap of [message.part, message.edges]) bitmap?.close();
         } else if (message.kind === "refused") {
             if (message.isRuntime) {
                 this.#fail(message.text, true);

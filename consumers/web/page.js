@@ -8,9 +8,9 @@
  * @typedef {Extract<News, {kind: "done"}> & {png?: Blob}} Result
  */
 
+import * as draw from "./draw.js";
 import { History } from "./marks.js";
 import { Net } from "./net.js";
-import * as draw from "./draw.js";
 
 /** @type {<T extends HTMLElement = HTMLButtonElement>(id: string) => T} */
 const find = (id) => /** @type {any} */ (document.getElementById(id));
@@ -99,7 +99,8 @@ function show(found) {
 }
 
 function sayReady() {
-    if (net.isReady && photo) say(hasMask && !hasHole() ? "Ready. Paint over what is to be filled." : "Ready. Press Run.");
+    if (net.isReady && photo)
+        say(hasMask && !hasHole() ? "Ready. Paint over what is to be filled." : "Ready. Press Run.");
 }
 
 const hasHole = () => history.strokes.some((stroke) => stroke.tool === "hole");
@@ -205,7 +206,8 @@ function paint() {
 // Strokes
 
 /** @type {() => Tool} */
-const readTool = () => /** @type {Tool} */ (/** @type {HTMLInputElement} */ (document.querySelector("[name=tool]:checked")).value);
+const readTool = () =>
+    /** @type {Tool} */ (/** @type {HTMLInputElement} */ (document.querySelector("[name=tool]:checked")).value);
 
 /** @param {Tool} tool */
 const isPen = (tool) => tool === "draw" || tool === "erase";
@@ -327,7 +329,13 @@ addEventListener("keydown", (event) => {
     const key = event.key.toLowerCase();
     const target = /** @type {HTMLElement} */ (event.target);
     const isUsedThere = key === "enter" && target.closest("button, summary, select, a");
-    if (event.altKey || target.closest("select") || isUsedThere || (event.ctrlKey || event.metaKey) && !"zy".includes(key)) return;
+    if (
+        event.altKey ||
+        target.closest("select") ||
+        isUsedThere ||
+        ((event.ctrlKey || event.metaKey) && !"zy".includes(key))
+    )
+        return;
     if (before === document.activeElement && (key === " " || key === "enter")) return;
     const act = key === "z" && event.shiftKey ? redo : KEYS[key];
     if (!act) return;

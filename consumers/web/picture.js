@@ -66,7 +66,8 @@ export function findRoles({ inputs, outputs }) {
     const others = inputs.filter((spec) => spec !== edits);
     const image = others.length === 1 ? others[0] : others.find((spec) => countChannels(spec) === 3);
     const mask = others.find((spec) => spec !== image && countChannels(spec) === 1);
-    if (image === undefined || !isPicture(image) || inputs.length !== [image, mask, edits].filter(Boolean).length) return undefined;
+    if (image === undefined || !isPicture(image) || inputs.length !== [image, mask, edits].filter(Boolean).length)
+        return undefined;
     const result = outputs.find((spec) => isPicture(spec) && (outputs.length === 1 || countChannels(spec) === 3));
     if (result === undefined || (edits && !mask)) return undefined;
     const edges = outputs.find((spec) => spec !== result && spec.dtype === "float32" && countChannels(spec) === 1);

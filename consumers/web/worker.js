@@ -23,9 +23,9 @@
  *     isRuntime: ONNX Runtime failed, not this page
  */
 
-import * as ort from "./ort/ort.wasm.min.mjs";
 import { rasterize } from "./marks.js";
 import { fetchModel } from "./model.js";
+import * as ort from "./ort/ort.wasm.min.mjs";
 import * as picture from "./picture.js";
 
 const MAX_PIXELS = 40_000_000;
@@ -63,7 +63,9 @@ async function decode(blob) {
     const bitmap = await createImageBitmap(blob);
     const { width, height } = bitmap;
     if (width * height > MAX_PIXELS) {
-        throw new Error(`The photo has ${Math.round(width * height / 1e6)} million pixels; this page takes up to ${MAX_PIXELS / 1e6}.`);
+        throw new Error(
+            `The photo has ${Math.round((width * height) / 1e6)} million pixels; this page takes up to ${MAX_PIXELS / 1e6}.`,
+        );
     }
     const context = /** @type {OffscreenCanvasRenderingContext2D} */ (
         new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })
@@ -83,7 +85,11 @@ async function decode(blob) {
  */
 async function encode(rgba, width, height) {
     const canvas = new OffscreenCanvas(width, height);
-    /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(new ImageData(rgba, width, height), 0, 0);
+    /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(
+        new ImageData(rgba, width, height),
+        0,
+        0,
+    );
     return canvas.convertToBlob({ type: "image/png" });
 }
 
@@ -102,7 +108,9 @@ async function open(threads) {
     const roles = picture.findRoles(manifest.contract);
     if (roles === undefined) {
         const names = manifest.contract.inputs.map((spec) => spec.name).join(", ");
-        throw new Error(`This page shows nets that take a photo, with or without a mask and edge edits. ${manifest.name} takes ${names}.`);
+        throw new Error(
+            `This page shows nets that take a photo, with or without a mask and edge edits. ${manifest.name} takes ${names}.`,
+        );
     }
     post({ kind: "progress", text: "Loading the net", share: undefined });
     const session = await guard("The net cannot be loaded", () =>
@@ -140,7 +148,10 @@ async function run(job) {
     const feeds = {};
     const image = picture.toImageTensor(part, plan, roles.image);
     feeds[roles.image.name] = new ort.Tensor(/** @type {"uint8"} */ (roles.image.dtype), image.data, image.dims);
-    for (const [spec, given] of /** @type {const} */ ([[roles.mask, marks.mask], [roles.edits, marks.edits]])) {
+    for (const [spec, given] of /** @type {const} */ ([
+        [roles.mask, marks.mask],
+        [roles.edits, marks.edits],
+    ])) {
         if (spec === undefined) continue;
         const small = picture.shrinkMarks(picture.cut(given, width, 1, crop), cropSize, runSize);
         const { data, dims } = picture.toMarkTensor(small, plan, spec);

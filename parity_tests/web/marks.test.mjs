@@ -7,7 +7,9 @@ import * as picture from "../../consumers/web/picture.js";
 
 /** Rows of characters, one a pixel. */
 const draw = (array, width, characters) =>
-    Array.from({ length: array.length / width }, (_, y) => Array.from(array.subarray(y * width, (y + 1) * width), (v) => characters[v]).join(""));
+    Array.from({ length: array.length / width }, (_, y) =>
+        Array.from(array.subarray(y * width, (y + 1) * width), (v) => characters[v]).join(""),
+    );
 
 test("a tap of the brush is a disc, and stays in the photo", () => {
     const { mask, edits } = rasterize([{ tool: "hole", size: 4, points: [1, 1] }], 5, 4);
@@ -68,9 +70,21 @@ test("undo and redo go through every change, clearing included; a new stroke end
 });
 
 const float = (name, channels, value_range = [0, 1]) => ({
-    name, dtype: "float32", shape: ["N", channels, "H", "W"], value_range, multiple_of: 8, minimum: 8,
+    name,
+    dtype: "float32",
+    shape: ["N", channels, "H", "W"],
+    value_range,
+    multiple_of: 8,
+    minimum: 8,
 });
-const photo = { name: "p", dtype: "uint8", shape: ["N", "H", "W", 3], value_range: [0, 255], multiple_of: 1, minimum: 12 };
+const photo = {
+    name: "p",
+    dtype: "uint8",
+    shape: ["N", "H", "W", 3],
+    value_range: [0, 255],
+    multiple_of: 1,
+    minimum: 12,
+};
 const edits = { name: "e", dtype: "int8", shape: ["N", "H", "W"], value_range: [-1, 1], multiple_of: 1, minimum: 12 };
 
 test("what a net takes is told by its contract", () => {
@@ -80,7 +94,10 @@ test("what a net takes is told by its contract", () => {
     const brush = picture.findRoles({ inputs: [float("m", 1), float("i", 3)], outputs: [float("r", 3)] });
     assert.deepEqual([brush.image.name, brush.mask.name, brush.edits], ["i", "m", undefined]);
     assert.equal(picture.findRoles({ inputs: [float("x", 1)], outputs: [float("y", 3)] }).image.name, "x");
-    assert.equal(picture.findRoles({ inputs: [float("i", 3), float("e", 1), float("m", 1)], outputs: [float("r", 3)] }), undefined);
+    assert.equal(
+        picture.findRoles({ inputs: [float("i", 3), float("e", 1), float("m", 1)], outputs: [float("r", 3)] }),
+        undefined,
+    );
     assert.equal(picture.findRoles({ inputs: [float("x", 3, null)], outputs: [float("y", 3)] }), undefined);
     assert.equal(picture.findRoles({ inputs: [float("x", 7)], outputs: [float("y", 3)] }), undefined);
 });
@@ -95,16 +112,37 @@ test("a small photo is run whole, of a large one the marks with what is around t
 
 test("what is too large for a run is scaled, what does not fit the multiple padded", () => {
     const crop = { top: 10, bottom: 410, left: 0, right: 1000 };
-    assert.deepEqual(picture.planRun(crop, 500, float("i", 3), null), { crop, width: 500, height: 200, paddedWidth: 504, paddedHeight: 200 });
-    assert.deepEqual(picture.planRun(crop, 500, float("i", 3), [64, 80]), { crop, width: 80, height: 32, paddedWidth: 80, paddedHeight: 64 });
+    assert.deepEqual(picture.planRun(crop, 500, float("i", 3), null), {
+        crop,
+        width: 500,
+        height: 200,
+        paddedWidth: 504,
+        paddedHeight: 200,
+    });
+    assert.deepEqual(picture.planRun(crop, 500, float("i", 3), [64, 80]), {
+        crop,
+        width: 80,
+        height: 32,
+        paddedWidth: 80,
+        paddedHeight: 64,
+    });
 });
 
 test("a picture comes back from its tensor, in both layouts, padded or not", () => {
     const rgba = Uint8ClampedArray.from({ length: 5 * 3 * 4 }, (_, i) => (i % 4 === 3 ? 255 : (i * 37) % 256));
-    const plan = { crop: { top: 0, bottom: 3, left: 0, right: 5 }, width: 5, height: 3, paddedWidth: 8, paddedHeight: 8 };
+    const plan = {
+        crop: { top: 0, bottom: 3, left: 0, right: 5 },
+        width: 5,
+        height: 3,
+        paddedWidth: 8,
+        paddedHeight: 8,
+    };
     for (const spec of [photo, float("i", 3), float("i", 3, [-1, 1])]) {
         const { data, dims } = picture.toImageTensor(rgba, plan, spec);
-        assert.equal(dims.reduce((a, b) => a * b), data.length);
+        assert.equal(
+            dims.reduce((a, b) => a * b),
+            data.length,
+        );
         assert.deepEqual(picture.fromTensor(data, plan, spec), rgba);
     }
 });
@@ -117,7 +155,12 @@ test("halves are rounded to even, and what is out of range is clamped", () => {
 
 test("a flat picture stays flat at every size, and a smaller one holds the mean", () => {
     const flat = new Uint8ClampedArray(7 * 5 * 4).fill(91);
-    for (const to of [[3, 2], [7, 5], [20, 11]]) assert.ok(picture.resize(flat, [7, 5], to).every((value) => value === 91));
+    for (const to of [
+        [3, 2],
+        [7, 5],
+        [20, 11],
+    ])
+        assert.ok(picture.resize(flat, [7, 5], to).every((value) => value === 91));
     const halves = Uint8ClampedArray.from({ length: 8 * 4 }, (_, i) => (i < 16 ? 0 : 200));
     const [left, right] = picture.resize(halves, [8, 1], [2, 1]).filter((_, i) => i % 4 === 0);
     assert.ok(left < 50 && right > 150 && left + right === 200);
@@ -128,7 +171,11 @@ test("smaller marks lose none", () => {
     marks[4 * 9 + 7] = -1;
     marks[4 * 9 + 1] = -1;
     marks[4 * 9 + 2] = 1;
-    assert.deepEqual(draw(picture.shrinkMarks(marks, [9, 9], [3, 3]), 3, { 0: ".", 1: "+", "-1": "-" }), ["...", "+.-", "..."]);
+    assert.deepEqual(draw(picture.shrinkMarks(marks, [9, 9], [3, 3]), 3, { 0: ".", 1: "+", "-1": "-" }), [
+        "...",
+        "+.-",
+        "...",
+    ]);
 });
 
 test("a part is put back in the hole only", () => {
@@ -211,5 +258,8 @@ test("the result of an overtaken run is dropped", () => {
     worker.say({ kind: "done", id: 2, part });
     net.drop();
     worker.say({ kind: "saved", id: 2 });
-    assert.deepEqual(news.map(({ kind }) => kind), ["ready", "done"]);
+    assert.deepEqual(
+        news.map(({ kind }) => kind),
+        ["ready", "done"],
+    );
 });

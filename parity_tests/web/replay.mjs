@@ -20,13 +20,19 @@ function readArray(path) {
     const header = bytes.toString("latin1", 10, start);
     const Kind = KINDS[header.match(/'descr': '([^']+)'/)[1]];
     if (!header.includes("'fortran_order': False")) throw new Error(`${path}: Fortran order`);
-    const dims = header.match(/'shape': \(([^)]*)\)/)[1].split(",").filter((part) => part.trim()).map(Number);
+    const dims = header
+        .match(/'shape': \(([^)]*)\)/)[1]
+        .split(",")
+        .filter((part) => part.trim())
+        .map(Number);
     return { data: new Kind(bytes.buffer.slice(bytes.byteOffset + start, bytes.byteOffset + bytes.length)), dims };
 }
 
 const manifest = JSON.parse(readFileSync(join(bundle, "manifest.json"), "utf-8"));
 const [file] = manifest.artifacts.find(({ target }) => target === "onnx").files;
-const session = await ort.InferenceSession.create(new Uint8Array(readFileSync(join(bundle, file))), { executionProviders: ["wasm"] });
+const session = await ort.InferenceSession.create(new Uint8Array(readFileSync(join(bundle, file))), {
+    executionProviders: ["wasm"],
+});
 const feeds = {};
 for (const { name, dtype } of manifest.contract.inputs) {
     const { data, dims } = readArray(join(bundle, "golden", `input_${name}.npy`));
