@@ -328,7 +328,7 @@ const KEYS = {
 addEventListener("keydown", (event) => {
     const key = event.key.toLowerCase();
     const target = /** @type {HTMLElement} */ (event.target);
-    const isUsedThere = key === "enter" && target.closest("button, summary, select, a");
+    const isUsedThere = key === "enter" && target.closest("button, summary, select, a, [type=file]");
     if (
         event.altKey ||
         target.closest("select") ||
