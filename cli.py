@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from converters.errors import ParityError
-from converters.terminal.options import PATH, TARGET_NAMES, Group, Size, json_option, read_size, read_targets
+from converters.terminal.options import (
+    PATH,
+    TARGET_NAMES,
+    Group,
+    Size,
+    json_option,
+    read_size,
+    read_targets,
+    skip_existing_option,
+)
 from converters.terminal.output import print_json, print_line
 from converters.terminal.profile_options import profile_options, read_profile
 from converters.terminal.progress import show_progress
@@ -237,8 +246,15 @@ def _convert_for_parity(
     help="What is brighter in MASK, of 255, is the hole, whatever MASK is like.",
 )
 @click.option("--invert", is_flag=True, help="The hole is what MASK does not mark.")
-@click.option("--skip-existing", is_flag=True, help="For folders: leave out photos whose result is there.")
-@click.option("--bundle", type=PATH, help="A pipeline bundle, instead of that of the pair that ships.")
+@click.option(
+    "--context",
+    type=click.IntRange(0),
+    metavar="PIXELS",
+    help="Give the nets the hole with so much around it; without this, photos of up to 1.5 million pixels whole, of "
+    "others the hole with half its larger side around it.",
+)
+@skip_existing_option
+@click.option("--bundle", type=PATH, help="A pipeline's bundle, instead of that of the pair that ships.")
 @json_option
 def inpaint(
     photo: Path,
@@ -250,31 +266,47 @@ def inpaint(
     resize_mask: bool,
     threshold: int | None,
     invert: bool,
+    context: int | None,
     skip_existing: bool,
     bundle: Path | None,
     as_json: bool,
 ) -> None:
     """Fill the hole of PHOTO, which is where MASK is white; or of all photos of a folder, masks matched by name."""
-    from converters.inpaint import OUTPUT_SUFFIX, Job, default_output, match_folders, prepare
+    from converters.inpaint import Job, default_output
     from converters.photos.marks import Reading
-    from converters.terminal.fill_photos import fill_photos
+    from converters.terminal.fill_photos import fill_folder, fill_photo
 
     reading = Reading(resize_mask, threshold, invert)
-    skipped: list[Path] = []
     if photo.is_dir():
         if edges_out or draw or erase:
             raise click.UsageError("--edges-out, --draw and --erase go with one photo, not with a folder.")
-        jobs, no_images = match_folders(photo, mask, out or photo.with_name(f"{photo.name}{OUTPUT_SUFFIX}"), reading)
-        for path in no_images:
-            print_line(f"{path}: no image by its suffix: left out", err=True)
-        skipped = [job.out for job in jobs if skip_existing and job.out.exists()]
-        jobs = [job for job in jobs if job.out not in set(skipped)]
+        fill_folder(photo, mask, out, bundle, skip_existing, as_json, reading, context)
     elif skip_existing:
         raise click.UsageError("--skip-existing goes with folders.")
     else:
-        jobs = [Job(photo, mask, out or default_output(photo), edges_out, draw, erase, reading)]
-        prepare(jobs[0])
-    fill_photos(photo, jobs, skipped, bundle, as_json)
+        job = Job(photo, mask, out or default_output(photo), edges_out, draw, erase, reading, context)
+        fill_photo(job, bundle, as_json)
+
+
+@main.command(cls=SupervisedCommand)
+@click.argument("photo", type=PATH)
+@click.option("--bundle", type=PATH, required=True, help="The pipeline's bundle of a net that takes a photo alone.")
+@click.option(
+    "-o", "--out", type=PATH, help="PNG or WebP; a folder for a folder. Default: PHOTO-applied.png beside it."
+)
+@skip_existing_option
+@json_option
+def apply(photo: Path, bundle: Path, out: Path | None, skip_existing: bool, as_json: bool) -> None:
+    """Make a picture of PHOTO, or of all photos of a folder, with a net like CycleGAN's or a style's."""
+    from converters.inpaint import PICTURE_SUFFIX, Job, default_output
+    from converters.terminal.fill_photos import fill_folder, fill_photo
+
+    if photo.is_dir():
+        fill_folder(photo, None, out, bundle, skip_existing, as_json)
+    elif skip_existing:
+        raise click.UsageError("--skip-existing goes with folders.")
+    else:
+        fill_photo(Job(photo, None, out or default_output(photo, PICTURE_SUFFIX)), bundle, as_json)
 
 
 @main.command(cls=SupervisedCommand)

@@ -133,9 +133,8 @@ def _require_targets(settings: Settings) -> tuple[str, ...]:
     names = with_companions(settings.targets)
     for target in (TARGETS[name] for name in settings.targets):
         if settings.pipeline and target.no_pipeline is not None:
-            raise ConversionError(
-                f"--pipeline --to {target.name}", target.no_pipeline, "Convert the two nets: leave out --pipeline"
-            )
+            remedy = "Convert the nets by themselves: leave out --pipeline"
+            raise ConversionError(f"--pipeline --to {target.name}", target.no_pipeline, remedy)
     for target in (TARGETS[name] for name in names):
         missing = target.missing_builder()
         if missing is not None:

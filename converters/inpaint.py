@@ -1,4 +1,4 @@
-"""Fill holes in photos with a pipeline bundle: one photo, or a folder of them."""
+"""Run photos through a pipeline bundle, one or a folder of them: fill their holes, or make pictures of them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ from converters.runners import Runner, memory_of_machine
 from converters.tensors import Array
 from reference.registry import shipped_bundle
 
-INPUTS = ("photo", "mask", "edge_edits")
-SMALLEST = 12
+# The inputs of pipelines that fill holes, and of those that make a picture of a photo.
+EDITS = "edge_edits"
+FILLING = (("photo", "mask", EDITS), ("photo", "mask"))
+PICTURING = (("photo",),)
+MAKE_PIPELINE = "Make a pipeline's bundle: ganport convert CHECKPOINT --pipeline --to onnx"
 # The GPU's file first, if there is one and a GPU to run it.
 PREFERRED = ("trt", "onnx")
-OUTPUT_SUFFIX = "-inpainted"
+OUTPUT_SUFFIX, PICTURE_SUFFIX = "-inpainted", "-applied"
 # Of the shipped pair in ONNX Runtime, measured at 1 and 3 million pixels: 0.99 and 2.90 GB, 8.5 and 23 s of a core.
 # Wider nets need more.
 BYTES_PER_PIXEL, MICROSECONDS_PER_PIXEL = 950, 8
@@ -39,25 +42,33 @@ BYTES_PER_PIXEL, MICROSECONDS_PER_PIXEL = 950, 8
 
 @dataclass(frozen=True)
 class Job:
-    """One photo whose hole is to be filled.
+    """One photo whose hole is to be filled, or of which a picture is to be made.
 
     Attributes:
         photo: An image file.
-        mask: An image file of the hole.
+        mask: An image file of the hole; None of a photo that becomes a picture as a whole.
         out: PNG or WebP to write.
         edges_out: Where to write the edges that the second net was given.
         draw: An image of lines, where edges are drawn.
         erase: An image of lines, where edges are erased, unless `draw` draws there.
         reading: How the mask is read.
+        context: How many pixels around the hole the nets are given; None leaves that to choose_crop.
     """
 
     photo: Path
-    mask: Path
+    mask: Path | None
     out: Path
     edges_out: Path | None = None
     draw: Path | None = None
     erase: Path | None = None
     reading: Reading = BY_THE_RULES
+    context: int | None = None
+
+    @property
+    def edits(self) -> tuple[tuple[Path, int], ...]:
+        """The images of lines, the later ones above the earlier, and what they mean in the pipeline's input."""
+        given = ((self.erase, -1), (self.draw, 1))
+        return tuple((path, value) for path, value in given if path is not None)
 
 
 @dataclass(frozen=True)
@@ -66,14 +77,16 @@ class Prepared:
 
     Attributes:
         photo: The photo.
-        mask: The hole, and how it was read.
+        hole: (H, W) bool; all of a photo without a mask.
+        share: Of the photo that is filled, from 0 to 1; None without a mask.
         edits: (H, W) int8: 1 draws an edge, -1 erases one, 0 leaves it.
         crop: What of the photo is given to the nets.
         notes: What the user may not expect of how the files were read, each beginning with the file.
     """
 
     photo: Photo
-    mask: Marks
+    hole: Array
+    share: float | None
     edits: Array
     crop: Crop
     notes: tuple[str, ...]
@@ -85,7 +98,7 @@ class Outcome:
 
     Attributes:
         job: The job.
-        hole: The share of the photo that was filled, from 0 to 1; None if the job failed.
+        hole: The share of the photo that was filled, from 0 to 1; None if the job failed or has no mask.
         notes: See Prepared.
         error: Why it failed; None if it did not.
     """
@@ -96,8 +109,12 @@ class Outcome:
     error: GanportError | None = None
 
 
-def prepare(job: Job) -> Prepared:
+def prepare(job: Job, smallest: int = 1) -> Prepared:
     """Read a job's files, and check that its results can be written.
+
+    Args:
+        job: The job.
+        smallest: The least H and W that the pipeline takes.
 
     Raises:
         PhotoError: a file cannot be read, does not fit, or cannot be written.
@@ -112,33 +129,34 @@ def prepare(job: Job) -> Prepared:
         raise PhotoError(job.out, "the result and the edges cannot both go there", "Name two files")
     photo = read_photo(job.photo)
     height, width = size = photo.rgb.shape[0], photo.rgb.shape[1]
-    if min(size) < SMALLEST:
-        raise PhotoError(job.photo, f"it is {width}x{height} pixels", f"Give {SMALLEST} or more on each side")
+    if min(size) < smallest:
+        raise PhotoError(job.photo, f"it is {width}x{height} pixels", f"Give {smallest} or more on each side")
     for path in (job.out, job.edges_out):
         if path is not None:
             require_output_size(path, size)
-    mask = read_mask(job.mask, photo, job.reading)
     notes = [f"{job.photo}: {note}" for note in photo.notes]
-    notes += [
-        f"{job.mask}: the hole is {100 * mask.share:.1f} % of the photo",
-        *(f"{job.mask}: {n}" for n in mask.notes),
-    ]
+    if job.mask is None:
+        crop = Crop(0, height, 0, width)
+        _require_memory(job.photo, crop)
+        return Prepared(photo, np.ones(size, np.bool_), None, np.zeros(size, np.int8), crop, tuple(notes))
+    mask = read_mask(job.mask, photo, job.reading)
+    notes += _list_notes(job.mask, mask, "the hole is {:.1f} % of the photo")
     edits = np.zeros(size, np.int8)
-    for path, value in ((job.erase, -1), (job.draw, 1)):
-        if path is not None:
-            lines = read_drawing(path, photo)
-            edits[lines.marked] = value
-            notes += [
-                f"{path}: {100 * lines.share:.1f} % of the photo is lines",
-                *(f"{path}: {n}" for n in lines.notes),
-            ]
-    crop = choose_crop(mask.marked, edits)
+    for path, value in job.edits:
+        lines = read_drawing(path, photo)
+        edits[lines.marked] = value
+        notes += _list_notes(path, lines, "{:.1f} % of the photo is lines")
+    crop = choose_crop(mask.marked, edits, job.context, smallest)
     if crop.size != size:
         notes.append(
             f"{job.photo}: the nets get {crop.size[1]}x{crop.size[0]} of its {width}x{height} pixels, around the hole"
         )
     _require_memory(job.photo, crop)
-    return Prepared(photo, mask, edits, crop, tuple(notes))
+    return Prepared(photo, mask.marked, mask.share, edits, crop, tuple(notes))
+
+
+def _list_notes(path: Path, marks: Marks, said: str) -> list[str]:
+    return [f"{path}: {said.format(100 * marks.share)}", *(f"{path}: {note}" for note in marks.notes)]
 
 
 def _require_memory(photo: Path, crop: Crop) -> None:
@@ -159,28 +177,33 @@ def _require_memory(photo: Path, crop: Crop) -> None:
 
 
 def inpaint(job: Job, runner: Runner) -> Outcome:
-    """Fill the hole of one photo; known pixels come back as they are.
+    """Fill the hole of one photo, or make a picture of it; known pixels come back as they are.
 
     Raises:
-        PhotoError: a file cannot be read, does not fit, or cannot be written.
+        PhotoError: a file cannot be read, does not fit, or cannot be written; or edges are given or asked for, and the
+            pipeline knows none.
         UnrunnableError: the runtime fails, for want of memory most likely.
     """
-    given = prepare(job)
-    hole, crop = given.mask.marked, given.crop
+    names = [spec.name for spec in runner.inputs]
+    for path in (*(path for path, _ in job.edits), job.edges_out):
+        if path is not None and EDITS not in names:
+            raise PhotoError(path, "the pipeline's net knows no edges", "Leave out --draw, --erase and --edges-out")
+    given = prepare(job, max(spec.minimum for spec in runner.inputs))
+    crop = given.crop
     feeds = {
         "photo": np.ascontiguousarray(crop.cut(given.photo.rgb))[None],
-        "mask": crop.cut(hole).astype(np.uint8)[None],
-        "edge_edits": np.ascontiguousarray(crop.cut(given.edits))[None],
+        "mask": crop.cut(given.hole).astype(np.uint8)[None],
+        EDITS: np.ascontiguousarray(crop.cut(given.edits))[None],
     }
-    results = runner.run(feeds)
+    results = runner.run({name: feeds[name] for name in names})
     filled = given.photo.rgb.copy()
     crop.cut(filled)[:] = results["result"][0]
-    write_photo(job.out, given.photo, filled, hole)
+    write_photo(job.out, given.photo, filled, given.hole & (given.share is not None))
     if job.edges_out is not None:
-        edges = np.zeros(hole.shape, np.float32)
+        edges = np.zeros(given.hole.shape, np.float32)
         crop.cut(edges)[:] = results["edges"][0, 0]
         write_plane(job.edges_out, edges)
-    return Outcome(job, given.mask.share, given.notes)
+    return Outcome(job, given.share, given.notes)
 
 
 def inpaint_all(jobs: Sequence[Job], runner: Runner, progress: Callable[[int, Job], None]) -> Iterator[Outcome]:
@@ -204,12 +227,14 @@ def inpaint_all(jobs: Sequence[Job], runner: Runner, progress: Callable[[int, Jo
         yield outcome
 
 
-def default_output(photo: Path) -> Path:
+def default_output(photo: Path, suffix: str = OUTPUT_SUFFIX) -> Path:
     """NAME-inpainted.png beside the photo."""
-    return photo.with_name(f"{photo.stem}{OUTPUT_SUFFIX}.png")
+    return photo.with_name(f"{photo.stem}{suffix}.png")
 
 
-def match_folders(photos: Path, masks: Path, out: Path, reading: Reading) -> tuple[list[Job], Sequence[Path]]:
+def match_folders(
+    photos: Path, masks: Path | None, out: Path, reading: Reading = BY_THE_RULES, context: int | None = None
+) -> tuple[list[Job], Sequence[Path]]:
     """A job for each photo of a folder and the mask of the same name, whatever the suffixes.
 
     Returns:
@@ -219,22 +244,28 @@ def match_folders(photos: Path, masks: Path, out: Path, reading: Reading) -> tup
         PhotoError: see match_names.
     """
     matched = match_names(photos, masks)
-    jobs = [Job(photo, mask, out / f"{photo.stem}.png", reading=reading) for photo, mask in matched.pairs]
+    jobs = [
+        Job(photo, mask, out / f"{photo.stem}.png", reading=reading, context=context) for photo, mask in matched.pairs
+    ]
     return jobs, matched.skipped
 
 
-def open_pipeline(bundle: Bundle) -> Runner:
+def open_pipeline(bundle: Bundle, kinds: Sequence[tuple[str, ...]] = FILLING) -> Runner:
     """A runner on the bundle's file for this machine: the GPU's where there is a GPU, else ONNX Runtime's.
 
+    Args:
+        bundle: A pipeline's.
+        kinds: The inputs that it may have.
+
     Raises:
-        BundleError: the bundle is of one net, not of a pipeline, or holds no file that runs here.
+        BundleError: the bundle is of one net, or of another kind of pipeline, or holds no file that runs here.
     """
-    if tuple(spec.name for spec in bundle.signature.inputs) != INPUTS:
-        raise BundleError(
-            bundle.folder,
-            f"it is of {bundle.manifest.architecture}, which takes no photo",
-            "Make a pipeline bundle: ganport convert EDGE INPAINT --pipeline --to onnx",
-        )
+    inputs = tuple(spec.name for spec in bundle.signature.inputs)
+    if inputs not in kinds:
+        met, remedy = f"it is of {bundle.manifest.architecture}, which takes {', '.join(inputs)}", MAKE_PIPELINE
+        if inputs in (*FILLING, *PICTURING):
+            remedy = "Give photo and mask to ganport inpaint, a photo alone to ganport apply"
+        raise BundleError(bundle.folder, met, remedy)
     found = {artifact.target: "it takes no photo" for artifact in bundle.manifest.artifacts}
     for artifact in filter(None, map(bundle.manifest.find_artifact, PREFERRED)):
         runner = open_artifact(bundle, artifact)

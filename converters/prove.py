@@ -23,6 +23,7 @@ from converters.sources.onnx_source import OnnxSource
 from converters.sources.source import MODULE_ARCHITECTURE
 from converters.targets.target import Artifact
 from reference.checkpoint import read_checkpoint
+from reference.model import PHOTO_SUFFIX
 from reference.registry import identify_model
 
 if TYPE_CHECKING:
@@ -146,7 +147,8 @@ def _run_torch(bundle: Bundle, sources: Sequence[Path], make_inputs: MakeInputs)
 
     read = [read_checkpoint(path) for path in sources]
     _require_sources(bundle, {checkpoint.path: checkpoint.sha256 for checkpoint in read})
-    model = identify_model(read).build(bundle.manifest.raw)
+    from_photo = bundle.manifest.architecture.endswith(PHOTO_SUFFIX)
+    model = identify_model(read, as_pipeline=from_photo).build(bundle.manifest.raw)
     inputs = make_inputs(model.inputs)
     size = bundle.manifest.contract.static_size
     if size is not None:  # inputs of another size cannot be run

@@ -22,6 +22,7 @@ from converters.tensors import Array, Tensors, TensorSpec
 from reference.canny import Canny
 from reference.edgeconnect import EDGE, INPAINT, EdgeConnect
 from reference.model import Contract, OutputPolicy, Piece, ReferenceModel
+from reference.padding import crop, pad
 
 MULTIPLE = 4
 FindEdges = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -61,7 +62,7 @@ class Front(nn.Module):
         hole_plane = hole.float().unsqueeze(1)
         edges = _edit(edges, edits * (1 - hole_plane))
         image = photo.permute(0, 3, 1, 2).float() / 255
-        return (canny, *(_pad(plane) for plane in (gray.float(), edges, hole_plane, edits, image)))
+        return (canny, *(pad(plane, MULTIPLE) for plane in (gray.float(), edges, hole_plane, edits, image)))
 
 
 class Middle(nn.Module):
@@ -89,9 +90,9 @@ class Back(nn.Module):
             edges: (N, 1, H, W) float32, cropped.
         """
         height, width = mask.shape[1], mask.shape[2]
-        levels = torch.round(_crop(filled, height, width) * 255).clamp(0, 255).to(torch.uint8)
+        levels = torch.round(crop(filled, height, width) * 255).clamp(0, 255).to(torch.uint8)
         hole = mask.bool().unsqueeze(3)
-        return torch.where(hole, levels.permute(0, 2, 3, 1), photo), _crop(edges, height, width)
+        return torch.where(hole, levels.permute(0, 2, 3, 1), photo), crop(edges, height, width)
 
 
 class EdgeConnectPipeline(nn.Module):
@@ -123,22 +124,6 @@ class EdgeConnectPipeline(nn.Module):
 def _edit(edges: Tensor, edits: Tensor) -> Tensor:
     """1 where the edit is above 0, 0 where the edit is below 0, else the value in `edges`."""
     return torch.where(edits > 0, 1.0, torch.where(edits < 0, 0.0, edges))
-
-
-def _pad(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, H', W'): reflect padding at the bottom and the right to multiples of MULTIPLE."""
-    for axis in (2, 3):
-        size = x.shape[axis]
-        index = torch.arange((size + MULTIPLE - 1) // MULTIPLE * MULTIPLE, device=x.device)
-        x = x.index_select(axis, torch.where(index < size, index, 2 * (size - 1) - index))
-    return x
-
-
-def _crop(x: Tensor, height: int, width: int) -> Tensor:
-    """The first `height` rows and `width` columns of x (N, C, H', W')."""
-    for axis, size in ((2, height), (3, width)):
-        x = x.index_select(axis, torch.arange(size, device=x.device))
-    return x
 
 
 def spec(name: str, shape: tuple[int | str, ...], dtype: str, layout: str, most: int, meaning: str) -> TensorSpec:

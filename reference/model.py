@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from reference.checkpoint_data import Checkpoint
 
+# Ends the name of the pipeline of a single net, from photo to photo.
+PHOTO_SUFFIX = "-photo"
 MakeFeeds = Callable[[Array, Array, Array], Tensors]
 
 

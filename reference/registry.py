@@ -172,7 +172,7 @@ def identify_model(checkpoints: Sequence[Checkpoint], *, as_pipeline: bool = Fal
             lambda raw: architecture.build(checkpoint, raw),
             list_packages([architecture.name]),
         )
-    pipeline = identify_pipeline([architecture.name for architecture, _ in found])
+    pipeline = identify_pipeline([architecture for architecture, _ in found])
     stages = sorted(found, key=lambda stage: pipeline.stages.index(stage[0].name))
     return IdentifiedModel(
         pipeline.name,
@@ -196,16 +196,21 @@ def name_generator_file(shapes: Shapes) -> str | None:
     return None
 
 
-def identify_pipeline(names: Sequence[str]) -> Pipeline:
-    """The pipeline whose stages are the architectures `names`, in any order.
+def identify_pipeline(stages: Sequence[Architecture]) -> Pipeline:
+    """The pipeline of these architectures, in any order; of one alone, that from photo to photo by its contract.
 
     Raises:
         ArchitectureError: there is none.
     """
+    names = [architecture.name for architecture in stages]
     pipelines: list[Pipeline] = [_open(place) for place in PIPELINES.values()]
     for pipeline in pipelines:
         if sorted(pipeline.stages) == sorted(names):
             return pipeline
+    if len(stages) == 1:
+        from reference.photo_pipeline import NetFromPhoto  # imported here because it imports torch
+
+        return NetFromPhoto(stages[0])
     known = "; ".join(f"{pipeline.name} of {' and '.join(pipeline.stages)}" for pipeline in pipelines)
     raise ArchitectureError("--pipeline", f"no pipeline is made of {' and '.join(names)}", f"Known are: {known}")
 

@@ -10,8 +10,14 @@ from converters.targets.target import CppRuntime
 from converters.text import escape_markdown, format_code_span
 
 SOURCES = "ganport-cpp"
-# The inputs of a pipeline, which takes a photo and its mask as they are in files.
-PIPELINE_INPUTS = ("photo", "mask", "edge_edits")
+# The programs that run pipelines, which take photos and masks as they are in files, by the pipeline's inputs.
+FILL = "ganport-inpaint {name} photo.png mask.png filled.png"
+PICTURE = "ganport-apply {name} photo.png picture.png"
+PROGRAMS = {("photo", "mask", "edge_edits"): FILL, ("photo", "mask"): FILL, ("photo",): PICTURE}
+TOLD = {
+    FILL: "`ganport-inpaint` fills the hole, which is where the mask is white, in a PNG or JPEG photo.\n",
+    PICTURE: "`ganport-apply` makes a picture of a PNG or JPEG photo.\n",
+}
 
 
 def format_cpp_readme(manifest: Manifest) -> str | None:
@@ -26,7 +32,7 @@ def format_cpp_readme(manifest: Manifest) -> str | None:
     ]
     if not runtimes:
         return None
-    is_pipeline = tuple(spec.name for spec in signature.inputs) == PIPELINE_INPUTS
+    program = PROGRAMS.get(tuple(spec.name for spec in signature.inputs))
     parts = [
         f"# {escape_markdown(name)} in C++\n",
         "Needs a C++17 compiler, CMake 3.25, and one of the runtimes below. On Debian, besides:\n",
@@ -35,22 +41,17 @@ def format_cpp_readme(manifest: Manifest) -> str | None:
         "not inside it, as files that its `SHA256SUMS` does not list make it no sound bundle.",
         "ganport writes the sources:\n",
         f"    ganport consumers cpp {SOURCES}\n",
-        *(_format_runtime(runtime, name, is_pipeline) for runtime in runtimes),
+        *(_format_runtime(runtime, name, program) for runtime in runtimes),
         "## In your own program\n",
         f"`{SOURCES}/README.md` has a short one: `ganport::Generator` checks the bundle, then runs named tensors.",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _format_runtime(runtime: CppRuntime, name: str, is_pipeline: bool) -> str:
+def _format_runtime(runtime: CppRuntime, name: str, program: str | None) -> str:
     build = f"{SOURCES}/build-{runtime.backend}"
     settings = f'-DGANPORT_BACKEND={runtime.backend} -D{runtime.location}="${runtime.location}"'
-    inpaint = f"    {build}/ganport-inpaint {shlex.quote(name)} photo.png mask.png filled.png\n" if is_pipeline else ""
-    told = (
-        "`ganport-inpaint` fills the hole, which is where the mask is white, in a PNG or JPEG photo.\n"
-        if is_pipeline
-        else ""
-    )
+    line = "" if program is None else f"    {build}/{program.format(name=shlex.quote(name))}\n"
     return f"""## {runtime.title}
 
 `{runtime.location}` is {runtime.where}.
@@ -58,6 +59,6 @@ def _format_runtime(runtime: CppRuntime, name: str, is_pipeline: bool) -> str:
     cmake -S {SOURCES} -B {build} {settings}
     cmake --build {build} --parallel
     {build}/ganport-selftest {shlex.quote(name)}
-{inpaint}
+{line}
 `ganport-selftest` checks every hash and replays the golden case; it ends with 0 only if both hold.
-{told}"""
+{"" if program is None else TOLD[program]}"""

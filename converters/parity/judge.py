@@ -108,11 +108,12 @@ def _is_ill_conditioned(runs: Runs) -> bool:
     limit = ILL_CONDITIONED_LEVELS if is_integer(runs.expected) else ILL_CONDITIONED * runs.unit
     if max_difference(runs.expected, runs.float64, runs.inside) > limit:
         return True
-    return not is_integer(runs.expected) and _is_moved_far(runs)
+    return _is_moved_far(runs)
 
 
 def _is_moved_far(runs: Runs) -> bool:
     """Whether one float32 step of the inputs moves the float32 output so far that agreement would be luck."""
     if runs.float64 is None or runs.perturbed is None:
         return False
-    return max_difference(runs.perturbed, runs.float64, runs.inside) > ILL_CONDITIONED_PERTURBED * runs.unit
+    limit = ILL_CONDITIONED_LEVELS if is_integer(runs.expected) else ILL_CONDITIONED_PERTURBED * runs.unit
+    return max_difference(runs.perturbed, runs.float64, runs.inside) > limit

@@ -33,24 +33,32 @@ class Crop:
         return array[self.top : self.bottom, self.left : self.right]
 
 
-def choose_crop(hole: Array, edits: Array) -> Crop:
+def choose_crop(hole: Array, edits: Array, context: int | None = None, smallest: int = 1) -> Crop:
     """The whole photo, or, of a large one, the hole and the edits in a rectangle with context.
 
     Args:
         hole: (H, W) bool.
         edits: (H, W); what is not 0 belongs to the rectangle, too.
+        context: How many pixels around them belong to it, of a photo of any size; None leaves that to the rules above.
+        smallest: The least height and width of the rectangle; the photo has them.
     """
     height, width = hole.shape
     marked = hole | (edits != 0)
-    if hole.size <= WHOLE_PIXELS:
+    if context is None and hole.size <= WHOLE_PIXELS:
         return Crop(0, height, 0, width)
     if not marked.any():  # any corner will do
-        return Crop(0, min(height, LEAST_CONTEXT), 0, min(width, LEAST_CONTEXT))
+        corner = max(LEAST_CONTEXT, smallest)
+        return Crop(0, min(height, corner), 0, min(width, corner))
     rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
-    context = max(LEAST_CONTEXT, round(CONTEXT * max(rows[-1] - rows[0], columns[-1] - columns[0])))
-    return Crop(
-        max(0, int(rows[0]) - context),
-        min(height, int(rows[-1]) + 1 + context),
-        max(0, int(columns[0]) - context),
-        min(width, int(columns[-1]) + 1 + context),
-    )
+    if context is None:
+        context = max(LEAST_CONTEXT, round(CONTEXT * max(rows[-1] - rows[0], columns[-1] - columns[0])))
+    return Crop(*_widen(rows, context, height, smallest), *_widen(columns, context, width, smallest))
+
+
+def _widen(marked: Array, context: int, size: int, smallest: int) -> tuple[int, int]:
+    """The first place and the one after the last, on an axis of `size`, of the marked places with what is around."""
+    first, last = max(0, int(marked[0]) - context), min(size, int(marked[-1]) + 1 + context)
+    if last - first < smallest:
+        first = min(max(0, first - (smallest - (last - first)) // 2), size - smallest)
+        last = first + smallest
+    return first, last

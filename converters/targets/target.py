@@ -86,7 +86,7 @@ class CppRuntime:
     title: str
     location: str
     where: str
-    dtypes: tuple[str, ...] = ("float32", "uint8", "int8")
+    dtypes: tuple[str, ...] = ("float32", "uint8", "int8", "int32", "int64", "bool", "float16", "float64")
 
 
 class Target(ABC):

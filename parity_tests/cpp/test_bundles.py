@@ -184,8 +184,8 @@ IMAGE = ("contract", "inputs", 0)
         (change(*IMAGE, "name", to="../image"), "'golden/input_../image.npy' is not among its files"),
         (change(*IMAGE, "name", to="picture"), "'golden/input_picture.npy' is not among its files"),
         (
-            change(*IMAGE, "dtype", to="int64"),
-            "dtype is not float32, uint8 or int8. This library knows no other types: run the bundle in another runtime",
+            change(*IMAGE, "dtype", to="uint16"),
+            "float16, float64. This library knows no other types: run the bundle in another runtime",
         ),
         (change(*IMAGE, "dtype", to="uint8"), "input 'image': its dtype is float32. Convert it to uint8"),
         (change(*IMAGE, "shape", 1, to=1e300), "contract.inputs[0].shape[1] is not a whole number"),
@@ -353,7 +353,8 @@ def test_level_gate_lets_one_level_pass_and_no_more(shipped_pipeline: Conversion
 def test_wrong_arguments_are_a_usage_error(arguments: list[str]) -> None:
     done = run("onnxruntime", "ganport-selftest", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "ganport-selftest: usage: ganport-selftest [--threads N] BUNDLE\n"
+    assert done.stderr.endswith("ganport-selftest: usage: ganport-selftest [--threads N] BUNDLE\n")
+    assert ("--threads takes a number" in done.stderr) == ("--threads" in arguments)
 
 
 def test_library_older_than_the_headers_is_a_sentence_and_no_crash(folder: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from parity_tests.support import deepfill_states, resnet_generator_states
 from parity_tests.support.foreign_models import make_model, write_model
 from parity_tests.support.places import PHOTOS, ROOT
 from parity_tests.support.seeded_checkpoints import NETS, write_checkpoint
@@ -58,6 +59,8 @@ def write_named_files(folder: Path) -> None:
     )
     np.savez(folder / "case.npz", x=np.random.default_rng(1).random((1, 3, SIDE, SIDE), np.float32))
     write_module(folder)
+    deepfill_states.write_checkpoint(folder, "pt")
+    torch.save(resnet_generator_states.make_state("vintagify"), folder / "latest_net_G_A.pth")
     torch.save({"params": {}, "params_ema": {"weight": torch.zeros(1)}}, folder / "ema.pth")
 
 

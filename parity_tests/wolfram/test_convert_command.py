@@ -76,7 +76,7 @@ def test_pipeline_is_refused_with_the_reason_and_nothing_is_written(tmp_path: Pa
     result = run_ganport("convert", "--pipeline", "--to", "wolfram", "-o", tmp_path / "out")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("ganport: --pipeline --to wolfram: a NetGraph has no loop")
-    assert "Convert the two nets: leave out --pipeline." in result.stderr
+    assert "Convert the nets by themselves: leave out --pipeline." in result.stderr
     assert list_tree(tmp_path) == {}
 
 

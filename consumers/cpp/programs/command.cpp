@@ -26,8 +26,8 @@ std::optional<int> read_threads(const std::string& text) {
   return threads >= 1 && threads <= most_threads ? std::optional(threads) : std::nullopt;
 }
 
-/// Nothing if the arguments do not fit.
-std::optional<Arguments> parse(const Command& command, int argc, char** argv) {
+/// Nothing if the arguments do not fit; `wrong` then says why, where the usage line does not.
+std::optional<Arguments> parse(const Command& command, int argc, char** argv, std::string& wrong) {
   Arguments arguments;
   bool only_paths = false;
   for (int i = 1; i < argc; ++i) {
@@ -35,8 +35,12 @@ std::optional<Arguments> parse(const Command& command, int argc, char** argv) {
     if (!only_paths && argument == "--") {
       only_paths = true;
     } else if (!only_paths && argument == "--threads") {
-      const auto threads = i + 1 < argc ? read_threads(argv[++i]) : std::nullopt;
-      if (!threads) return std::nullopt;
+      const std::string given = i + 1 < argc ? argv[++i] : "";
+      const auto threads = read_threads(given);
+      if (!threads) {
+        wrong = "--threads takes a number from 1 to " + std::to_string(most_threads) + ", not '" + given + "'";
+        return std::nullopt;
+      }
       arguments.threads = *threads;
     } else if (!only_paths && argument.size() > 1 && argument[0] == '-') {
       return std::nullopt;
@@ -55,8 +59,10 @@ int run_command(const Command& command, int argc, char** argv, const std::functi
     std::printf("%s\n%s\n", format_usage(command).c_str(), command.purpose.c_str());
     return 0;
   }
-  const auto arguments = parse(command, argc, argv);
+  std::string wrong;
+  const auto arguments = parse(command, argc, argv, wrong);
   if (!arguments) {
+    if (!wrong.empty()) std::fprintf(stderr, "%s: %s\n", name, on_one_line(wrong).c_str());
     std::fprintf(stderr, "%s: %s\n", name, format_usage(command).c_str());
     return wrong_usage;
   }

@@ -90,10 +90,12 @@ class Node {
 
 DataType read_dtype(const Node& node) {
   const std::string name = node.text();
-  for (const DataType dtype : {DataType::float32, DataType::uint8, DataType::int8}) {
+  std::string known;
+  for (const DataType dtype : data_types) {
     if (name_of(dtype) == name) return dtype;
+    known += (known.empty() ? "" : ", ") + std::string(name_of(dtype));
   }
-  node.refuse("float32, uint8 or int8", "This library knows no other types: run the bundle in another runtime");
+  node.refuse("one of " + known, "This library knows no other types: run the bundle in another runtime");
 }
 
 std::int64_t read_positive(const Node& node) {

@@ -79,6 +79,11 @@ std::optional<DataType> dtype_of(const std::string& descr) {
   if (descr == "<f4") return DataType::float32;
   if (descr == "|u1") return DataType::uint8;
   if (descr == "|i1") return DataType::int8;
+  if (descr == "<i4") return DataType::int32;
+  if (descr == "<i8") return DataType::int64;
+  if (descr == "|b1") return DataType::boolean;
+  if (descr == "<f2") return DataType::float16;
+  if (descr == "<f8") return DataType::float64;
   return std::nullopt;
 }
 

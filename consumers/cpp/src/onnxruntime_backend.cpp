@@ -43,6 +43,16 @@ ONNXTensorElementDataType element_of(DataType dtype) {
       return ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8;
     case DataType::int8:
       return ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8;
+    case DataType::int32:
+      return ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32;
+    case DataType::int64:
+      return ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
+    case DataType::boolean:
+      return ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL;
+    case DataType::float16:
+      return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16;
+    case DataType::float64:
+      return ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE;
   }
   return ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
 }

@@ -16,6 +16,16 @@ ov::element::Type element_of(DataType dtype) {
       return ov::element::u8;
     case DataType::int8:
       return ov::element::i8;
+    case DataType::int32:
+      return ov::element::i32;
+    case DataType::int64:
+      return ov::element::i64;
+    case DataType::boolean:
+      return ov::element::boolean;
+    case DataType::float16:
+      return ov::element::f16;
+    case DataType::float64:
+      return ov::element::f64;
   }
   return ov::element::dynamic;
 }

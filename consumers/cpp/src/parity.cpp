@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <type_traits>
 
 #include "ganport/error.hpp"
 
@@ -18,15 +19,56 @@ struct Errors {
   std::size_t non_finite = 0;
 };
 
+bool is_float(DataType dtype) {
+  return dtype == DataType::float32 || dtype == DataType::float16 || dtype == DataType::float64;
+}
+
+/// Two bytes of IEEE 754: a sign, five bits of exponent, ten of fraction.
+double read_half(std::uint16_t bits) {
+  const int exponent = bits >> 10U & 0x1FU, fraction = bits & 0x3FFU;
+  const double size = exponent == 0x1F ? (fraction != 0 ? std::numeric_limits<double>::quiet_NaN() : infinity)
+                      : exponent == 0  ? std::ldexp(fraction, -24)
+                                       : std::ldexp(fraction + 1024, exponent - 25);
+  return (bits & 0x8000U) != 0 ? -size : size;
+}
+
+/// Calls `take` with a pointer to the elements, of their own type; of float16, to doubles made of them.
+template <typename Take>
+void with_elements(const Tensor& tensor, const Take& take) {
+  switch (tensor.dtype) {
+    case DataType::float32:
+      return take(tensor.as<float>());
+    case DataType::uint8:
+      return take(tensor.as<std::uint8_t>());
+    case DataType::int8:
+      return take(tensor.as<std::int8_t>());
+    case DataType::int32:
+      return take(tensor.as<std::int32_t>());
+    case DataType::int64:
+      return take(tensor.as<std::int64_t>());
+    case DataType::boolean:  // as bytes: of a damaged file's others than 0 and 1, no bool may be made
+      return take(tensor.as<std::uint8_t>());
+    case DataType::float64:
+      return take(tensor.as<double>());
+    case DataType::float16: {
+      const std::uint16_t* halves = tensor.as<std::uint16_t>();
+      std::vector<double> values(tensor.bytes.size() / sizeof(std::uint16_t));
+      std::transform(halves, halves + values.size(), values.begin(), read_half);
+      return take(values.data());
+    }
+  }
+  throw Error("parity", "an output is of no known element type", "Convert its source again");
+}
+
 template <typename T>
-Errors list_errors(const Tensor& actual, const Tensor& expected) {
-  const std::size_t count = actual.bytes.size() / sizeof(T);
-  const T *ours = actual.as<T>(), *theirs = expected.as<T>();
+Errors list_errors(const T* ours, const T* theirs, std::size_t count) {
   Errors errors{std::vector<double>(count), 1};
-  if constexpr (std::numeric_limits<T>::is_integer) errors.peak = std::numeric_limits<T>::max();
+  if constexpr (std::numeric_limits<T>::is_integer) errors.peak = static_cast<double>(std::numeric_limits<T>::max());
   for (std::size_t i = 0; i < count; ++i) {
     const double one = static_cast<double>(ours[i]), other = static_cast<double>(theirs[i]);
-    const double error = std::fabs(one - other);
+    double error = std::fabs(one - other);
+    // A double rounds integers above 2^53.
+    if (std::numeric_limits<T>::is_integer && ours[i] != theirs[i]) error = std::max(error, 1.0);
     // A NaN is no small error, and equal infinities are none to be had: their difference is NaN as well.
     errors.absolute[i] = std::isnan(error) ? infinity : error;
     errors.non_finite += !std::isfinite(one);
@@ -35,15 +77,15 @@ Errors list_errors(const Tensor& actual, const Tensor& expected) {
 }
 
 Errors list_errors_of_any(const Tensor& actual, const Tensor& expected) {
-  switch (actual.dtype) {
-    case DataType::float32:
-      return list_errors<float>(actual, expected);
-    case DataType::uint8:
-      return list_errors<std::uint8_t>(actual, expected);
-    case DataType::int8:
-      return list_errors<std::int8_t>(actual, expected);
-  }
-  throw Error("parity", "an output is of no known element type", "Convert its source again");
+  Errors errors{};
+  const std::size_t count = actual.bytes.size() / size_of(actual.dtype);
+  with_elements(actual, [&](const auto* ours) {
+    with_elements(expected, [&](const auto* theirs) {
+      if constexpr (std::is_same_v<decltype(ours), decltype(theirs)>) errors = list_errors(ours, theirs, count);
+    });
+  });
+  if (actual.dtype == DataType::boolean) errors.peak = 1;
+  return errors;
 }
 
 std::string format(const char* form, double value) {
@@ -58,13 +100,14 @@ std::string format(const char* form, double value) {
 constexpr double smallest_unit = 0.05;
 
 double unit_of(const Tensor& expected) {
-  if (expected.dtype != DataType::float32) return 1;
+  if (!is_float(expected.dtype)) return 1;
   double unit = smallest_unit;
-  const float* values = expected.as<float>();
-  for (std::size_t i = 0; i < expected.bytes.size() / sizeof(float); ++i) {
-    const double magnitude = std::fabs(static_cast<double>(values[i]));
-    if (std::isfinite(magnitude)) unit = std::max(unit, magnitude);
-  }
+  with_elements(expected, [&](const auto* values) {
+    for (std::size_t i = 0; i < expected.bytes.size() / size_of(expected.dtype); ++i) {
+      const double magnitude = std::fabs(static_cast<double>(values[i]));
+      if (std::isfinite(magnitude)) unit = std::max(unit, magnitude);
+    }
+  });
   return unit;
 }
 

@@ -21,6 +21,16 @@ TypeFacts facts_of(DataType dtype) {
       return {"uint8", 1};
     case DataType::int8:
       return {"int8", 1};
+    case DataType::int32:
+      return {"int32", 4};
+    case DataType::int64:
+      return {"int64", 8};
+    case DataType::boolean:
+      return {"bool", 1};
+    case DataType::float16:
+      return {"float16", 2};
+    case DataType::float64:
+      return {"float64", 8};
   }
   throw Error("tensor", "its element type is none of the enumeration's", "Give a DataType by name");
 }

@@ -9,8 +9,12 @@
 
 namespace ganport {
 
-/// Element types that contracts use.
-enum class DataType { float32, uint8, int8 };
+/// Element types that contracts use. A float16 is its two bytes, as IEEE 754 has them; a bool is a byte, 0 or 1.
+enum class DataType { float32, uint8, int8, int32, int64, boolean, float16, float64 };
+
+/// Every one of them.
+inline constexpr DataType data_types[] = {DataType::float32, DataType::uint8,   DataType::int8,    DataType::int32,
+                                          DataType::int64,   DataType::boolean, DataType::float16, DataType::float64};
 
 /// numpy's name of the type.
 std::string_view name_of(DataType dtype);

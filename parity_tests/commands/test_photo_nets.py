@@ -1,0 +1,186 @@
+"""Every net that goes from photo to photo, as one file with 8-bit pictures, in Python's API and in both commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from converters.bundle.folder import Bundle
+from converters.convert import Settings, convert
+from converters.errors import ArchitectureError
+from converters.parity.compare import Verdict
+from converters.tensors import Array
+from parity_tests.support.architecture_cases import CASES
+from parity_tests.support.command import run_ganport
+from reference.checkpoint import read_checkpoint
+from reference.photo_pipeline import find_fault
+from reference.registry import identify, identify_model
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+SUITED = [case for case in CASES if case.name not in ("edgeconnect-edge", "edgeconnect-inpaint")]
+# A net's float output beside 127.5 levels may be rounded either way.
+ROUNDED = 1
+
+
+@dataclass(frozen=True)
+class PhotoNet:
+    """A converted net: its checkpoint, its bundle from photo to photo, and whether it fills holes."""
+
+    checkpoint: Path
+    bundle: Bundle
+    fills: bool
+
+
+@pytest.fixture(scope="module", params=SUITED, ids=str)
+def net(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PhotoNet:
+    folder = tmp_path_factory.mktemp("net")
+    checkpoint = request.param.write(folder)
+    settings = Settings(("onnx",), folder / "out", pipeline=True)
+    (conversion,) = convert([checkpoint], settings, lambda step: None)
+    assert all(report.passed for report in conversion.reports)
+    verdicts = [t.verdict for report in conversion.reports for t in report.tensors if report.rung == "onnx, result"]
+    assert verdicts.count(Verdict.PASSED) >= 0.9 * len(verdicts)
+    bundle = conversion.bundle
+    assert bundle.manifest.architecture == f"{request.param.name}-photo"
+    return PhotoNet(checkpoint, bundle, "mask" in [spec.name for spec in bundle.signature.inputs])
+
+
+def make_picture(height: int, width: int, seed: int = 0) -> Array:
+    """Smooth colours, so that nets stay away from their extremes."""
+    rows, columns = np.indices((height, width)) / max(height, width)
+    waves = [np.sin(7 * rows + seed), np.cos(9 * columns), np.sin(5 * (rows + columns))]
+    noise = np.random.default_rng(seed).integers(0, 40, (height, width, 3))
+    return (np.stack(waves, axis=2) * 80 + 100 + noise).clip(0, 255).astype(np.uint8)
+
+
+def run_by_hand(net: PhotoNet, photo: Array, mask: Array) -> Array:
+    """The untouched net in torch, with numpy for all that is around it."""
+    model = identify_model([read_checkpoint(net.checkpoint)]).build()
+    multiple = max(spec.multiple_of for spec in model.inputs)
+    height, width = mask.shape
+    edges = ((0, -height % multiple), (0, -width % multiple))
+    image = photo.astype(np.float32) / 255
+    if model.inputs[0].shape[1] == 1:
+        image = (image * LUMA).sum(axis=2, keepdims=True)
+    planes = [np.pad(image[:, :, i], edges, mode="reflect") for i in range(image.shape[2])]
+    feeds = [np.stack(planes)[None]]
+    if net.fills:
+        feeds.append(np.pad((mask > 0).astype(np.float32), edges, mode="reflect")[None, None])
+    with torch.inference_mode():
+        (filled,) = model.module(*map(torch.from_numpy, feeds)).numpy()
+    levels = np.rint(filled[:, :height, :width].transpose(1, 2, 0) * 255).clip(0, 255).astype(np.uint8)
+    levels = np.broadcast_to(levels, photo.shape)
+    return np.where((mask > 0)[..., None], levels, photo) if net.fills else levels
+
+
+def test_file_gives_what_the_untouched_net_gives_at_sizes_that_it_does_not_take(net: PhotoNet) -> None:
+    least = net.bundle.signature.inputs[0].minimum
+    height, width = least + 13, 2 * least + 7
+    photos = [make_picture(height, width, seed) for seed in range(2)]
+    masks = [np.zeros((height, width), np.uint8) for _ in photos]
+    masks[0][5 : least // 2 + 5, 3 : least + 2] = 255
+    masks[1][-4:, -least:] = 1
+    session = onnxruntime.InferenceSession(net.bundle.folder / f"{net.bundle.manifest.name}.onnx")
+    feeds = {"photo": np.stack(photos)} | ({"mask": np.stack(masks)} if net.fills else {})
+    (results,) = session.run(["result"], feeds)
+    assert results.dtype == np.uint8
+    for photo, mask, result in zip(photos, masks, results, strict=True):
+        expected = run_by_hand(net, photo, mask)
+        assert np.abs(result.astype(int) - expected).max() <= ROUNDED
+        assert np.mean(result != expected) < 0.001
+        if net.fills:
+            assert np.array_equal(result[mask == 0], photo[mask == 0])
+            assert not np.array_equal(result[mask > 0], photo[mask > 0])
+
+
+def test_command_runs_a_photo_and_a_folder(net: PhotoNet, tmp_path: Path) -> None:
+    least = net.bundle.signature.inputs[0].minimum
+    size = (least + 21, least + 40)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "masks").mkdir()
+    for seed in range(2):
+        mask = np.zeros(size, np.uint8)
+        mask[8:20, 10 + seed : 30] = 255
+        Image.fromarray(make_picture(*size, seed)).save(tmp_path / "photos" / f"{seed}.png")
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{seed}.png")
+    bundle = net.bundle.folder
+    command = ("inpaint", tmp_path / "photos", tmp_path / "masks") if net.fills else ("apply", tmp_path / "photos")
+    done = run_ganport(*command, "--bundle", bundle, "-o", tmp_path / "done")
+    assert done.exit_code == 0, done.stderr
+    for seed in range(2):
+        photo, mask = (np.asarray(Image.open(tmp_path / kind / f"{seed}.png")) for kind in ("photos", "masks"))
+        result = np.asarray(Image.open(tmp_path / "done" / f"{seed}.png"))
+        expected = run_by_hand(net, photo, mask)
+        assert np.abs(result.astype(int) - expected).max() <= ROUNDED
+
+    one, mask = tmp_path / "photos" / "0.png", tmp_path / "masks" / "0.png"
+    wrong = ("apply", one) if net.fills else ("inpaint", one, mask)
+    refused = run_ganport(*wrong, "--bundle", bundle)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "Give photo and mask to ganport inpaint, a photo alone to ganport apply." in refused.stderr
+    if net.fills:
+        edges = run_ganport("inpaint", one, mask, "--draw", mask, "--bundle", bundle)
+        assert "the pipeline's net knows no edges. Leave out --draw" in edges.stderr
+    assert sorted(path.name for path in (tmp_path / "photos").iterdir()) == ["0.png", "1.png"]
+
+    small = tmp_path / "small.png"
+    Image.fromarray(make_picture(least - 1, least)).save(small)
+    Image.fromarray(np.full((least - 1, least), 255, np.uint8)).save(mask)
+    command = ("inpaint", small, mask) if net.fills else ("apply", small)
+    refused = run_ganport(*command, "--bundle", bundle)
+    assert refused.exit_code == 1
+    assert f"it is {least}x{least - 1} pixels. Give {least} or more on each side." in refused.stderr
+
+
+def test_bundle_is_proven_against_its_checkpoint(net: PhotoNet) -> None:
+    assert run_ganport("verify", net.bundle.folder).exit_code == 0
+
+
+def test_photos_of_the_users_prove_it_too(net: PhotoNet, tmp_path: Path) -> None:
+    for name in ("photos", "masks"):
+        (tmp_path / name).mkdir()
+    size = 2 * net.bundle.signature.inputs[0].minimum
+    Image.fromarray(make_picture(size, size)).save(tmp_path / "photos" / "one.png")
+    hole = np.zeros((size, size), np.uint8)
+    hole[4:12, 3:11] = 255
+    Image.fromarray(hole).save(tmp_path / "masks" / "one.png")
+    images = ("--images", tmp_path / "photos", "--masks", tmp_path / "masks")
+    done = run_ganport("parity", net.bundle.folder, "--checkpoint", net.checkpoint, *images)
+    assert done.exit_code == 0, done.stderr
+    assert "onnx, result" in done.stdout
+    assert "one.png" in done.stdout
+
+
+def test_net_of_edges_is_no_pipeline_by_itself(tmp_path: Path) -> None:
+    (case,) = (case for case in CASES if case.name == "edgeconnect-edge")
+    done = run_ganport("convert", case.write(tmp_path), "--pipeline", "--to", "onnx", "-o", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "edgeconnect-edge takes gray, edges, mask: from photo to photo go nets of an image" in done.stderr
+    assert not (tmp_path / "out").exists()
+    (case,) = (case for case in CASES if case.name == "edgeconnect-inpaint")
+    checkpoint = read_checkpoint(case.write(tmp_path))
+    with pytest.raises(ArchitectureError, match="takes image, edges, mask"):
+        identify_model([checkpoint], as_pipeline=True)
+
+
+def test_contract_decides(tmp_path: Path) -> None:
+    (case,) = (case for case in CASES if case.name == "deepfill-v2")
+    contract = identify(read_checkpoint(case.write(tmp_path))).contract(False)
+    image, mask = contract.inputs
+    (result,) = contract.outputs
+    assert find_fault((image, mask), (result,)) is None
+    assert find_fault((image,), (result,)) is None
+    for inputs, output, fault in (
+        ((mask, image), result, "takes mask, image"),
+        ((replace(image, value_range=(-1.0, 1.0)), mask), result, "another range than 0 to 1"),
+        ((image, mask), replace(result, value_range=(-1.0, 1.0)), "another range than 0 to 1"),
+        ((replace(image, shape=("N", 2, "H", "W")), mask), result, "neither RGB nor gray"),
+        ((image, mask), replace(result, name="y"), "gives y, not one result"),
+    ):
+        assert fault in (find_fault(inputs, (output,)) or "")
