@@ -6,7 +6,9 @@
  * @property {string} name
  * @property {string} license_note
  * @property {import("./picture.js").Contract} contract
- * @property {{target: string, files: string[]}[]} artifacts
+ * @property {{target: string, files: string[], precision: string, gate: string}[]} artifacts
+ * @property {Record<string, import("./golden.js").Gate>} gates
+ * @property {Record<string, import("./golden.js").Policy>} judging
  * @property {Record<string, {sha256: string, size: number}>} files
  * @typedef {(text: string, share: number | undefined) => void} Report
  */
@@ -30,22 +32,35 @@ export async function fetchModel(folder, report) {
     const file = manifest.artifacts.find((artifact) => artifact.target === "onnx")?.files[0];
     if (file === undefined)
         throw new Error(`The bundle ${manifest.name} holds no ONNX file. Convert it with --to onnx.`);
-    const { sha256, size } = manifest.files[file];
-    const url = new URL(file, folder);
-    const kept = await readKept(`${url}?sha256=${sha256}`);
+    const { sha256 } = manifest.files[file];
+    const key = `${new URL(file, folder)}?sha256=${sha256}`;
+    const kept = await readKept(key);
     if (kept && (await hash(kept)) === sha256) return { manifest, model: kept };
+    const model = await fetchFile(folder, manifest, file, report);
+    await keep(key, model);
+    return { manifest, model };
+}
 
-    const model = await download(url, file, size, report);
-    if (model.length < size) {
-        throw new Error(`${file} has ${model.length} of ${size} bytes: the download was cut short.`);
+/**
+ * A file of the bundle, compared with the manifest's hash.
+ *
+ * @param {URL} folder
+ * @param {Manifest} manifest
+ * @param {string} file
+ * @param {Report} report
+ */
+export async function fetchFile(folder, manifest, file, report) {
+    const { sha256, size } = manifest.files[file];
+    const bytes = await download(new URL(file, folder), file, size, report);
+    if (bytes.length < size) {
+        throw new Error(`${file} has ${bytes.length} of ${size} bytes: the download was cut short.`);
     }
-    if ((await hash(model)) !== sha256) {
+    if ((await hash(bytes)) !== sha256) {
         throw new Error(
             `${file} is not the file that its manifest tells of (SHA-256). Write the page again with \`ganport consumers web\`.`,
         );
     }
-    await keep(`${url}?sha256=${sha256}`, model);
-    return { manifest, model };
+    return bytes;
 }
 
 /**

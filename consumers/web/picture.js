@@ -8,6 +8,7 @@
  * @property {string} name
  * @property {string} dtype
  * @property {(string | number)[]} shape
+ * @property {string} layout
  * @property {[number, number] | null} value_range
  * @property {number} multiple_of
  * @property {number} minimum

@@ -6,27 +6,11 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { readArray } from "../../consumers/web/golden.js";
 
 const [ortFolder, bundle, out] = process.argv.slice(2);
 const ort = await import(pathToFileURL(join(ortFolder, "ort.wasm.min.mjs")).href);
 ort.env.wasm.numThreads = 1;
-
-const KINDS = { "<f4": Float32Array, "|u1": Uint8Array, "|i1": Int8Array };
-
-/** An array of NumPy's format 1.0, in C order. */
-function readArray(path) {
-    const bytes = readFileSync(path);
-    const start = 10 + bytes.readUInt16LE(8);
-    const header = bytes.toString("latin1", 10, start);
-    const Kind = KINDS[header.match(/'descr': '([^']+)'/)[1]];
-    if (!header.includes("'fortran_order': False")) throw new Error(`${path}: Fortran order`);
-    const dims = header
-        .match(/'shape': \(([^)]*)\)/)[1]
-        .split(",")
-        .filter((part) => part.trim())
-        .map(Number);
-    return { data: new Kind(bytes.buffer.slice(bytes.byteOffset + start, bytes.byteOffset + bytes.length)), dims };
-}
 
 const manifest = JSON.parse(readFileSync(join(bundle, "manifest.json"), "utf-8"));
 const [file] = manifest.artifacts.find(({ target }) => target === "onnx").files;
@@ -35,7 +19,7 @@ const session = await ort.InferenceSession.create(new Uint8Array(readFileSync(jo
 });
 const feeds = {};
 for (const { name, dtype } of manifest.contract.inputs) {
-    const { data, dims } = readArray(join(bundle, "golden", `input_${name}.npy`));
+    const { data, dims } = readArray(readFileSync(join(bundle, "golden", `input_${name}.npy`)));
     feeds[name] = new ort.Tensor(dtype, data, dims);
 }
 const outputs = await session.run(feeds);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from converters.verify import GoldenCase
 from parity_tests.support.architecture_cases import CASES
 from parity_tests.support.web_page import NODE_MODULES, require_node
 
-REPLAY = Path(__file__).with_name("replay.mjs")
+REPLAY, JUDGE = (Path(__file__).with_name(name) for name in ("replay.mjs", "judge.mjs"))
 # Seconds; a run takes a few.
 PATIENCE = 300
 
@@ -64,3 +65,53 @@ def test_every_architecture_gives_its_golden_outputs(
 
 def test_shipped_pipeline_gives_its_golden_outputs(shipped_pipeline: Conversion, tmp_path: Path) -> None:
     require_same(shipped_pipeline.bundle, tmp_path)
+
+
+def damage(golden: Array, hole: Array, unit: float) -> dict[str, Array]:
+    """Outputs on both sides of each limit of the gate "onnx", by errors in units of `unit`."""
+    noise = np.random.default_rng(0).choice([-1, 1], golden.shape).astype(np.float32)
+    place = tuple(axis[0] for axis in np.nonzero(hole))
+    outside = place if hole.all() else tuple(axis[0] for axis in np.nonzero(~hole))
+    damaged = {"as it is": golden.copy(), "rounded": np.where(hole, golden + noise * np.float32(3e-6 * unit), golden)}
+    damaged["PSNR"] = np.where(hole, golden + noise * np.float32(1.5e-5 * unit), golden)
+    for name, at, value in (
+        ("below", place, golden[place] + np.float32(1.8e-5 * unit)),
+        ("above", place, golden[place] + np.float32(2.2e-5 * unit)),
+        ("NaN", place, np.nan),
+        ("beside the hole", outside, np.nextafter(golden[outside], np.float32(2))),
+    ):
+        damaged[name] = golden.copy()
+        damaged[name][at] = value
+    damaged["cut"] = golden[..., 1:]
+    return damaged
+
+
+@pytest.mark.parametrize("name", ["partial-conv", "deepfill-v2", "cyclegan-resnet"])
+def test_page_judges_the_golden_case_as_verify_does(
+    name: str, convert_case: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    node = require_node()
+    whole = convert_case(name)
+    # A quarter of every value, so that the unit of relative errors is not near 1.
+    bundle = Bundle(Path(shutil.copytree(whole.folder, tmp_path / whole.folder.name)), whole.manifest)
+    for file in ("input_image.npy", "output_result.npy"):
+        np.save(bundle.folder / "golden" / file, np.load(whole.folder / "golden" / file) * np.float32(0.25))
+    feeds, outputs = bundle.golden()
+    golden = outputs["result"]
+    hole = np.broadcast_to(feeds["mask"] > 0 if "mask" in feeds else np.True_, golden.shape)
+    relative = "result" in bundle.manifest.judging and bundle.manifest.judging["result"].relative
+    unit = max(float(np.abs(golden).max()), 0.05) if relative else 1.0
+    damaged = damage(golden, hole, unit)
+    for key, array in damaged.items():
+        (tmp_path / key).mkdir()
+        np.save(tmp_path / key / "result.npy", np.ascontiguousarray(array))
+    command = [node, JUDGE, bundle.folder, *(tmp_path / key for key in damaged)]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    said = dict(zip(damaged, json.loads(done.stdout), strict=True))
+    verdicts = {
+        key: all(report.passed for report in judge(bundle, {"result": array})) for key, array in damaged.items()
+    }
+    assert {key: miss is None for key, miss in said.items()} == verdicts
+    passed = {key for key, verdict in verdicts.items() if verdict}
+    assert passed == {"as it is", "rounded", "below"} | (set() if "mask" in feeds else {"beside the hole"})

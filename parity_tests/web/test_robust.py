@@ -162,7 +162,7 @@ def test_command_says_how_to_get_what_browsers_need(tmp_path: Path) -> None:
 def test_written_page_is_whole_and_holds_no_more(page_folder: Path) -> None:
     require_runtime()
     files = {path.relative_to(page_folder).as_posix() for path in page_folder.rglob("*") if path.is_file()}
-    scripts = {"draw.js", "marks.js", "model.js", "net.js", "page.js", "picture.js", "worker.js"}
+    scripts = {"draw.js", "golden.js", "marks.js", "model.js", "net.js", "page.js", "picture.js", "worker.js"}
     shown = {"README.md", "index.html", "sample.json", "sample.png", "serve.py", "style.css"}
     runtime = {"ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"}
     assert files == scripts | shown | {f"ort/{name}" for name in runtime} | {"model/manifest.json", "model/net.onnx"}
