@@ -16,20 +16,29 @@ CONSUMERS = Path(str(files("consumers")))
 IGNORED = ("build*", "__pycache__", "node_modules")
 # For whoever changes the page; it runs without them.
 PAGE_IGNORED = (*IGNORED, "package.json", "package-lock.json", "jsconfig.json", "biome.json", "*.d.mts")
-# Of the npm package that runs nets in browsers: its plain build, and no other.
+# Of the npm package that runs nets in browsers: its plain build, and the one for graphics cards.
 RUNTIME = "onnxruntime-web"
 RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+GPU_FILES = ("ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm")
 # Where npm puts packages: `make` in a checkout, `npm install` in the working folder.
 NODE_MODULES = (Path("build/web/node_modules"), Path("node_modules"))
 
 
 @dataclass(frozen=True)
 class Net:
-    """What the page runs: a bundle's folder, the names of the files to take from it, and a photo to begin with."""
+    """What the page runs.
+
+    Attributes:
+        folder: A bundle's.
+        files: Names of the files to take from it.
+        sample: The photo to begin with.
+        for_gpu: Whether a graphics card can run it, for which ONNX Runtime has a build of its own.
+    """
 
     folder: Path
     files: Sequence[str]
     sample: Path
+    for_gpu: bool
 
 
 def write_consumer(language: str, folder: Path, net: Net | None = None) -> None:
@@ -53,7 +62,7 @@ def write_consumer(language: str, folder: Path, net: Net | None = None) -> None:
             ignore = shutil.ignore_patterns(*(PAGE_IGNORED if net else IGNORED))
             shutil.copytree(CONSUMERS / language, folder, ignore=ignore, dirs_exist_ok=True)
             if net and runtime:
-                _copy(runtime, RUNTIME_FILES, folder / "ort")
+                _copy(runtime, (*RUNTIME_FILES, *(GPU_FILES if net.for_gpu else ())), folder / "ort")
                 _copy(net.folder, net.files, folder / "model")
                 shutil.copyfile(net.sample, folder / "sample.png")
         except BaseException:
@@ -79,7 +88,7 @@ def find_runtime() -> Path:
             found = json.loads((package / "package.json").read_text(encoding="utf-8"))["version"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if found == version and all((package / "dist" / name).is_file() for name in RUNTIME_FILES):
+        if found == version and all((package / "dist" / name).is_file() for name in (*RUNTIME_FILES, *GPU_FILES)):
             return package / "dist"
     raise ConsumerError(
         NODE_MODULES[-1] / RUNTIME,

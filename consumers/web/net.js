@@ -1,13 +1,23 @@
 // @ts-check
 /**
- * The net as the page sees it: a worker that is started again with one thread if several fail, and the job it was given last.
+ * The net as the page sees it: a worker that is started again with one thread if several fail, without the graphics card if
+ * that fails, and the job it was given last.
  *
  * @typedef {import("./worker.js").Job} Job
  * @typedef {import("./worker.js").Message} Message
- * @typedef {Exclude<Message, {kind: "failed" | "refused"}> | {kind: "failed", text: string}} News
+ * @typedef {Exclude<Message, {kind: "failed" | "refused"}> | {kind: "failed" | "gpu refused", text: string}} News
  */
 
 const MAX_THREADS = 4;
+
+/** Whether the browser offers a graphics card. TypeScript does not know `gpu` yet. */
+export async function hasGpu() {
+    try {
+        return !!(await /** @type {any} */ (navigator).gpu?.requestAdapter());
+    } catch {
+        return false;
+    }
+}
 
 export class Net {
     /** @type {Worker | undefined} */
@@ -19,15 +29,25 @@ export class Net {
     /** @type {(news: News) => void} */
     #tell;
     isReady = false;
+    /** Whether the graphics card is used. */
+    onGpu = false;
 
     /** @param {(news: News) => void} tell Hears of this net, but not of jobs that were overtaken. */
     constructor(tell) {
         this.#tell = tell;
     }
 
-    /** Several threads only where the browser shares memory between them. */
+    /** Several threads only where the browser shares memory between them, and none beside a graphics card. */
     start() {
-        this.#start(globalThis.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1);
+        if (this.onGpu) this.#start(1);
+        else
+            this.#start(globalThis.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1);
+    }
+
+    /** @param {boolean} onGpu What is being run is run again so. */
+    useGpu(onGpu) {
+        this.onGpu = onGpu;
+        this.start();
     }
 
     /** @param {Omit<Job, "id">} job Overtakes the one before. */
@@ -52,7 +72,7 @@ export class Net {
         this.#worker?.terminate();
         this.isReady = false;
         this.#threads = threads;
-        const worker = new Worker(`worker.js?threads=${threads}`, { type: "module" });
+        const worker = new Worker(`worker.js?${this.onGpu ? "gpu=1&" : ""}threads=${threads}`, { type: "module" });
         this.#worker = worker;
         worker.addEventListener("message", (event) => {
             if (this.#worker === worker) this.#hear(event.data);
@@ -91,6 +111,14 @@ export class Net {
      * @param {boolean} isRuntime Whether ONNX Runtime failed, which it may not with one thread.
      */
     #fail(text, isRuntime) {
+        if (this.onGpu) {
+            this.#tell({
+                kind: "gpu refused",
+                text: `The graphics card is not used: ${text[0].toLowerCase()}${text.slice(1)}`,
+            });
+            this.useGpu(false);
+            return;
+        }
         if (isRuntime && this.#threads > 1) {
             this.#start(1);
             return;

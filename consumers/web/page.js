@@ -10,7 +10,7 @@
 
 import * as draw from "./draw.js";
 import { History } from "./marks.js";
-import { Net } from "./net.js";
+import { hasGpu, Net } from "./net.js";
 
 /** @type {<T extends HTMLElement = HTMLButtonElement>(id: string) => T} */
 const find = (id) => /** @type {any} */ (document.getElementById(id));
@@ -22,6 +22,7 @@ const progress = /** @type {HTMLProgressElement} */ (find("progress"));
 const size = /** @type {HTMLInputElement} */ (find("size"));
 const limit = /** @type {HTMLSelectElement} */ (find("limit"));
 const file = /** @type {HTMLInputElement} */ (find("file"));
+const gpu = /** @type {HTMLInputElement} */ (find("gpu"));
 const showEdges = /** @type {HTMLInputElement} */ (find("show-edges"));
 
 // What a pen shows, in pixels of the screen.
@@ -77,6 +78,10 @@ function hear(news) {
     } else if (news.kind === "failed") {
         stopClock();
         say(news.text, "bad");
+    } else if (news.kind === "gpu refused") {
+        stopClock();
+        gpu.checked = false;
+        find("gpu-note").textContent = news.text;
     }
     update();
 }
@@ -96,6 +101,7 @@ function show(found) {
         history.reset();
     }
     document.documentElement.dataset.threads = String(found.threads);
+    if (found.forGpu) hasGpu().then((has) => (find("gpu-label").hidden = !has));
 }
 
 function sayReady() {
@@ -292,6 +298,12 @@ find("clear").addEventListener("click", () => changeMarks(() => history.clear())
 find("go-on").addEventListener("click", goOn);
 find("download").addEventListener("click", download);
 showEdges.addEventListener("change", update);
+gpu.addEventListener("change", () => {
+    stopClock();
+    find("gpu-note").textContent = "";
+    say("Starting", "busy");
+    net.useGpu(gpu.checked);
+});
 const before = find("before");
 before.addEventListener("pointerdown", (event) => {
     before.setPointerCapture(event.pointerId);

@@ -2,9 +2,9 @@
 /**
  * The net: loads and checks the model, runs it, and makes the result's PNG file. All of it beside the page, which never waits.
  *
- * It is started as `worker.js?threads=N` and says `ready`, or `failed` with a sentence. Then it takes jobs, and answers each
- * with `done` (the part that changed) and `saved` (the whole result as a file), or with `refused`. Of jobs that wait, only
- * the last one is run.
+ * It is started as `worker.js?threads=N`, or `worker.js?gpu=1&threads=1` for the graphics card, which is then tried on the
+ * bundle's golden case. It says `ready`, or `failed` with a sentence. Then it takes jobs, and answers each with `done` (the
+ * part that changed) and `saved` (the whole result as a file), or with `refused`. Of jobs that wait, only the last one is run.
  *
  * @typedef {import("./marks.js").Stroke} Stroke
  * @typedef {import("./picture.js").Crop} Crop
@@ -14,23 +14,26 @@
  * @property {Stroke[]} strokes
  * @property {number} limit The longest side that is run.
  * @typedef {{kind: "progress", text: string, share: number | undefined}
- *     | {kind: "ready", hasMask: boolean, hasEdits: boolean, name: string, license: string, threads: number}
+ *     | {kind: "ready", hasMask: boolean, hasEdits: boolean, name: string, license: string, threads: number, forGpu: boolean}
  *     | {kind: "failed", text: string, isRuntime: boolean}
  *     | {kind: "started", id: number, pixels: number}
  *     | {kind: "done", id: number, crop: Crop, part: ImageBitmap, edges: ImageBitmap | undefined, seconds: number}
  *     | {kind: "saved", id: number, png: Blob}
  *     | {kind: "refused", id: number, text: string, isRuntime: boolean}} Message
+ *     forGpu: whether a graphics card can run the net
  *     isRuntime: ONNX Runtime failed, not this page
+ * @typedef {typeof import("./ort/ort.wasm.min.mjs")} Ort
  */
 
+import { findMiss, readArray } from "./golden.js";
 import { rasterize } from "./marks.js";
-import { fetchModel } from "./model.js";
-import * as ort from "./ort/ort.wasm.min.mjs";
+import { fetchFile, fetchModel } from "./model.js";
 import * as picture from "./picture.js";
 
 const MAX_PIXELS = 40_000_000;
 // Several threads that do not start within this time never will; one thread needs no such limit.
 const START_MS = 60_000;
+const MODEL = new URL("./model/", import.meta.url);
 
 class RuntimeFailure extends Error {}
 
@@ -97,14 +100,18 @@ async function encode(rgba, width, height) {
  * The session of a model, ready to run, and what its inputs are.
  *
  * @param {number} threads
+ * @param {boolean} onGpu
  */
-async function open(threads) {
+async function open(threads, onGpu) {
+    /** @type {Ort} */
+    const ort = await guard(
+        "The runtime cannot be loaded",
+        () => import(onGpu ? "./ort/ort.webgpu.min.mjs" : "./ort/ort.wasm.min.mjs"),
+    );
     ort.env.wasm.numThreads = threads;
     if (threads > 1) ort.env.wasm.initTimeout = START_MS;
     ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
-    const { manifest, model } = await fetchModel(new URL("./model/", import.meta.url), (text, share) =>
-        post({ kind: "progress", text, share }),
-    );
+    const { manifest, model } = await fetchModel(MODEL, (text, share) => post({ kind: "progress", text, share }));
     const roles = picture.findRoles(manifest.contract);
     if (roles === undefined) {
         const names = manifest.contract.inputs.map((spec) => spec.name).join(", ");
@@ -114,24 +121,56 @@ async function open(threads) {
     }
     post({ kind: "progress", text: "Loading the net", share: undefined });
     const session = await guard("The net cannot be loaded", () =>
-        ort.InferenceSession.create(model, { executionProviders: ["wasm"] }),
+        ort.InferenceSession.create(model, { executionProviders: [onGpu ? "webgpu" : "wasm"] }),
     );
-    return { manifest, roles, session };
+    if (onGpu) await tryGolden(ort, session, manifest);
+    return { ort, manifest, roles, session };
 }
 
-const threads = Number(new URL(self.location.href).searchParams.get("threads")) || 1;
-const opened = open(threads);
+/**
+ * Throws if the session does not compute what the bundle's golden case tells.
+ *
+ * @param {Ort} ort
+ * @param {import("./ort/ort.wasm.min.mjs").InferenceSession} session
+ * @param {import("./model.js").Manifest} manifest
+ */
+async function tryGolden(ort, session, manifest) {
+    post({ kind: "progress", text: "Trying the graphics card", share: undefined });
+    /** @type {(kind: string, specs: picture.Spec[]) => Promise<import("./golden.js").Tensors>} */
+    const read = async (kind, specs) => {
+        const arrays = specs.map(async ({ name }) => [
+            name,
+            readArray(await fetchFile(MODEL, manifest, `golden/${kind}_${name}.npy`, () => {})),
+        ]);
+        return Object.fromEntries(await Promise.all(arrays));
+    };
+    const inputs = await read("input", manifest.contract.inputs);
+    const expected = await read("output", manifest.contract.outputs);
+    const feeds = manifest.contract.inputs.map(({ name, dtype }) => [
+        name,
+        new ort.Tensor(/** @type {any} */ (dtype), inputs[name].data, inputs[name].dims),
+    ]);
+    const outputs = await guard("It cannot run this net", () => session.run(Object.fromEntries(feeds)));
+    const miss = findMiss(manifest, inputs, expected, /** @type {any} */ (outputs));
+    if (miss) throw new RuntimeFailure(`It computes this net wrongly (${miss}).`);
+}
+
+const query = new URL(self.location.href).searchParams;
+const threads = Number(query.get("threads")) || 1;
+const opened = open(threads, query.has("gpu"));
 opened.then(
     ({ manifest, roles }) => {
         const { name, license_note: license } = manifest;
-        post({ kind: "ready", hasMask: !!roles.mask, hasEdits: !!roles.edits, name, license, threads });
+        // Of ONNX Runtime's builds, the one for graphics cards holds no float64.
+        const forGpu = manifest.artifacts.find(({ target }) => target === "onnx")?.precision === "float32";
+        post({ kind: "ready", hasMask: !!roles.mask, hasEdits: !!roles.edits, name, license, threads, forGpu });
     },
     (error) => post({ kind: "failed", ...tell(error) }),
 );
 
 /** @param {Job} job */
 async function run(job) {
-    const { manifest, roles, session } = await opened;
+    const { ort, manifest, roles, session } = await opened;
     const photo = await decode(job.photo);
     const { width, height } = photo;
     const marks = rasterize(job.strokes, width, height);
@@ -144,7 +183,7 @@ async function run(job) {
     /** @type {[number, number]} */
     const runSize = [plan.width, plan.height];
     const part = picture.resize(picture.cut(photo.rgba, width, 4, crop), cropSize, runSize);
-    /** @type {Record<string, ort.Tensor>} */
+    /** @type {Record<string, import("./ort/ort.wasm.min.mjs").Tensor>} */
     const feeds = {};
     const image = picture.toImageTensor(part, plan, roles.image);
     feeds[roles.image.name] = new ort.Tensor(/** @type {"uint8"} */ (roles.image.dtype), image.data, image.dims);

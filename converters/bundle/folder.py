@@ -36,6 +36,12 @@ class Bundle:
         """What its files take and give."""
         return self.manifest.contract
 
+    @property
+    def golden_files(self) -> tuple[str, ...]:
+        """The golden case's files, relative to the folder."""
+        inputs = (golden_file("input", spec.name) for spec in self.signature.inputs)
+        return (*inputs, *(golden_file("output", spec.name) for spec in self.signature.outputs))
+
     def golden(self) -> tuple[Tensors, Tensors]:
         """The golden case: inputs, and what the bundle's source gives for them, by name.
 

@@ -11,9 +11,14 @@ from converters.bundle.manifest import MANIFEST
 from converters.errors import BundleError
 from converters.inpaint import shipped_pipeline
 
+# ONNX Runtime's build for graphics cards holds no float64, and refuses a file with it.
+GPU_PRECISION = "float32"
 
-def read_page_files(bundle: Path | None) -> tuple[Path, tuple[str, ...], Path]:
-    """The bundle's folder, the names of its files that the page needs, and the photo.
+
+def read_page_files(bundle: Path | None) -> tuple[Path, tuple[str, ...], Path, bool]:
+    """The bundle's folder, the names of its files that the page needs, the photo, and whether it is for graphics cards.
+
+    For those, the golden case is among the files: the page tries the graphics card on it first.
 
     Args:
         bundle: The bundle; None for the pipeline of the pair that ships.
@@ -26,4 +31,6 @@ def read_page_files(bundle: Path | None) -> tuple[Path, tuple[str, ...], Path]:
     artifact = read.manifest.find_artifact("onnx")
     if artifact is None:
         raise BundleError(read.folder, "it holds no ONNX file, which is what browsers run", "Convert with --to onnx")
-    return read.folder, (MANIFEST, *artifact.files), Path(str(files("reference"))) / "photos" / "chelsea.png"
+    for_gpu = artifact.precision == GPU_PRECISION
+    names = (MANIFEST, *artifact.files, *(read.golden_files if for_gpu else ()))
+    return read.folder, names, Path(str(files("reference"))) / "photos" / "chelsea.png", for_gpu

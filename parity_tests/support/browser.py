@@ -18,6 +18,9 @@ from typing import Any
 from parity_tests.support.places import ROOT
 
 UNPACKED = ROOT / "build" / "web" / "chromium"
+# The graphics card: none, or one that the browser computes by itself (SwiftShader).
+NO_GPU = ("--disable-gpu",)
+SOFT_GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 # Seconds: a run of a loaded machine may take many times that of an idle one.
 PATIENCE = 240
 
@@ -41,14 +44,14 @@ class PageError(AssertionError):
 class Browser:
     """One Chromium process with a profile of its own."""
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, profile: Path, gpu: tuple[str, ...] = NO_GPU) -> None:
         found = find_chromium()
         assert found is not None
         path, environment = found
         to_browser, self._out = os.pipe()
         self._in, from_browser = os.pipe()
         options = ["--headless=new", "--remote-debugging-pipe", "--no-first-run", "--disable-background-networking"]
-        options += ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--force-color-profile=srgb"]
+        options += ["--no-sandbox", "--disable-dev-shm-usage", "--force-color-profile=srgb", *gpu]
 
         # The protocol's numbers: 3 to read, 4 to write. Python itself cannot place a child's pipes so.
         place = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
@@ -261,9 +264,9 @@ class Page:
 
 
 @contextmanager
-def open_browser(profile: Path) -> Iterator[Browser]:
+def open_browser(profile: Path, gpu: tuple[str, ...] = NO_GPU) -> Iterator[Browser]:
     """A browser, ended in the end."""
-    browser = Browser(profile)
+    browser = Browser(profile, gpu)
     try:
         yield browser
     finally:

@@ -192,6 +192,7 @@ class FakeWorker extends EventTarget {
     constructor(url) {
         super();
         this.threads = Number(url.split("threads=")[1]);
+        this.onGpu = url.includes("gpu=1");
         FakeWorker.made.push(this);
     }
     postMessage(message) {
@@ -236,6 +237,21 @@ test("when threads fail, the job is run with one; when that fails, a sentence te
     net.run({ limit: 1 });
     FakeWorker.made[2].say({ kind: "ready" });
     assert.equal(FakeWorker.made[2].sent[0].id, 2);
+});
+
+test("when the graphics card fails, a sentence tells, and the job is run without it", () => {
+    const { net, news } = startNet(true);
+    net.useGpu(true);
+    const [, card] = FakeWorker.made;
+    assert.deepEqual([card.onGpu, card.threads], [true, 1]);
+    card.say({ kind: "ready" });
+    net.run({ limit: 1 });
+    card.say({ kind: "refused", id: 1, text: "The net failed.", isRuntime: true });
+    const last = FakeWorker.made[2];
+    assert.deepEqual([card.isEnded, net.onGpu, last.onGpu, last.threads], [true, false, false, 4]);
+    assert.deepEqual(news.at(-1), { kind: "gpu refused", text: "The graphics card is not used: the net failed." });
+    last.say({ kind: "ready" });
+    assert.equal(last.sent[0].id, 1);
 });
 
 test("a model that is not what it should be is told at once, without another try", () => {

@@ -24,7 +24,7 @@ def run_node(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_strokes_pictures_and_retries_do_what_they_should() -> None:
     done = run_node("--test", Path(__file__).with_name("marks.test.mjs"))
     assert done.returncode == 0, done.stdout[-6000:]
-    assert "# pass 18" in done.stdout
+    assert "# pass 19" in done.stdout
 
 
 @pytest.fixture
