@@ -69,9 +69,11 @@ export function findRoles({ inputs, outputs }) {
     const mask = others.find((spec) => spec !== image && countChannels(spec) === 1);
     if (image === undefined || !isPicture(image) || inputs.length !== [image, mask, edits].filter(Boolean).length)
         return undefined;
-    const result = outputs.find((spec) => isPicture(spec) && (outputs.length === 1 || countChannels(spec) === 3));
+    // A net that does not clamp its picture tells no range: what lies beyond the photo's is clamped here.
+    const given = outputs.map((spec) => ({ ...spec, value_range: spec.value_range ?? image.value_range }));
+    const result = given.find((spec) => isPicture(spec) && (given.length === 1 || countChannels(spec) === 3));
     if (result === undefined || (edits && !mask)) return undefined;
-    const edges = outputs.find((spec) => spec !== result && spec.dtype === "float32" && countChannels(spec) === 1);
+    const edges = given.find((spec) => spec !== result && spec.dtype === "float32" && countChannels(spec) === 1);
     return { image, mask, edits, result, edges };
 }
 

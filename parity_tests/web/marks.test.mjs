@@ -98,6 +98,8 @@ test("what a net takes is told by its contract", () => {
         picture.findRoles({ inputs: [float("i", 3), float("e", 1), float("m", 1)], outputs: [float("r", 3)] }),
         undefined,
     );
+    const unclamped = picture.findRoles({ inputs: [float("x", 3, [0, 255])], outputs: [float("y", 3, null)] });
+    assert.deepEqual(unclamped.result.value_range, [0, 255]);
     assert.equal(picture.findRoles({ inputs: [float("x", 3, null)], outputs: [float("y", 3)] }), undefined);
     assert.equal(picture.findRoles({ inputs: [float("x", 7)], outputs: [float("y", 3)] }), undefined);
 });
