@@ -98,6 +98,10 @@ test("what a net takes is told by its contract", () => {
         picture.findRoles({ inputs: [float("i", 3), float("e", 1), float("m", 1)], outputs: [float("r", 3)] }),
         undefined,
     );
+    const made = picture.findRoles({ inputs: [photo], outputs: [{ ...photo, name: "result" }, float("plane", 1)] });
+    assert.deepEqual([made.image.name, made.result.name, made.mask, made.edges], ["p", "result", undefined, undefined]);
+    const filled = picture.findRoles({ inputs: [photo, mask], outputs: [photo, float("plane", 3)] });
+    assert.deepEqual([filled.mask.name, filled.result.dtype, filled.edges], ["m", "uint8", undefined]);
     const unclamped = picture.findRoles({ inputs: [float("x", 3, [0, 255])], outputs: [float("y", 3, null)] });
     assert.deepEqual(unclamped.result.value_range, [0, 255]);
     assert.equal(picture.findRoles({ inputs: [float("x", 3, null)], outputs: [float("y", 3)] }), undefined);
