@@ -94,18 +94,18 @@ MODELS: dict[str, tuple[ModelProto, tuple[tuple[int, int, int], ...]]] = {
 # What is refused: the model, words of the reason, words of the remedy.
 REFUSED = {
     "resized from a length above 1": (
-        'p = Slice(x, zero, two, height) s = Shape(x) y = Resize<mode = "linear">(p, , , s)',
-        "it resamples axis 2, of size 2, by linear to the size H, which is known only when it runs",
+        'p = Slice(x, zero, two, height) s = Shape(x) y = Resize<mode = "cubic">(p, , , s)',
+        "it resamples axis 2, of size 2, by cubic to the size H, which is known only when it runs",
         "--size",
     ),
     "resized to a number": (
-        'y = Resize<mode = "linear">(x, , , number)',
-        "it resamples axis 2, of size H, by linear to the size 5, which is known only when it runs",
+        'y = Resize<mode = "cubic">(x, , , number)',
+        "it resamples axis 2, of size H, by cubic to the size 5, which is known only when it runs",
         "--size",
     ),
     "resized by a factor": (
-        'y = Resize<mode = "linear">(x, , factors)',
-        "it resamples axis 2, of size H, by linear to 2.0 times its length, which is known only when it runs",
+        'y = Resize<mode = "cubic">(x, , factors)',
+        "it resamples axis 2, of size H, by cubic to 2.0 times its length, which is known only when it runs",
         "--size",
     ),
     "a transposed convolution to a number": (

@@ -80,8 +80,10 @@ Errors list_errors_of_any(const Tensor& actual, const Tensor& expected) {
   Errors errors{};
   const std::size_t count = actual.bytes.size() / size_of(actual.dtype);
   with_elements(actual, [&](const auto* ours) {
+    using Ours = std::remove_pointer_t<decltype(ours)>;
     with_elements(expected, [&](const auto* theirs) {
-      if constexpr (std::is_same_v<decltype(ours), decltype(theirs)>) errors = list_errors(ours, theirs, count);
+      using Theirs = std::remove_pointer_t<decltype(theirs)>;
+      if constexpr (std::is_same_v<Ours, Theirs>) errors = list_errors(ours, theirs, count);
     });
   });
   if (actual.dtype == DataType::boolean) errors.peak = 1;

@@ -140,12 +140,18 @@ def multiply_along(emit: Emitter, x: Value, axis: int, matrix: Array) -> Value:
     Args:
         matrix: (new size of the axis, size of the axis).
     """
+    turned = emit.constant("matrix", np.ascontiguousarray(matrix.T.astype(x.dtype)))
+    return multiply_by(emit, x, axis, replace(turned, shape=matrix.T.shape))
+
+
+def multiply_by(emit: Emitter, x: Value, axis: int, turned: Value) -> Value:
+    """The same for a matrix that may be computed, given turned: (size of the axis, new size of the axis)."""
     rank = emit.require_rank(x)
     order = [i for i in range(rank) if i != axis] + [axis]
     moved = x if axis == rank - 1 else permute(emit, x, order)
-    y = emit("dot", moved, emit.constant("matrix", np.ascontiguousarray(matrix.T.astype(x.dtype))))
+    y = emit("dot", moved, turned)
     assert moved.shape is not None
-    y = replace(y, shape=(*moved.shape[:-1], matrix.shape[0]))
+    y = replace(y, shape=(*moved.shape[:-1], emit.require_shape(turned)[1]))
     return y if axis == rank - 1 else permute(emit, y, [order.index(i) for i in range(rank)])
 
 

@@ -1,8 +1,8 @@
 """Resize and Upsample.
 
 In some modes MXNet's `repeat` can scale an axis by a whole number; the axis may then have a free size. An axis of
-length 1 is broadcast, also to a free size: all that is sampled is its one element. Every other axis is resampled with a
-constant index vector or matrix, for which both its sizes must be fixed.
+length 1 is broadcast, also to a free size: all that is sampled is its one element. Every other axis is resampled with
+an index vector or a matrix: a constant, or, where a size is free, computed when the model runs (`free_resizing`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from converters.targets.mxnet.ops.free_resizing import resize_free_axis
 from converters.targets.mxnet.ops.free_sizes import write_broadcast
 from converters.targets.mxnet.ops.matrices import multiply_along
-from converters.targets.mxnet.ops.registry import FLOATS, OPS, WITH_SIZE, Emitter, Value
+from converters.targets.mxnet.ops.registry import FLOATS, OPS, Emitter, Value
 from converters.targets.mxnet.ops.sampling import WHOLE, Sampling, make_matrix, nearest_places
 from converters.targets.mxnet.sizes import Dim, SymbolicDim
 
@@ -192,9 +193,7 @@ def _resize_axis(
     if size == 1 and isinstance(target, SymbolicDim) and not sampling.crops:
         return write_broadcast(emit, x, (*shape[:axis], target, *shape[axis + 1 :]))
     if isinstance(size, SymbolicDim) or isinstance(target, SymbolicDim):
-        wanted = f"{factor} times its length" if target is None else f"the size {target}"
-        met = f"it resamples axis {axis}, of size {size}, by {sampling.mode} to {wanted}"
-        raise emit.refuse(f"{met}, which is known only when it runs", WITH_SIZE)
+        return resize_free_axis(emit, x, axis, factor, target, sampling)
     length = _scale_length(size, factor) if target is None and factor is not None else target
     assert length is not None
     if sampling.coordinates == "align_corners" and factor is not None and length not in (1, size * factor):
