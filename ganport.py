@@ -6,9 +6,9 @@
     with bundle.open("onnx") as net:
         result = net.run(image=image, edges=edges, mask=mask)["result"]
 
-What is listed in `__all__` is the whole of it; `converters`, `reference` and `consumers` are internal and change
-without notice. Every function raises a GanportError whose text says where, what was met and what to do, and raises it
-when it is called. The import is light: torch, onnx and numpy are imported when they are needed.
+`__all__` is the whole of it; `converters`, `reference` and `consumers` are internal and change without notice. An error
+is a GanportError, raised at the call; it says where, what was met and what to do. torch, onnx and numpy are imported
+when they are needed.
 """
 
 from __future__ import annotations
@@ -18,20 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from converters.errors import (
-    ArchitectureError,
-    BundleError,
-    CheckpointError,
-    ConversionError,
-    ExportError,
-    FeedError,
-    GanportError,
-    MissingPackageError,
-    ParityError,
-    PhotoError,
-    PluginError,
-    UnrunnableError,
-    UnsupportedOpError,
+# fmt: off
+from converters.errors import (  # isort: skip
+    ArchitectureError, BundleError, CheckpointError, ConversionError, ExportError, FeedError, GanportError,
+    MissingPackageError, ParityError, PhotoError, PluginError, UnrunnableError, UnsupportedOpError,
 )
 
 if TYPE_CHECKING:
@@ -55,18 +45,16 @@ if TYPE_CHECKING:
     Source = str | Path | nn.Module
     Picture = NDArray[np.uint8] | NDArray[np.bool_] | Image.Image
 
-# fmt: off
 __all__ = [
     "ArchitectureError", "Artifact", "Bundle", "BundleError", "Checkpoint", "CheckpointError", "Contract",
     "ConversionError", "ExportError", "FeedError", "GanportError", "KeyMatch", "Measurement", "MissingPackageError",
     "Net", "OutputPolicy", "ParityError", "ParitySummary", "PhotoError", "PluginError", "ReferenceModel", "Replay",
-    "Runner", "Signature", "Target", "TargetInput", "TensorSpec", "UnrunnableError", "UnsupportedOpError", "bench",
-    "compare_keys", "convert", "inpaint", "load_weights", "prove", "read_bundle", "verify",
+    "Runner", "Signature", "Target", "TargetInput", "TensorSpec", "UnrunnableError", "UnsupportedOpError", "apply",
+    "bench", "compare_keys", "convert", "inpaint", "load_weights", "prove", "read_bundle", "verify",
 ]
 # fmt: on
 
-# Where those live that are imported only when somebody asks for them. An architecture or a target of another package
-# is made of them.
+# Where names live that are imported when somebody asks for them. Other packages' architectures and targets need them.
 _LAZY = {
     "converters.bench.measure": ("Measurement",),
     "converters.parity.compare": ("ParitySummary",),
@@ -358,6 +346,7 @@ def inpaint(
     bundle: Bundle | str | Path | None = None,
     threshold: int | None = None,
     invert: bool = False,
+    context: int | None = None,
 ) -> Any:
     """Fill the hole of a photo; known pixels come back as they are.
 
@@ -370,6 +359,7 @@ def inpaint(
         bundle: A pipeline's; None takes that of the pair that ships.
         threshold: From 0 to 254: what is brighter in the mask, of 255, is the hole, whatever the mask is like.
         invert: Whether the hole is what the mask does not mark.
+        context: How many pixels around the hole the nets get; None: photos of up to 1.5 million pixels whole.
 
     Returns:
         The filled photo, RGB, or RGBA if the photo has transparency: a PIL image for a PIL image, else an array.
@@ -380,10 +370,23 @@ def inpaint(
     from converters.from_python import fill
 
     folder = None if bundle is None else _folder_of(bundle)
-    filled, notes = fill(photo, mask, draw, erase, folder, threshold, invert)
+    filled, notes = fill(photo, mask, draw, erase, folder, threshold, invert, context)
     for note in notes:
         _LOG.info(note)
     return filled
+
+
+def apply(photo: Picture, bundle: Bundle | str | Path) -> Any:
+    """Make a picture of a photo, both as of `inpaint`, with a net that takes no mask, such as CycleGAN's.
+
+    `bundle` is that of the net's pipeline, which `convert(..., pipeline=True)` makes.
+
+    Raises:
+        PhotoError: the photo does not fit.
+    """
+    from converters.from_python import fill
+
+    return fill(photo, None, None, None, _folder_of(bundle))[0]
 
 
 def _folder_of(bundle: Bundle | str | Path) -> Path:

@@ -24,7 +24,7 @@ from converters.errors import (
     ParityError,
     PhotoError,
 )
-from converters.inpaint import Job, inpaint, open_pipeline, shipped_pipeline
+from converters.inpaint import FILLING, PICTURING, Job, inpaint, open_pipeline, shipped_pipeline
 from converters.parity.compare import ParitySummary
 from converters.parity.inputs import long_inputs, user_inputs
 from converters.photos.marks import Reading
@@ -202,21 +202,30 @@ def measure(
 
 
 def fill(
-    photo: Any, mask: Any, draw: Any, erase: Any, folder: Path | None, threshold: int | None, invert: bool
+    photo: Any,
+    mask: Any,
+    draw: Any,
+    erase: Any,
+    folder: Path | None,
+    threshold: int | None = None,
+    invert: bool = False,
+    context: int | None = None,
 ) -> tuple[Any, tuple[str, ...]]:
-    """The filled photo, of the photo's kind, and what was read; see `ganport.inpaint`.
+    """The filled photo, of the photo's kind, and what was read; see `ganport.inpaint`. Without a mask, `ganport.apply`.
 
     The pictures pass through files, so that they are read by the command's rules.
     """
     from PIL import Image
 
     bundle = shipped_pipeline() if folder is None else read_bundle(folder)
-    with tempfile.TemporaryDirectory() as scratch, open_pipeline(bundle) as runner:
+    kinds = PICTURING if mask is None else FILLING
+    with tempfile.TemporaryDirectory() as scratch, open_pipeline(bundle, kinds) as runner:
         given = {"photo": photo, "mask": mask, "draw": draw, "erase": erase}
         paths = {name: _write_picture(Path(scratch), name, it) for name, it in given.items() if it is not None}
         out = Path(scratch) / "filled.png"
         reading = Reading(threshold=threshold, invert=invert)
-        job = Job(paths["photo"], paths["mask"], out, None, paths.get("draw"), paths.get("erase"), reading)
+        lines = (paths.get("draw"), paths.get("erase"))
+        job = Job(paths["photo"], paths.get("mask"), out, None, *lines, reading, context)
         try:
             outcome = inpaint(job, runner)
         except GanportError as error:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import ganport
 from converters.bundle.folder import Bundle
 from converters.convert import Settings, convert
 from converters.errors import ArchitectureError
@@ -136,6 +137,21 @@ def test_command_runs_a_photo_and_a_folder(net: PhotoNet, tmp_path: Path) -> Non
     refused = run_ganport(*command, "--bundle", bundle)
     assert refused.exit_code == 1
     assert f"it is {least}x{least - 1} pixels. Give {least} or more on each side." in refused.stderr
+
+
+def test_python_gives_the_same_picture(net: PhotoNet) -> None:
+    least = net.bundle.signature.inputs[0].minimum
+    photo = make_picture(least + 9, least + 4)
+    mask = np.zeros(photo.shape[:2], np.uint8)
+    mask[4:9, 3:8] = 255
+    if net.fills:
+        result = ganport.inpaint(photo, mask, bundle=net.bundle.folder, context=least)
+    else:
+        result = ganport.apply(photo, net.bundle.folder)
+    expected = run_by_hand(net, photo, mask)
+    assert np.abs(result.astype(int) - expected).max() <= ROUNDED
+    with pytest.raises(ganport.BundleError, match="Give photo and mask to ganport inpaint"):
+        ganport.apply(photo, net.bundle.folder) if net.fills else ganport.inpaint(photo, mask, bundle=net.bundle.folder)
 
 
 def test_bundle_is_proven_against_its_checkpoint(net: PhotoNet) -> None:

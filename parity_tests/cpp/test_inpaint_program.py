@@ -299,7 +299,9 @@ def test_bundle_of_one_net_is_refused(conversions: Mapping[str, Conversion], tmp
     write_mask(tmp_path / "mask.png")
     for backend in ("onnxruntime", "mxnet"):
         paths = (conversions["edge"].bundle.folder, tmp_path / "photo.png", tmp_path / "mask.png", tmp_path / "out.png")
-        require_refusal(run(backend, "ganport-inpaint", *paths), "it is of edgeconnect-edge, which takes no photo")
+        require_refusal(
+            run(backend, "ganport-inpaint", *paths), "it is of edgeconnect-edge, which takes gray, edges, mask"
+        )
 
 
 def test_pipeline_in_mxnet_is_refused(folder: Path, tmp_path: Path) -> None:

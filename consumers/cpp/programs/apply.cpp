@@ -23,7 +23,8 @@ int apply(const ganport::Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return ganport::run_command(
-      {"ganport-apply", {"BUNDLE", "PHOTO", "OUT.png"}, "Make a picture of PHOTO with a pipeline's bundle."}, argc, argv,
-      apply);
+  return ganport::run_command({"ganport-apply",
+                               {"BUNDLE", "PHOTO", "OUT.png"},
+                               "Make a picture of PHOTO with a pipeline's bundle."},
+                              argc, argv, apply);
 }

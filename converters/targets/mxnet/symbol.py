@@ -74,9 +74,13 @@ class SymbolGraph:
         self._nodes.append(Node(op, name, dict(attrs), tuple(inputs), outputs))
         return len(self._nodes) - 1
 
-    def variable(self, name: str) -> int:
-        """Append a variable, to which an array is bound by its name; returns its index."""
-        return self.add("null", name, {}, ())
+    def variable(self, name: str, shape: Sequence[int] | None = None) -> int:
+        """Append a variable, to which an array is bound by its name; returns its index.
+
+        Args:
+            shape: Of a parameter. MXNet's C interface does not look at the arrays when it infers the other shapes.
+        """
+        return self.add("null", name, {} if shape is None else {"__shape__": str(tuple(shape))}, ())
 
     def has_node(self, name: str) -> bool:
         """Whether a node has this name."""

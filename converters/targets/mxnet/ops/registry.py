@@ -311,8 +311,9 @@ class Emitter(Translation):
             name = value.name
             if name in self._context.outputs or self._context.graph.has_node(name):
                 name = self._context.graph.make_name(f"{name}_constant")
-            self._context.params[name] = np.atleast_1d(array).astype(MXNET_DTYPES[array.dtype.name])
-            self._context.constants[value.name] = self._context.graph.variable(name)
+            param = np.atleast_1d(array).astype(MXNET_DTYPES[array.dtype.name])
+            self._context.params[name] = param
+            self._context.constants[value.name] = self._context.graph.variable(name, param.shape)
         return self._context.constants[value.name], 0
 
 
