@@ -73,7 +73,8 @@ export function findRoles({ inputs, outputs }) {
     const given = outputs.map((spec) => ({ ...spec, value_range: spec.value_range ?? image.value_range }));
     const result = given.find((spec) => isPicture(spec) && (given.length === 1 || countChannels(spec) === 3));
     if (result === undefined || (edits && !mask)) return undefined;
-    const edges = edits && given.find((spec) => spec !== result && spec.dtype === "float32" && countChannels(spec) === 1);
+    const edges =
+        edits && given.find((spec) => spec !== result && spec.dtype === "float32" && countChannels(spec) === 1);
     return { image, mask, edits, result, edges };
 }
 
