@@ -12,6 +12,7 @@ BeginPackage["Ganport`@builder@`"]
 @builder@::option = "`1` is no option of @builder@; \"ImageSize\" and \"Ports\" are.";
 @builder@::size = "`1` is no size of this net. \"ImageSize\" is {width, height}, @size_rule@.";
 @builder@::ports = "`1` is no kind of port. \"Ports\" is \"Images\" or \"Arrays\".";
+@builder@::version = "This net needs version `1` of the Wolfram Language or later; this is `2`.";
 @builder@::weights = "`1` is missing, or is not the file that belongs to this package.";
 
 Begin["`Private`"]
@@ -30,6 +31,7 @@ weightNames = {
 
 @builder@[arguments___] := Module[{settings = readSettings[Flatten[{arguments}]], unknown},
   Which[
+    $VersionNumber < @version@, (Message[@builder@::version, @version@, $VersionNumber]; $Failed),
     settings === $Failed, complain["arguments", {arguments}],
     (unknown = Complement[Keys[settings], Keys[defaults]]) =!= {}, complain["option", First[unknown]],
     ! sizeQ[settings["ImageSize"]], complain["size", settings["ImageSize"]],
@@ -51,7 +53,7 @@ readSettings[_] := $Failed
 sizeQ[size_] := @size_test@
 
 readWeights[file_] := Module[{weights = Quiet[Import[file, "WXF"]]},
-  If[AssociationQ[weights] && Complement[weightNames, Keys[weights]] === {}, weights, complain["weights", file]]
+  If[AssociationQ[weights] && Complement[weightNames, Keys[weights]] === {}, Map[asArray, weights], complain["weights", file]]
 ]
 
 build[$Failed, _, _] := $Failed
@@ -71,6 +73,23 @@ outputPort[_, channels_, {width_, height_}] := {channels, height, width}
 (* Of an output that the file does not say to be of the inputs' size: a NetGraph infers what it is not told. *)
 inferredPort[name_, "Images", channels : 1 | 3] := name -> outputPort["Images", channels, {}]
 inferredPort[__] := None
+
+(* versions: what the layers below are made with. *)
+
+(* Before 12.0, NumericArray was called RawArray, and its arguments stood the other way round. *)
+asArray[array : (_RawArray | _NumericArray)] := array
+
+asArray[array_] := If[$VersionNumber < 12, RawArray["Real32", array], NumericArray[array, "Real32"]]
+
+(* The page "InstanceNormalizationLayer" of version 11 calls the factors "Gamma" and the offsets "Beta"; since 12.0,
+   NormalizationLayer does its work. *)
+normalizationLayer["Scaling" -> factors_, "Biases" -> offsets_, epsilon___] := If[$VersionNumber < 12,
+  InstanceNormalizationLayer["Gamma" -> factors, "Beta" -> offsets, epsilon],
+  NormalizationLayer[2 ;; All, "Scaling" -> factors, "Biases" -> offsets, epsilon]
+]
+
+(* NetArrayLayer came with 12.2 in place of ConstantArrayLayer. *)
+arrayLayer[array_] := If[$VersionNumber < 12.2, ConstantArrayLayer[array], NetArrayLayer[array]]
 
 layers[weights_] := <|
 @layers@

@@ -24,6 +24,8 @@ MASKS = ("small", "large", "most", "border", "none", "full")
 # A net whose sizes must be multiples of this or more halves them at least five times.
 DEEP_MULTIPLE = 32
 CANNY_SIGMA = 2.0
+# (H, W) of the golden case of a net of free sizes, rounded up to a size that it takes.
+GOLDEN_SIZE = (64, 96)
 PHOTO_FOLDER = Path(str(files("reference"))) / "photos"
 
 
@@ -108,7 +110,7 @@ def _batches(shift: int, size: tuple[int, int]) -> list[ParityInput]:
 
 def golden_input(inputs: Sequence[TensorSpec], size: tuple[int, int] | None = None) -> ParityInput:
     """The golden case, which is packed with every bundle: one small photo with a large hole."""
-    return make_input([("astronaut", "large")], size or fit_size(inputs, (64, 96)))
+    return make_input([("astronaut", "large")], size or fit_size(inputs, GOLDEN_SIZE))
 
 
 def make_input(pairs: list[tuple[str, str]], size: tuple[int, int]) -> ParityInput:

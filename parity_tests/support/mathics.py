@@ -35,11 +35,16 @@ class Call:
 
 
 class Kernel:
-    """A session as if newly opened; the one before it is no more."""
+    """A session as if newly opened; the one before it is no more.
 
-    def __init__(self) -> None:
+    Args:
+        version: What $VersionNumber is. Mathics' own is 10, which has no neural nets.
+    """
+
+    def __init__(self, version: float = 13.0) -> None:
         self._session = _open_session()
         self._session.definitions.reset_user_definitions()
+        self.evaluate(f"Unprotect[$VersionNumber]; $VersionNumber = {version}")
 
     def store(self, names: Iterable[str]) -> None:
         """Let Import[file, "WXF"] give the association of these arrays for any file."""
@@ -49,6 +54,11 @@ class Kernel:
     def evaluate(self, text: str) -> Any:
         """The value of one expression, as Python values, Symbol and Call."""
         return _read(self._session.evaluate(text))
+
+    def evaluate_all(self, text: str) -> None:
+        """Evaluate expressions that empty lines part."""
+        for part in text.split("\n\n"):
+            self.evaluate(part)
 
     def get(self, path: Path) -> None:
         """Evaluate a file."""

@@ -32,9 +32,9 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     return dict(binary_deserialize(path.read_bytes()))
 
 
-def load(package: Path, weights: Sequence[str]) -> Kernel:
+def load(package: Path, weights: Sequence[str], version: float = 13.0) -> Kernel:
     """A kernel that has evaluated the package, which will find these arrays in its WXF file."""
-    kernel = Kernel()
+    kernel = Kernel(version)
     kernel.store(weights)
     kernel.get(package)
     return kernel
@@ -43,12 +43,13 @@ def load(package: Path, weights: Sequence[str]) -> Kernel:
 class InterpretedRunner:
     """The package's NetGraph of arrays, built anew for each size, on every item of a batch."""
 
-    def __init__(self, folder: Path, artifact: Artifact, model: ReferenceModel) -> None:
+    def __init__(self, folder: Path, artifact: Artifact, model: ReferenceModel, version: float = 13.0) -> None:
+        self.version = version
         self.inputs: Sequence[TensorSpec] = model.inputs
         self.outputs: Sequence[TensorSpec] = model.outputs
         self.weights = read_weights(folder / artifact.files[1])
         self.builder = artifact.details["function"]
-        self.kernel = load(folder / artifact.files[0], list(self.weights))
+        self.kernel = load(folder / artifact.files[0], list(self.weights), version)
 
     def build(self, options: str) -> Call:
         """What the builder gives for these options, without a word."""
@@ -60,7 +61,9 @@ class InterpretedRunner:
     def run(self, feeds: Tensors) -> Tensors:
         batch, _, height, width = feeds[self.inputs[0].name].shape
         graph = self.build(f'{quote("Ports")} -> "Arrays", "ImageSize" -> {{{width}, {height}}}')
-        items = [run_net(graph, self.weights, {name: feeds[name][i] for name in feeds}) for i in range(batch)]
+        items = [
+            run_net(graph, self.weights, {name: feeds[name][i] for name in feeds}, self.version) for i in range(batch)
+        ]
         return {spec.name: np.stack([item[spec.name] for item in items]) for spec in self.outputs}
 
     def __enter__(self) -> Self:

@@ -6,45 +6,30 @@ differ where two arrays meet are one too: it broadcasts and resizes nothing, and
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from parity_tests.support.mathics import Call, Symbol
+from parity_tests.support.wolfram_layers import CONSTANT_LAYERS, Arrays, require, run_layer
 
-Arrays = Mapping[str, NDArray[np.float32]]
 LEVELS = 255
 COLORS = {"Grayscale": 1, "RGB": 3}
-THREADED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "Plus": torch.add,
-    "Subtract": torch.sub,
-    "Times": torch.mul,
-    "Divide": torch.div,
-}
-FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "Ramp": torch.relu,
-    "LogisticSigmoid": torch.sigmoid,
-    "Tanh": torch.tanh,
-}
-PADDINGS = {"Reflected": "reflect", "Fixed": "edge"}
 
 
-class UndocumentedError(Exception):
-    """The expression holds what no page was read for, or shapes that do not fit."""
-
-
-def run_net(graph: Call, stored: Arrays, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def run_net(
+    graph: Call, stored: Arrays, feeds: Mapping[str, NDArray[Any]], version: float = 13.0
+) -> dict[str, NDArray[Any]]:
     """The outputs of NetGraph[<|name -> layer...|>, {source -> target...}, port -> shape...] for one item.
 
     Args:
         stored: What each Stored["name"] stands for.
         feeds: By input port: float32 (C, H, W), or where the port has an encoder an image, uint8 (H, W) or (H, W, 3).
+        version: Of the language: a layer or option that it lacks is an error.
     """
     require(graph.head == "NetGraph", graph.head)
     layers, connections, *options = graph.arguments
@@ -58,174 +43,36 @@ def run_net(graph: Call, stored: Arrays, feeds: Mapping[str, NDArray[Any]]) -> d
             results[target.arguments[0]] = given
         else:
             sources.setdefault(target, []).extend(given if isinstance(given, list) else [given])
-    require(sources.keys() == layers.keys(), "a layer without input, or a connection to no layer")
+    require(
+        sources.keys() == {name for name, layer in layers.items() if layer.head not in CONSTANT_LAYERS},
+        "a layer without input, or a connection to no layer",
+    )
     known: dict[str, Tensor] = {}
-    used: set[str] = set()
+    used = set(results.values())
 
     def value(source: Any) -> Tensor:
         if isinstance(source, Call):
             require(source.head == "NetPort", source)
             return _encode(ports[source.arguments[0]], feeds[source.arguments[0]])
-        used.add(source)
-        if source not in known:
-            given = sources[source]
-            require(all(given.count(each) == 1 for each in given), f"{source} takes one source twice")
-            known[source] = run_layer(layers[source], stored, [value(each) for each in given])
         return known[source]
 
+    while len(known) < len(layers):
+        ready = [
+            name
+            for name in layers
+            if name not in known
+            and all(isinstance(source, Call) or source in known for source in sources.get(name, []))
+        ]
+        require(bool(ready), "layers in a circle, or a source that is no layer")
+        for name in ready:
+            given = sources.get(name, [])
+            require(all(given.count(each) == 1 for each in given), f"{name} takes one source twice")
+            known[name] = run_layer(layers[name], stored, [value(each) for each in given], version)
+            used.update(each for each in given if isinstance(each, str))
     outputs = {port: value(source) for port, source in results.items()}
     require(used == layers.keys(), "an output that is connected to nothing")
     require(ports.keys() == feeds.keys() | outputs.keys(), f"ports {sorted(ports)}")
     return {port: _decode(ports[port], output) for port, output in outputs.items()}
-
-
-def run_layer(layer: Call, stored: Arrays, inputs: list[Tensor]) -> Tensor:
-    """What one layer gives; its options are checked before."""
-    if layer.head == "NetChain":
-        (chain,) = layer.arguments
-        for link in chain:
-            inputs = [run_layer(link, stored, inputs)]
-        return inputs[0]
-    require(layer.head in LAYERS, f"layer {layer.head}")
-    run, options = LAYERS[layer.head]
-    plain = [argument for argument in layer.arguments if not (isinstance(argument, Call) and argument.head == "Rule")]
-    rules = [argument.arguments for argument in layer.arguments if argument not in plain]
-    given = {option.name if isinstance(option, Symbol) else option: setting for option, setting in rules}
-    require(len(given) == len(rules), f"an option of {layer.head} twice")
-    require(given.keys() <= options.keys(), f"options {sorted(given)} of {layer.head}")
-    settings = {option: _array(setting, stored) for option, setting in {**options, **given}.items()}
-    return run(inputs, plain, settings)
-
-
-def require(condition: bool, met: object) -> None:
-    if not condition:
-        raise UndocumentedError(met)
-
-
-def _array(setting: Any, stored: Arrays) -> Any:
-    if isinstance(setting, Call) and setting.head == "Stored":
-        return torch.from_numpy(stored[setting.arguments[0]].copy())
-    return None if setting == Symbol("None") else setting
-
-
-def _single(inputs: list[Tensor]) -> Tensor:
-    require(len(inputs) == 1, f"{len(inputs)} inputs")
-    return inputs[0]
-
-
-def _pair(setting: Any) -> tuple[int, int]:
-    """n for both dimensions, or {n1, n2}."""
-    return (setting, setting) if isinstance(setting, int) else (setting[0], setting[1])
-
-
-def _convolve(inputs: list[Tensor], arguments: list[Any], options: dict[str, Any]) -> Tensor:
-    x = _single(inputs)
-    channels, kernel = arguments
-    require(tuple(options["Weights"].shape) == (channels, x.shape[0], *kernel), options["Weights"].shape)
-    sizes = [_pair(options[name]) for name in ("Stride", "PaddingSize", "Dilation")]
-    return functional.conv2d(x[None], options["Weights"], options["Biases"], *sizes)[0]
-
-
-def _deconvolve(inputs: list[Tensor], arguments: list[Any], options: dict[str, Any]) -> Tensor:
-    x = _single(inputs)
-    channels, kernel = arguments
-    require(tuple(options["Weights"].shape) == (x.shape[0], channels, *kernel), options["Weights"].shape)
-    stride, crop, dilation = (_pair(options[name]) for name in ("Stride", "PaddingSize", "Dilation"))
-    full = functional.conv_transpose2d(x[None], options["Weights"], options["Biases"], stride, dilation=dilation)[0]
-    return full[:, crop[0] : full.shape[1] - crop[0], crop[1] : full.shape[2] - crop[1]]
-
-
-def _normalize(inputs: list[Tensor], arguments: list[Any], options: dict[str, Any]) -> Tensor:
-    """Statistics over levels 2 ;; All, the deviation by the whole length; scaled by level 1."""
-    x = _single(inputs)
-    require(arguments == [Call("Span", (2, Symbol("All")))], arguments)
-    for name in ("Scaling", "Biases"):
-        require(tuple(options[name].shape) == (x.shape[0],), options[name].shape)
-    mean = x.mean((1, 2), keepdim=True)
-    variance = ((x - mean) ** 2).mean((1, 2), keepdim=True)
-    normalized = (x - mean) / torch.sqrt(variance + options["Epsilon"])
-    return normalized * options["Scaling"][:, None, None] + options["Biases"][:, None, None]
-
-
-def _pad(inputs: list[Tensor], arguments: list[Any], options: dict[str, Any]) -> Tensor:
-    (amounts,) = arguments
-    x, padding = _single(inputs).numpy(), options["Padding"]
-    require(len(amounts) == x.ndim, amounts)
-    if isinstance(padding, str):
-        require(padding in PADDINGS, padding)
-        return torch.from_numpy(np.pad(x, amounts, mode=PADDINGS[padding]))
-    return torch.from_numpy(np.pad(x, amounts, constant_values=padding))
-
-
-def _apply(inputs: list[Tensor], arguments: list[Any], options: dict[str, Any]) -> Tensor:
-    (function,) = arguments
-    if isinstance(function, Symbol):
-        require(function.name in FUNCTIONS, function)
-        return FUNCTIONS[function.name](_single(inputs))
-    require(function.head == "Function" and len(function.arguments) == 1, function)
-    result = _calculate(function.arguments[0], _single(inputs))
-    assert isinstance(result, Tensor)
-    return result
-
-
-def _calculate(expression: Any, x: Tensor) -> Tensor | float:
-    """Arithmetic on # and numbers, numbers among themselves in float64."""
-    if isinstance(expression, int | float):
-        return expression
-    require(isinstance(expression, Call), expression)
-    if expression == Call("Slot", (1,)):
-        return x
-    parts = [_calculate(argument, x) for argument in expression.arguments]
-    if expression.head == "Plus":
-        return sum(parts[1:], parts[0])
-    if expression.head == "Times":
-        return math.prod(parts[1:], start=parts[0])
-    require(expression.head == "Power", expression)
-    return parts[0] ** parts[1]
-
-
-def _thread(inputs: list[Tensor], arguments: list[Any], options: dict[str, Any]) -> Tensor:
-    (function,) = arguments
-    require(isinstance(function, Symbol) and function.name in THREADED, function)
-    a, b = inputs
-    require(a.shape == b.shape, (a.shape, b.shape))
-    return THREADED[function.name](a, b)
-
-
-def _catenate(inputs: list[Tensor], arguments: list[Any], options: dict[str, Any]) -> Tensor:
-    (level,) = arguments
-    return torch.cat(inputs, level - 1)
-
-
-def _replicate(inputs: list[Tensor], arguments: list[Any], options: dict[str, Any]) -> Tensor:
-    (count,) = arguments
-    return torch.stack([_single(inputs)] * count)
-
-
-def _flatten(inputs: list[Tensor], arguments: list[Any], options: dict[str, Any]) -> Tensor:
-    """FlattenLayer[i]: the first i + 1 dimensions together."""
-    (joined,) = arguments
-    return _single(inputs).flatten(0, joined)
-
-
-# Each layer, and its options as they are where they are not given.
-LAYERS: dict[str, tuple[Callable[[list[Tensor], list[Any], dict[str, Any]], Tensor], dict[str, Any]]] = {
-    "ConvolutionLayer": (
-        _convolve,
-        {"Weights": None, "Biases": None, "Stride": 1, "PaddingSize": 0, "Dilation": 1},
-    ),
-    "DeconvolutionLayer": (
-        _deconvolve,
-        {"Weights": None, "Biases": None, "Stride": 1, "PaddingSize": 0, "Dilation": 1},
-    ),
-    "NormalizationLayer": (_normalize, {"Scaling": None, "Biases": None, "Epsilon": 0.001}),
-    "PaddingLayer": (_pad, {"Padding": 0}),
-    "ElementwiseLayer": (_apply, {}),
-    "ThreadingLayer": (_thread, {}),
-    "CatenateLayer": (_catenate, {}),
-    "ReplicateLayer": (_replicate, {}),
-    "FlattenLayer": (_flatten, {}),
-}
 
 
 def _encode(port: Any, fed: NDArray[Any]) -> Tensor:

@@ -28,7 +28,8 @@ from parity_tests.support.mathics import Call, Symbol
 from parity_tests.support.seeded_checkpoints import FULL_BASE, FULL_BLOCKS, NETS, write_checkpoint
 from parity_tests.support.waist import Waist
 from parity_tests.support.wolfram_bundle import InterpretedRunner, write_files
-from parity_tests.support.wolfram_interpreter import UndocumentedError, run_net
+from parity_tests.support.wolfram_interpreter import run_net
+from parity_tests.support.wolfram_layers import UndocumentedError
 from reference.checkpoint import read_checkpoint
 from reference.registry import identify
 

@@ -7,40 +7,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from converters.targets.wolfram.ops import OPS, Net
-from converters.targets.wolfram.syntax import format_list, format_real, format_string
+from converters.targets.wolfram.ops import OPS
+from converters.targets.wolfram.ops.registry import OLDEST_VERSION
+from converters.targets.wolfram.syntax import format_real, format_string
 from converters.targets.wolfram.write import convert_to_wolfram
-from parity_tests.support.mathics import Call, Kernel
+from parity_tests.support.mathics import Kernel
 from parity_tests.support.mxnet_op_cases import IR_VERSION, OPSET, OpCase, build_model, floats, make_feeds, number
 from parity_tests.support.runtimes import run_onnxruntime
-from parity_tests.support.wolfram_interpreter import UndocumentedError, run_net
+from parity_tests.support.wolfram_layers import UndocumentedError
+from parity_tests.support.wolfram_nets import run_layers
 from parity_tests.support.wolfram_op_cases import CASES, MASK
-
-Feeds = dict[str, NDArray[np.float32]]
-
-
-def evaluate(net: Net, ports: dict[str, tuple[int, ...]], kernel: Kernel) -> Call:
-    """The NetGraph that the net's layers and connections are, its ports of the shapes (C, H, W)."""
-    layers = ", ".join(f"{format_string(name)} -> {layer}" for name, layer in net.layers.items())
-    shapes = ", ".join(f"{format_string(name)} -> {format_list(shape)}" for name, shape in ports.items())
-    kernel.store(net.weights)
-    kernel.evaluate('weights = Import["any", "WXF"]')
-    graph = kernel.evaluate(f"NetGraph[<|{layers}|>, {{{', '.join(net.connections)}}}, {shapes}]")
-    assert kernel.said == []
-    assert isinstance(graph, Call)
-    return graph
-
-
-def run_layers(net: Net, feeds: Feeds, outputs: dict[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
-    """Each item of the batch by itself, as a NetGraph runs them."""
-    shapes = {**{name: array.shape[1:] for name, array in feeds.items()}, **outputs}
-    graph = evaluate(net, shapes, Kernel())
-    (batch,) = {len(array) for array in feeds.values()}
-    items = [run_net(graph, net.weights, {name: array[i] for name, array in feeds.items()}) for i in range(batch)]
-    return {name: np.stack([item[name] for item in items]) for name in outputs}
 
 
 def test_every_registered_operator_has_a_row() -> None:
@@ -56,10 +34,12 @@ def test_rows_are_told_apart_by_their_ids() -> None:
 def test_layers_compute_what_onnxruntime_computes(case: OpCase) -> None:
     model = build_model(case)
     feeds = make_feeds(case)
-    (expected,) = run_onnxruntime(model, feeds)
-    actual = run_layers(convert_to_wolfram(model), feeds, {"out0": expected.shape[1:]})["out0"]
-    assert actual.shape == expected.shape
-    assert np.abs(actual - expected).max() <= case.tolerance
+    expected = run_onnxruntime(model, feeds)
+    shapes = {f"out{i}": array.shape[1:] for i, array in enumerate(expected)}
+    actual = run_layers(convert_to_wolfram(model), feeds, shapes)
+    for wanted, found in zip(expected, actual.values(), strict=True):
+        assert found.shape == wanted.shape
+        assert np.abs(found - wanted).max() <= case.tolerance
 
 
 @pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
@@ -96,6 +76,19 @@ def test_one_channel_is_repeated_once_for_all_that_need_it() -> None:
     assert np.array_equal(run_layers(net, feeds, {"out": (3, 4, 5)})["out"], expected)
 
 
+@pytest.mark.parametrize("version", [11.3, 12.1, 12.2, 13.0])
+def test_constant_array_and_norm_are_made_with_what_the_version_has(version: float) -> None:
+    """The interpreter refuses a layer, or a kind of array, that the version lacks."""
+    for op, row in (("Add", "constant plane"), ("InstanceNormalization", "scale and bias, large epsilon")):
+        (case,) = (case for case in CASES if (case.op, case.id) == (op, row))
+        model, feeds = build_model(case), make_feeds(case)
+        (expected,) = run_onnxruntime(model, feeds)
+        net = convert_to_wolfram(model)
+        actual = run_layers(net, feeds, {"out0": expected.shape[1:]}, version)["out0"]
+        assert np.abs(actual - expected).max() <= case.tolerance
+        assert net.version == OLDEST_VERSION
+
+
 @pytest.mark.parametrize(
     ("op", "text"), [("Sub", "ElementwiseLayer[# - (-1.7) &]"), ("Add", "ElementwiseLayer[# + (-1.7) &]")]
 )
@@ -109,7 +102,9 @@ def test_negative_number_stands_apart_from_the_operator_before_it(op: str, text:
     ("before", "after", "met"),
     [
         ("ElementwiseLayer[Ramp]", "ElementwiseLayer[Rampe]", "Rampe"),
-        ("ElementwiseLayer[Ramp]", "SoftmaxLayer[]", "layer SoftmaxLayer"),
+        ("ElementwiseLayer[Ramp]", "SummationLayer[]", "layer SummationLayer"),
+        ("ElementwiseLayer[Ramp]", "PartLayer[{1 ;; 1 ;; 2}]", "Span"),
+        ("ElementwiseLayer[Ramp]", 'NetArrayLayer["Array" -> 1]', "a layer without input"),
         ("ElementwiseLayer[Ramp]", 'ElementwiseLayer[Ramp, "Slope" -> 1]', "options"),
         ("ElementwiseLayer[Ramp]", "ThreadingLayer[Power]", "Power"),
         ("ElementwiseLayer[Ramp]", 'PaddingLayer[{{0, 0}, {1, 1}, {1, 1}}, Padding -> "Reversed"]', "Reversed"),

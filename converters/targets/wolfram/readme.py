@@ -15,8 +15,10 @@ def format_readme(signature: Signature, artifact: Artifact) -> str:
     """How to check the files, build the NetGraph and run it."""
     package, weights, check = artifact.files
     builder = artifact.details["function"]
-    height, width = signature.inputs[0].shape[-2:]
+    height, width = artifact.details.get("size", signature.inputs[0].shape[-2:])
     size = f"; this one takes {{{width}, {height}}} only" if isinstance(height, int) and isinstance(width, int) else ""
+    if "size" in artifact.details:
+        size += ", because its layers depend on it: convert with `--size HxW` for another"
     names = [spec.name for spec in signature.inputs]
     feeds = ", ".join(f'"{name}" -> {variable}' for name, variable in zip(names, make_variables(names), strict=True))
     return f"""## Build the net in Mathematica
@@ -27,7 +29,7 @@ NetGraph, the ONNX file, the MXNet pair); each prints a line, and the exit code 
     wolframscript -file {shlex.quote(check)}
 
 {format_code_span(package)} builds a NetGraph of native layers from the arrays in {format_code_span(weights)}.
-A size is {{width, height}}{size}:
+It needs version {artifact.details["version"]:g} of the language. A size is {{width, height}}{size}:
 
 ```wl
 Get[{format_string(package)}]

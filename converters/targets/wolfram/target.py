@@ -35,14 +35,15 @@ class WolframTarget(Target):
 
     def write(self, source: TargetInput, folder: Path) -> Artifact:
         from converters.parity.gates import GATES
+        from converters.targets.wolfram.fix_size import translate
         from converters.targets.wolfram.weights import serialize_weights, wolframclient_version
-        from converters.targets.wolfram.write import WolframFiles, convert_to_wolfram, format_check, format_package
+        from converters.targets.wolfram.write import WolframFiles, format_check, format_package
 
-        net = convert_to_wolfram(source.waist)
+        sized = translate(source.waist, source.signature)
+        net, inputs, outputs = sized.net, sized.signature.inputs, sized.signature.outputs
         files = WolframFiles(source.name)
         largest = GATES[self.gate].max_abs
         assert largest is not None
-        inputs, outputs = source.signature.inputs, source.signature.outputs
         (folder / files.package).write_text(format_package(files, net, inputs, outputs), encoding="ascii")
         (folder / files.weights).write_bytes(serialize_weights(net.weights))
         (folder / files.check).write_text(format_check(files, inputs, outputs, largest), encoding="ascii")
@@ -52,7 +53,12 @@ class WolframTarget(Target):
             self.gate,
             (files.package, files.weights, files.check),
             {"wolframclient": wolframclient_version()},
-            {"function": files.builder, "layers": len(net.layers)},
+            {
+                "function": files.builder,
+                "layers": len(net.layers),
+                "version": net.version,
+                **({} if sized.size is None else {"size": list(sized.size)}),
+            },
         )
 
     def load_runtime(self) -> None:

@@ -14,7 +14,6 @@ from converters.onnx_graph.nodes import read_nodes, require_float32, require_ops
 from converters.onnx_graph.shapes import read_shapes
 from converters.onnx_graph.traversal import tensor_names
 from converters.targets.wolfram.ops import OPS, Emitter, Net, Value
-from converters.targets.wolfram.ops.registry import RANK
 from converters.targets.wolfram.syntax import format_list, format_real, format_string
 from converters.tensors import TensorSpec
 
@@ -78,17 +77,16 @@ def convert_to_wolfram(model: ModelProto) -> Net:
         require_float32(value_info)
         name = value_info.name
         shape = shapes.get(name)
-        if shape is None or len(shape) != RANK or not isinstance(shape[1], int):
-            raise UnsupportedOpError(
-                f"input '{name}'", f"its shape is {shape}", "Only planes (NCHW) of known channels are translated"
-            )
         values[name] = Value(name, shape, source=f"NetPort[{format_string(name)}]")
     for node in read_nodes(model):
         # The page "NetGraph" does not say whether a layer may share its name with a port.
-        layer = net.make_name(f"{node.output}_layer") if node.output in outputs else node.output
+        layers = [net.make_name(f"{name}_layer") if name in outputs else name for name in node.outputs]
         inputs = [values[name] if name else None for name in node.inputs]
-        result = OPS.convert(Emitter(node.where, layer, net), node.op, opset, inputs, node.attributes)
-        values[node.output] = Value(node.output, shapes.get(node.output), source=result.source)
+        results = OPS.convert_all(Emitter(node.where, layers, net), node.op, opset, inputs, node.attributes)
+        if len(results) != len(node.outputs):
+            raise UnsupportedOpError(node.where, f"it has {len(node.outputs)} outputs", f"Use {len(results)} of them")
+        for name, result in zip(node.outputs, results, strict=True):
+            values[name] = Value(name, shapes.get(name), source=result.source)
     for name in outputs:
         source = values[name].source
         if source is None or source.startswith("NetPort"):
@@ -132,6 +130,7 @@ def format_package(files: WolframFiles, net: Net, inputs: Sequence[TensorSpec], 
             "size_rule": rule,
             "default_size": default,
             "size_test": test,
+            "version": f"{net.version:g}",
             "weight_names": _lines(map(format_string, net.weights)),
             "port_options": _lines(ports),
             "layers": _lines(f"{format_string(name)} -> {layer}" for name, layer in net.layers.items()),
