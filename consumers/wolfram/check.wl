@@ -7,7 +7,12 @@ BeginPackage["Ganport`Check`"]
 
 Begin["`Private`"]
 
-folder = If[$InputFileName === "", Directory[], DirectoryName[ExpandFileName[$InputFileName]]];
+(* Where a script is piped in or run by an old wolframscript, $InputFileName is empty; the command line names it. *)
+folder = Which[
+  $InputFileName =!= "", DirectoryName[ExpandFileName[$InputFileName]],
+  $ScriptCommandLine =!= {}, DirectoryName[ExpandFileName[First[$ScriptCommandLine]]],
+  True, Directory[]
+];
 
 file[parts__] := FileNameJoin[{folder, parts}]
 
@@ -60,12 +65,16 @@ measure[net_] := Module[{batched = difference[Quiet[net[inputs]]]},
   If[batched === $Failed, difference[Quiet[net[Map[First, inputs]]]], batched]
 ]
 
-report[route_, net_] := Module[{largest = measure[net]},
-  Print[route, ": ", Which[
+said = {};
+
+report[route_, net_] := Module[{largest = measure[net], verdict},
+  verdict = Which[
     largest === $Failed, "not run by this version",
     largest <= @gate@, "passed, largest difference " <> ToString[largest, InputForm],
     True, "FAILED, largest difference " <> ToString[largest, InputForm]
-  ]];
+  ];
+  Print[route, ": ", verdict];
+  AppendTo[said, route <> " " <> verdict];
   TrueQ[largest <= @gate@]
 ]
 
@@ -78,6 +87,9 @@ report["ONNX, NetExternalObject", Quiet[Import[file[@onnx@], {"ONNX", "NetExtern
 report["ONNX, imported layers", Quiet[Import[file[@onnx@], "ONNX"]]];
 (* The page "MXNet": params are looked for under the symbol's own name, which ours do not bear; hence "ArrayPath". *)
 report["MXNet", Quiet[Import[file[@symbol@], "MXNet", "ArrayPath" -> file[@params@]]]];
+
+(* All in one line, to be sent to whoever asks how it went. *)
+Print[@name@, "; kernel ", $Version, "; language ", ToString[$VersionNumber], "; ", StringJoin[Riffle[said, "; "]]];
 
 (* A script tells by its exit code whether the NetGraph passed; a notebook's kernel goes on. *)
 If[$ScriptCommandLine =!= {}, Exit[If[TrueQ[passed], 0, 1]]];

@@ -15,6 +15,14 @@ BeginPackage["Ganport`@builder@`"]
 @builder@::version = "This net needs version `1` of the Wolfram Language or later; this is `2`.";
 @builder@::weights = "`1` is missing, or is not the file that belongs to this package.";
 
+@run@::usage = @run_usage@;
+
+@run@::images = "`1` images are wanted, one for each of `2`.";
+@run@::size = "`1` is no size of this net: sides are `2`.";
+@run@::ports = "The inputs or outputs have other channels than images: use @builder@.";
+@run@::route = "\"Route\" is Automatic, \"NetGraph\" or \"ONNX\", not `1`.";
+@run@::failed = "The route `1` gives no image in this version; run " <> @check@ <> " to see which does.";
+
 Begin["`Private`"]
 
 defaults = {"ImageSize" -> @default_size@, "Ports" -> "Images"};
@@ -61,6 +69,62 @@ build[$Failed, _, _] := $Failed
 build[weights_, size_, ports_] := NetGraph[layers[weights], connections, Sequence @@ DeleteCases[{
 @port_options@
 }, None]]
+
+(* From photo to photo. Inputs and outputs are {name, channels}. *)
+inputs = {@input_ports@};
+outputs = {@output_ports@};
+
+Options[@run@] = {"Route" -> Automatic};
+
+@run@[images___?ImageQ, rules : (_Rule | _RuleDelayed) ...] := Module[
+  {route = Last[Replace[{Automatic, rules}, (Rule | RuleDelayed)["Route", value_] :> value, {1}]], old, new, result},
+  Which[
+    ! MatchQ[Join[inputs, outputs][[All, 2]], {(1 | 3) ..}], complainRun["ports"],
+    Length[{images}] =!= Length[inputs], complainRun["images", Length[inputs], inputs[[All, 1]]],
+    ! MemberQ[{Automatic, "NetGraph", "ONNX"}, route], complainRun["route", route],
+    Length[Union[Map[ImageDimensions, {images}]]] =!= 1, complainRun["size", Map[ImageDimensions, {images}], "the same for all images"],
+    old = ImageDimensions[First[{images}]]; new = Map[roundUp, old];
+    ! sizeQ[new] || AnyTrue[new - old, # < 0 &] || AnyTrue[2 old - new, # < 1 &], complainRun["size", old, @size_words@],
+    True,
+    route = If[route === Automatic, bestRoute[], route];
+    result = runRoute[route, Association @@ MapThread[#1[[1]] -> preparePlanes[#1, #2, Reverse[new]] &, {inputs, {images}}], new];
+    If[MatchQ[Dimensions[result], {_, _, _}], makeImage[result, Reverse[old]], complainRun["failed", route]]
+  ]
+]
+
+@run@[___] := complainRun["images", Length[inputs], inputs[[All, 1]]]
+
+complainRun[message_, met___] := (Message[MessageName[@run@, message], met]; $Failed)
+
+roundUp[side_] := @round_up@
+
+(* A mask is 0 or 1 everywhere; the rest keeps its levels. Sides are filled up by reflection, as the pipeline does. *)
+preparePlanes[{name_, channels_}, image_, {height_, width_}] := Module[{planes = imagePlanes[image, channels]},
+  If[name === "mask", planes = UnitStep[planes - 0.5]];
+  Map[#[[reflected[Length[#], height], reflected[Length[First[#]], width]]] &, planes]
+]
+
+imagePlanes[image_, 1] := {ImageData[ColorConvert[image, "Grayscale"]]}
+imagePlanes[image_, 3] := With[{data = ImageData[ColorConvert[image, "RGB"]]}, Table[data[[All, All, channel]], {channel, 3}]]
+
+reflected[length_, wanted_] := Table[If[i <= length, i, 2 length - i], {i, wanted}]
+
+bestRoute[] := If[Names["System`NetExternalObject"] =!= {} && FileExistsQ[onnxFile], "ONNX", "NetGraph"]
+
+onnxFile = FileNameJoin[{folder, @onnx@}];
+
+runRoute["NetGraph", fed_, size_] := takeResult[Quiet[@builder@["Ports" -> "Arrays", "ImageSize" -> size][fed]]]
+runRoute["ONNX", fed_, _] := takeResult[Quiet[Import[onnxFile, {"ONNX", "NetExternalObject"}][Map[List, fed]]]]
+
+(* Of several outputs the first; of a batch its only item. *)
+takeResult[results_Association] := takeResult[
+  If[MemberQ[Keys[results], outputs[[1, 1]]], results[outputs[[1, 1]]], First[Values[results]]]
+]
+takeResult[result_] := With[{array = Normal[result]}, If[Length[Dimensions[array]] === 4, First[array], array]]
+
+makeImage[planes_, {height_, width_}] := With[{cut = Map[Take[#, height, width] &, planes]},
+  If[Length[cut] === 1, Image[First[cut]], Image[MapThread[List, cut, 2]]]
+]
 
 inputPort["Images", 1, size_] := NetEncoder[{"Image", size, ColorSpace -> "Grayscale"}]
 inputPort["Images", 3, size_] := NetEncoder[{"Image", size, ColorSpace -> "RGB"}]

@@ -18,7 +18,7 @@ from parity_tests.support.command import list_tree, remembered_exports, run_ganp
 from parity_tests.support.mathics import quote
 
 UNCHECKED = "written, numbers not checked: no Mathematica kernel here has run it"
-FILES = ("{}.wl", "{}-weights.wxf", "{}-check.wl")
+FILES = ("{}.wl", "{}-weights.wxf", "{}-check.wl", "PacletInfo.wl")
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def test_onnx_and_mxnet_come_with_it_and_are_proven(checkpoints: Mapping[str, Pa
 
     name = "edgeconnect-inpaint"
     folder = tmp_path / name
-    assert artifacts["wolfram"]["files"] == [file.format(name) for file in FILES]
+    assert artifacts["wolfram"]["files"] == [*(file.format(name) for file in FILES), "EdgeConnectInpaint.wl"]
     check = (folder / f"{name}-check.wl").read_text()
     for route in ("onnx", "mxnet"):
         for file in artifacts[route]["files"]:
@@ -50,8 +50,16 @@ def test_onnx_and_mxnet_come_with_it_and_are_proven(checkpoints: Mapping[str, Pa
     readme = (folder / "README.md").read_text()
     assert f"| wolfram | {UNCHECKED} |" in readme
     assert "**No Wolfram kernel has run these files.**" in readme
+    assert "RunEdgeconnectInpaint[image, edges, mask]" in readme
+    assert 'EdgeConnectInpaint[photo, mask, "Model" -> {' in readme
+    assert "It needs version 11.3 of the language." in readme
     files = json.loads((folder / "manifest.json").read_text())["files"]
-    assert [files[file.format(name)]["format"] for file in FILES] == ["Wolfram Language", "WXF", "Wolfram Language"]
+    assert [files[file.format(name)]["format"] for file in FILES] == [
+        "Wolfram Language",
+        "WXF",
+        "Wolfram Language",
+        "Wolfram Language",
+    ]
 
 
 def test_verify_says_that_nobody_has_run_it(conversions: Mapping[str, Conversion]) -> None:

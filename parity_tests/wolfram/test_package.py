@@ -20,7 +20,7 @@ from parity_tests.support.places import ROOT
 from parity_tests.support.waist import Waist
 from parity_tests.support.wolfram_bundle import load, read_weights, write_files
 
-NAME, BUILDER = "edgeconnect-inpaint", "BuildEdgeconnectInpaint"
+NAME, BUILDER, RUN = "edgeconnect-inpaint", "BuildEdgeconnectInpaint", "RunEdgeconnectInpaint"
 PORTS = ("image", "edges", "mask", "result")
 FAILED = Symbol("$Failed")
 # What the check lets pass, and golden arrays small enough to be read by Mathics, number by number.
@@ -172,7 +172,7 @@ def test_inputs_whose_sizes_one_option_does_not_tell_are_refused(sizes: tuple[tu
 
 
 def test_package_leaves_only_its_builder_to_the_user(kernel: Kernel) -> None:
-    assert kernel.evaluate(f'Names["Ganport`{BUILDER}`*"]') == [BUILDER]
+    assert kernel.evaluate(f'Names["Ganport`{BUILDER}`*"]') == [BUILDER, RUN]
     assert kernel.evaluate("$Context") == "Global`"
 
 
@@ -287,7 +287,11 @@ def test_check_reads_the_golden_case_and_prints_a_line_for_each_route(
             "System`MxnetNet": as_list(result[0]),
         },
     )
+    *said, summary = said
     assert [line.partition(":")[0] for line in said] == list(ROUTES)
+    assert summary.startswith(f"{NAME}; kernel Mathics3 ")
+    assert "; language 13.; NetGraph passed, largest difference " in summary
+    assert summary.endswith("; MXNet passed, largest difference 0.")
     for line, verdict, largest in zip(
         said, ("passed", "FAILED", "not run by this version", "passed"), (GATE / 2, 2 * GATE, None, 0.0), strict=True
     ):
@@ -307,7 +311,7 @@ def test_route_that_gives_no_such_array_is_one_line_and_no_crash(
     folder: Path, golden: dict[str, NDArray[np.float32]], result: str
 ) -> None:
     _, said = run_check(folder, {"System`NetGraph": result})
-    assert said == [f"{route}: not run by this version" for route in ROUTES]
+    assert said[:-1] == [f"{route}: not run by this version" for route in ROUTES]
 
 
 def test_check_tries_one_item_where_a_batch_is_refused(folder: Path, golden: dict[str, NDArray[np.float32]]) -> None:
@@ -315,6 +319,19 @@ def test_check_tries_one_item_where_a_batch_is_refused(folder: Path, golden: dic
     taken = f'If[Length[Dimensions[fed["mask"]]] === 3, {single}, $Failed]'
     _, said = run_check(folder, {"System`NetGraph": taken})
     assert said[0] == "NetGraph: passed, largest difference 0."
+
+
+def test_check_finds_its_files_by_the_command_line_where_the_kernel_names_no_input_file(
+    folder: Path, golden: dict[str, NDArray[np.float32]]
+) -> None:
+    kernel = load(folder / f"{NAME}.wl", list(read_weights(folder / f"{NAME}-weights.wxf")))
+    kernel.evaluate(f"Unprotect[$ScriptCommandLine]; $ScriptCommandLine = {{{quote(str(folder / 'any.wl'))}, 1}}")
+    kernel.evaluate('Unprotect[$InputFileName]; $InputFileName = ""')
+    text = (folder / f"{NAME}-check.wl").read_text()
+    choice = text.partition("folder = ")[2].partition("];\n")[0] + "]"
+    assert kernel.evaluate(choice).rstrip("/") == str(folder)
+    kernel.evaluate("$ScriptCommandLine = {}")
+    assert kernel.evaluate(choice) == kernel.evaluate("Directory[]")
 
 
 @pytest.mark.parametrize("heads", ["named", "in order"])
@@ -358,4 +375,10 @@ def test_templates_lie_where_the_wheel_puts_them() -> None:
     """Beside the package `converters`, in a folder that ships; what ships is compared with the tree elsewhere."""
     root = ROOT
     assert root / "consumers" / "wolfram" == TEMPLATES
-    assert {path.name for path in TEMPLATES.iterdir()} == {"README.md", "package.wl", "check.wl"}
+    assert {path.name for path in TEMPLATES.iterdir()} == {
+        "README.md",
+        "package.wl",
+        "check.wl",
+        "PacletInfo.wl",
+        "EdgeConnectInpaint.wl",
+    }

@@ -13,7 +13,7 @@ from converters.text import format_code_span
 
 def format_readme(signature: Signature, artifact: Artifact) -> str:
     """How to check the files, build the NetGraph and run it."""
-    package, weights, check = artifact.files
+    package, weights, check, *_ = artifact.files
     builder = artifact.details["function"]
     height, width = artifact.details.get("size", signature.inputs[0].shape[-2:])
     size = f"; this one takes {{{width}, {height}}} only" if isinstance(height, int) and isinstance(width, int) else ""
@@ -37,8 +37,14 @@ net = {builder}["ImageSize" -> {{width, height}}];
 net[<|{feeds}|>]
 ```
 
-{_format_ports([*signature.inputs, *signature.outputs])}
-`?{builder}` tells the rest.
+From photo to photo, where all inputs and outputs are images of one size:
+
+```wl
+{artifact.details["run"]}[{", ".join(make_variables(names))}]
+```
+
+{_format_pipeline(artifact)}{_format_ports([*signature.inputs, *signature.outputs])}
+`?{builder}` tells the rest. From version 12.1 on, `PacletInstall` takes this folder, too.
 """
 
 
@@ -55,3 +61,18 @@ def _format_ports(specs: Sequence[TensorSpec]) -> str:
         'Inputs are of that size. What has 1 or 3 channels is an image, or with `"Ports" -> "Arrays"` an array;\n'
         f"{named}."
     )
+
+
+def _format_pipeline(artifact: Artifact) -> str:
+    """How to run both nets of EdgeConnect, where the program for it is among the files."""
+    if "EdgeConnectInpaint.wl" not in artifact.files:
+        return ""
+    packages = f'{{"../edgeconnect-edge/edgeconnect-edge.wl", {format_string(artifact.files[0])}}}'
+    return f"""With the edge net's bundle beside this one, or with a pipeline's ONNX file as `"Model"`, edges and all:
+
+```wl
+Get["EdgeConnectInpaint.wl"]
+EdgeConnectInpaint[photo, mask, "Model" -> {packages}]
+```
+
+"""

@@ -11,6 +11,9 @@ from converters.targets.target import Artifact, Target, TargetInput
 from converters.targets.wolfram.readme import format_readme
 from converters.tensors import Signature
 
+# The net whose bundle gets the program from photo to photo, which needs the edge net's bundle, too.
+PIPELINES_LAST_NET, PIPELINE = "edgeconnect-inpaint", "EdgeConnectInpaint.wl"
+
 
 class WolframTarget(Target):
     """NAME.wl builds a NetGraph from the arrays of NAME-weights.wxf; NAME-check.wl runs the golden case."""
@@ -37,7 +40,13 @@ class WolframTarget(Target):
         from converters.parity.gates import GATES
         from converters.targets.wolfram.fix_size import translate
         from converters.targets.wolfram.weights import serialize_weights, wolframclient_version
-        from converters.targets.wolfram.write import WolframFiles, format_check, format_package
+        from converters.targets.wolfram.write import (
+            TEMPLATES,
+            WolframFiles,
+            format_check,
+            format_package,
+            format_paclet,
+        )
 
         sized = translate(source.waist, source.signature)
         net, inputs, outputs = sized.net, sized.signature.inputs, sized.signature.outputs
@@ -47,14 +56,20 @@ class WolframTarget(Target):
         (folder / files.package).write_text(format_package(files, net, inputs, outputs), encoding="ascii")
         (folder / files.weights).write_bytes(serialize_weights(net.weights))
         (folder / files.check).write_text(format_check(files, inputs, outputs, largest), encoding="ascii")
+        (folder / files.paclet).write_text(format_paclet(files, net), encoding="ascii")
+        extra: tuple[str, ...] = ()
+        if source.facts.get("architecture") == PIPELINES_LAST_NET:
+            (folder / PIPELINE).write_text((TEMPLATES / PIPELINE).read_text(encoding="ascii"), encoding="ascii")
+            extra = (PIPELINE,)
         return Artifact(
             self.name,
             "float32",
             self.gate,
-            (files.package, files.weights, files.check),
+            (files.package, files.weights, files.check, files.paclet, *extra),
             {"wolframclient": wolframclient_version()},
             {
                 "function": files.builder,
+                "run": files.run,
                 "layers": len(net.layers),
                 "version": net.version,
                 **({} if sized.size is None else {"size": list(sized.size)}),

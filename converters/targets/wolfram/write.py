@@ -38,6 +38,8 @@ class WolframFiles:
         symbol: The symbol of the target `mxnet`, which the check program runs too.
         params: The params of the target `mxnet`.
         builder: The package's function, such as BuildEdgeconnectEdge for edgeconnect-edge.
+        run: Its function from images to an image, such as RunEdgeconnectEdge.
+        paclet: What makes the bundle's folder a paclet.
     """
 
     def __init__(self, name: str) -> None:
@@ -49,7 +51,9 @@ class WolframFiles:
         self.symbol = f"{name}-symbol.json"
         self.params = f"{name}-0000.params"
         words = re.findall("[A-Za-z0-9]+", name)
-        self.builder = "Build" + "".join(word[0].upper() + word[1:] for word in words)
+        title = "".join(word[0].upper() + word[1:] for word in words)
+        self.builder, self.run = f"Build{title}", f"Run{title}"
+        self.paclet = "PacletInfo.wl"
 
 
 def convert_to_wolfram(model: ModelProto) -> Net:
@@ -131,11 +135,52 @@ def format_package(files: WolframFiles, net: Net, inputs: Sequence[TensorSpec], 
             "default_size": default,
             "size_test": test,
             "version": f"{net.version:g}",
+            "run": files.run,
+            "run_usage": format_string(_format_run_usage(files, inputs, outputs)),
+            "input_ports": ", ".join(map(_format_images, inputs)),
+            "output_ports": ", ".join(map(_format_images, outputs)),
+            "size_words": format_string(rule),
+            "round_up": f"Max[{inputs[0].minimum}, {inputs[0].multiple_of} Ceiling[side/{inputs[0].multiple_of}]]",
+            "onnx": format_string(files.onnx),
             "weight_names": _lines(map(format_string, net.weights)),
             "port_options": _lines(ports),
             "layers": _lines(f"{format_string(name)} -> {layer}" for name, layer in net.layers.items()),
             "connections": _lines(net.connections),
         },
+    )
+
+
+def format_paclet(files: WolframFiles, net: Net) -> str:
+    """Format PacletInfo.wl, with which PacletInstall and Needs find the package."""
+    return _fill(
+        "PacletInfo.wl",
+        {
+            "paclet": format_string(f"Ganport{files.builder}"),
+            "name": format_string(f"The net {files.name} as a NetGraph, written by ganport."),
+            "version": format_string(f"{net.version:g}+"),
+            "context": format_string(f"Ganport`{files.builder}`"),
+            "package": format_string(files.package),
+        },
+    )
+
+
+def _format_images(spec: TensorSpec) -> str:
+    """{name, channels}, 0 for a number of channels that is not known."""
+    channels = spec.shape[1] if len(spec.shape) > 1 and isinstance(spec.shape[1], int) else 0
+    return f"{{{format_string(spec.name)}, {channels}}}"
+
+
+def _format_run_usage(files: WolframFiles, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> str:
+    """The usage message of the function from images to an image."""
+    names = [spec.name for spec in inputs]
+    return "\n".join(
+        [
+            f"{files.run}[{', '.join(names)}] gives the image {outputs[0].name} of {files.name}, of their size.",
+            "All images have one size; sides that the net does not take are filled up by reflection, then cut off.",
+            *(["The mask is 1, white, in the hole; its values are taken for 0 or 1."] if "mask" in names else []),
+            '"Route" -> Automatic runs the ONNX file as a NetExternalObject where the version has that, else the '
+            'NetGraph; "ONNX" and "NetGraph" want one of them.',
+        ]
     )
 
 
@@ -184,6 +229,7 @@ def format_check(files: WolframFiles, inputs: Sequence[TensorSpec], outputs: Seq
         "check.wl",
         {
             "check": format_string(files.check),
+            "name": format_string(files.name),
             "builder": files.builder,
             "package": format_string(files.package),
             "inputs": _lines(f"{format_string(spec.name)} -> {_read_golden('input', spec)}" for spec in inputs),
