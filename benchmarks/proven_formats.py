@@ -1,18 +1,21 @@
 """Which architecture goes to which target, and how that was verified.
 
 Converts a small net of every architecture (parity_tests/support/architecture_cases.py) to every target, with all gates,
-and records what came of it in reference/proven.json, which `ganport formats` reads, and in docs/formats.md.
+and records what came of it in reference/proven.json, which `ganport formats` reads, and in docs/formats.md. With
+`--only TARGET` it records that target's rows anew and leaves the others as they are.
 """
 
 from __future__ import annotations
 
+import argparse
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from converters.bench.measure import read_environment
 from converters.convert import Conversion, Settings, convert
-from converters.targets.proven import Support, format_support, write_support
+from converters.targets.proven import Support, format_support, read_support, write_support
 from converters.targets.registry import TARGETS
 from converters.targets.target import Artifact
 from parity_tests.support.architecture_cases import CASES
@@ -23,10 +26,10 @@ RUNTIMES = {"onnx": "onnxruntime", "mxnet": "mxnet"}
 THREADS = 2
 
 
-def measure_support(architecture: str, checkpoint: Path, folder: Path) -> list[Support]:
-    """Convert one checkpoint to every target."""
-    (conversion,) = convert([checkpoint], Settings(tuple(TARGETS), folder), lambda step: None)
-    return [_read_support(architecture, target, conversion) for target in TARGETS]
+def measure_support(architecture: str, checkpoint: Path, folder: Path, targets: Sequence[str]) -> list[Support]:
+    """Convert one checkpoint to some targets."""
+    (conversion,) = convert([checkpoint], Settings(tuple(targets), folder), lambda step: None)
+    return [_read_support(architecture, target, conversion) for target in targets]
 
 
 def _read_support(architecture: str, target: str, conversion: Conversion) -> Support:
@@ -52,12 +55,19 @@ def _builder(artifact: Artifact) -> tuple[str, str]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=tuple(TARGETS), help="one target")
+    only = parser.parse_args().only
+    old = {(row.architecture, row.target): row for row in read_support()} if only else {}
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for case in CASES:
-            for row in measure_support(case.name, case.write(Path(scratch)), Path(scratch) / "out"):
-                rows.append(row)
-                print(*row.to_json().values())
+            targets = (only,) if only else tuple(TARGETS)
+            measured = measure_support(case.name, case.write(Path(scratch)), Path(scratch) / "out", targets)
+            for row in measured:
+                print(*row.to_json().values(), flush=True)
+            new = {row.target: row for row in measured}
+            rows += [new.get(target) or old[case.name, target] for target in TARGETS]
     write_support(rows, read_environment(THREADS))
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(START)

@@ -44,6 +44,7 @@ SLOW = (
     *("python/test_types.py", "packaging/test_plugins.py", "web/"),
     *("sources/test_resnet_conversion.py", "sources/test_strangers_onnx.py"),
     *("packaging/test_core_install.py", "wolfram/test_nets.py", "wolfram/test_package.py"),
+    *("wolfram/test_architectures.py", "wolfram/test_edge_connect_inpaint.py"),
 )
 
 

@@ -50,7 +50,8 @@ def test_every_report_says_which_errors_are_in_units_of_a_largest_value() -> Non
     assert "in units of its largest value" in text
 
 
-ARTIFACT = Artifact("wolfram", "float32", "mxnet", ("net.wl", "net.wxf", "check.wl"), details={"function": "BuildNet"})
+DETAILS = {"function": "BuildNet", "run": "RunNet", "version": 11.3}
+ARTIFACT = Artifact("wolfram", "float32", "mxnet", ("net.wl", "net.wxf", "check.wl"), details=DETAILS)
 
 
 def describe_wolfram(ports: dict[str, int], folder: Path) -> str:
