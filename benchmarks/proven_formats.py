@@ -2,12 +2,13 @@
 
 Converts a small net of every architecture (parity_tests/support/architecture_cases.py) to every target, with all gates,
 and records what came of it in reference/proven.json, which `ganport formats` reads, and in docs/formats.md. With
-`--only TARGET` it records that target's rows anew and leaves the others as they are.
+`--only TARGET` it records that target's rows anew and leaves the others, and the versions that they name, as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from converters.bench.measure import read_environment
 from converters.convert import Conversion, Settings, convert
-from converters.targets.proven import Support, format_support, read_support, write_support
+from converters.targets.proven import RECORD, Support, format_support, read_support, write_support
 from converters.targets.registry import TARGETS
 from converters.targets.target import Artifact
 from parity_tests.support.architecture_cases import CASES
@@ -68,7 +69,8 @@ def main() -> None:
                 print(*row.to_json().values(), flush=True)
             new = {row.target: row for row in measured}
             rows += [new.get(target) or old[case.name, target] for target in TARGETS]
-    write_support(rows, read_environment(THREADS))
+    environment = json.loads(RECORD.read_text(encoding="utf-8"))["environment"] if only else read_environment(THREADS)
+    write_support(rows, environment)
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(START)
     PAGE.write_text(before + START + format_support(rows) + END + rest.split(END)[1], encoding="utf-8")
