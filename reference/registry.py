@@ -28,6 +28,7 @@ ARCHITECTURES = {
     "deepfill-v2": "reference.deepfill:DEEPFILL",
     "edgeconnect-edge": "reference.edgeconnect:EDGE",
     "edgeconnect-inpaint": "reference.edgeconnect:INPAINT",
+    "lama": "reference.lama:LAMA",
     "partial-conv": "reference.partial_conv:PARTIAL_CONV",
     "pix2pix-unet": "reference.pix2pix_unet:PIX2PIX_UNET",
     "style-transfer": "reference.style_transfer:STYLE_TRANSFER",

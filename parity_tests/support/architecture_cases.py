@@ -10,6 +10,7 @@ import torch
 
 from parity_tests.support import (
     deepfill_states,
+    lama_states,
     partial_conv_states,
     pix2pix_unet_states,
     resnet_generator_states,
@@ -39,6 +40,7 @@ CASES = (
     ArchitectureCase("deepfill-v2", lambda folder: deepfill_states.write_checkpoint(folder, "pt")),
     ArchitectureCase("edgeconnect-edge", lambda folder: seeded_checkpoints.write_checkpoint(folder, "edge")),
     ArchitectureCase("edgeconnect-inpaint", lambda folder: seeded_checkpoints.write_checkpoint(folder, "inpaint")),
+    ArchitectureCase("lama", lama_states.write_checkpoint),
     ArchitectureCase("partial-conv", lambda folder: partial_conv_states.write_checkpoint(folder, "conv2d", 7, 4, 0)),
     ArchitectureCase("pix2pix-unet", pix2pix_unet_states.write_checkpoint),
     ArchitectureCase("style-transfer", lambda folder: write_resnet(folder, resnet_generator_states.STYLE)),
