@@ -33,10 +33,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from converters.tensors import Array, Tensors, TensorSpec
+from converters.tensors import Array
 from reference.checkpoint_data import Checkpoint
 from reference.fourier_unit import FourierBasis, SpectralTransform, make_basis
 from reference.image_stage import list_counters, list_weights
+from reference.inpaint_contract import UNIT, generator_contract, stage_contract
 from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights, read_base
 from reference.model import Contract, OutputPolicy, ReferenceModel
 
@@ -321,25 +322,15 @@ class Lama:
 
 
 def _contract(raw: bool, layout: Layout) -> Contract:
-    def plane_spec(name: str, channels: int, meaning: str) -> TensorSpec:
-        shape = ("N", channels, "H", "W")
-        return TensorSpec(name, shape, "float32", "NCHW", (0.0, 1.0), meaning, layout.multiple, layout.minimum)
-
-    if raw:
-        x = plane_spec("x", IN_CHANNELS, "channels: red, green, blue, 0 in the hole; mask, 1 is the hole")
-        return Contract((x,), (plane_spec("y", 3, "the whole plane, RGB, not composited"),), raw_feeds)
-    image = plane_spec("image", 3, "the photo, RGB; what lies in the hole is ignored")
-    mask = plane_spec("mask", 1, "1 is the hole, 0 is known; no other value")
-    result = plane_spec("result", 3, "the photo, RGB, its hole filled; known pixels untouched")
-    return Contract((image, mask), (result,), inpaint_feeds)
+    if not raw:
+        return stage_contract(layout.multiple, layout.minimum)
+    x = "channels: red, green, blue, 0 in the hole; mask, 1 is the hole", 0.0
+    y = "the whole plane, RGB, not composited", UNIT
+    return generator_contract(x, y, _make_x, layout.multiple, layout.minimum)
 
 
-def inpaint_feeds(photo: Array, edges: Array, mask: Array) -> Tensors:
-    return {"image": photo, "mask": mask}
-
-
-def raw_feeds(photo: Array, edges: Array, mask: Array) -> Tensors:
-    return {"x": np.concatenate([photo * (1 - mask), mask], axis=1)}
+def _make_x(photo: Array, mask: Array) -> Array:
+    return np.concatenate([photo * (1 - mask), mask], axis=1)
 
 
 LAMA = Lama()

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ARCHITECTURES = {
+    "aot-gan": "reference.aot_gan:AOT_GAN",
     "cyclegan-resnet": "reference.resnet_generator:CYCLEGAN",
     "deepfill-v2": "reference.deepfill:DEEPFILL",
     "edgeconnect-edge": "reference.edgeconnect:EDGE",
     "edgeconnect-inpaint": "reference.edgeconnect:INPAINT",
     "lama": "reference.lama:LAMA",
+    "mi-gan": "reference.migan:MI_GAN",
     "partial-conv": "reference.partial_conv:PARTIAL_CONV",
     "pix2pix-unet": "reference.pix2pix_unet:PIX2PIX_UNET",
     "style-transfer": "reference.style_transfer:STYLE_TRANSFER",

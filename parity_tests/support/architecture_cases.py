@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 
 from parity_tests.support import (
+    aot_gan_states,
     deepfill_states,
     lama_states,
+    migan_states,
     partial_conv_states,
     pix2pix_unet_states,
     resnet_generator_states,
@@ -36,11 +38,13 @@ def write_resnet(folder: Path, layout: str) -> Path:
 
 
 CASES = (
+    ArchitectureCase("aot-gan", aot_gan_states.write_checkpoint),
     ArchitectureCase("cyclegan-resnet", lambda folder: write_resnet(folder, "vintagify")),
     ArchitectureCase("deepfill-v2", lambda folder: deepfill_states.write_checkpoint(folder, "pt")),
     ArchitectureCase("edgeconnect-edge", lambda folder: seeded_checkpoints.write_checkpoint(folder, "edge")),
     ArchitectureCase("edgeconnect-inpaint", lambda folder: seeded_checkpoints.write_checkpoint(folder, "inpaint")),
     ArchitectureCase("lama", lama_states.write_checkpoint),
+    ArchitectureCase("mi-gan", migan_states.write_checkpoint),
     ArchitectureCase("partial-conv", lambda folder: partial_conv_states.write_checkpoint(folder, "conv2d", 7, 4, 0)),
     ArchitectureCase("pix2pix-unet", pix2pix_unet_states.write_checkpoint),
     ArchitectureCase("style-transfer", lambda folder: write_resnet(folder, resnet_generator_states.STYLE)),

@@ -31,9 +31,9 @@ class _Writer:
         if bias:
             self.state[f"{key}.bias"] = 0.1 * torch.randn(out, generator=self.random)
 
-    def norm(self, key: str, size: int) -> None:
-        self.state[f"{key}.weight"] = 0.8 + 0.2 * torch.randn(size, generator=self.random)
-        self.state[f"{key}.bias"] = 0.2 * torch.randn(size, generator=self.random)
+    def norm(self, key: str, size: int, gain: float = 0.8) -> None:
+        self.state[f"{key}.weight"] = gain * (1 + 0.2 * torch.randn(size, generator=self.random))
+        self.state[f"{key}.bias"] = 0.2 * gain * torch.randn(size, generator=self.random)
         self.state[f"{key}.running_mean"] = 0.2 * torch.randn(size, generator=self.random)
         self.state[f"{key}.running_var"] = 0.8 + torch.rand(size, generator=self.random)
         self.state[f"{key}.num_batches_tracked"] = torch.tensor(1000)
@@ -55,6 +55,8 @@ def make_state(
     write = _Writer(seed)
     widths = [base << level for level in range(downsamplings + 1)]
     widest = widths[-1]
+    # What a block adds is small, or the numbers of many blocks would grow without end.
+    residual = 0.5 / blocks**0.5
     if kind == "fourier":
         whole = int(widest * share)
         local = widest - whole
@@ -77,8 +79,9 @@ def make_state(
             write.conv(f"{at}.ffc.convg2g.fu.conv_layer", whole // 2 * 2, whole // 2 * 2, 1)
             write.norm(f"{at}.ffc.convg2g.fu.bn", whole // 2 * 2)
             write.conv(f"{at}.ffc.convg2g.conv2", whole, whole // 2, 1)
-            write.norm(f"{at}.bn_l", local)
-            write.norm(f"{at}.bn_g", whole)
+            gain = 0.8 if at.endswith("conv1") else residual
+            write.norm(f"{at}.bn_l", local, gain)
+            write.norm(f"{at}.bn_g", whole, gain)
         index = 3 + downsamplings + blocks
     else:
         write.conv("model.1", base, 4, 7, bias=True)
@@ -92,11 +95,11 @@ def make_state(
                 for number in (0, 3):
                     for dilation in range(DILATIONS):
                         write.conv(f"{at}.{number}.convs.{dilation}", widest, widest // DILATIONS, bias=True)
-                    write.norm(f"{at}.{number + 1}", widest)
+                    write.norm(f"{at}.{number + 1}", widest, residual if number else 0.8)
             else:
                 for number in (1, 5):
                     write.conv(f"{at}.{number}", widest, widest, bias=True)
-                    write.norm(f"{at}.{number + 1}", widest)
+                    write.norm(f"{at}.{number + 1}", widest, residual if number > 1 else 0.8)
         index = first + blocks
     for i in range(downsamplings, 0, -1):
         write.conv(f"model.{index}", widths[i - 1], widths[i], bias=True, transposed=True)

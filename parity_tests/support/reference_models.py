@@ -1,10 +1,11 @@
-"""Checkpoints and reference models made of a state dict in memory; no file is read."""
+"""Checkpoints and reference models made of a state dict in memory, and photos with holes; no file is read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from reference.checkpoint_data import Checkpoint
@@ -34,3 +35,13 @@ def without_key(state: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
     """A copy of the state dict that lacks one of its keys."""
     assert key in state
     return {name: value for name, value in state.items() if name != key}
+
+
+def make_planes(height: int, width: int, items: int = 2) -> tuple[Tensor, Tensor]:
+    """Photos (N, 3, H, W) of noise, and masks (N, 1, H, W), float64, whose hole moves from item to item."""
+    random = torch.Generator().manual_seed(height + width)
+    image = torch.rand((items, 3, height, width), generator=random, dtype=torch.float64)
+    mask = torch.zeros(items, 1, height, width, dtype=torch.float64)
+    for item in range(items):
+        mask[item, :, height // 4 : height // 2, width // 3 + item :] = 1
+    return image, mask
