@@ -211,6 +211,8 @@ def read_layout(shapes: Shapes) -> Layout:
     found = {
         kind: {int(hit[1]) for key in shapes if (hit := pattern.match(key))} for kind, pattern in BLOCK_KEYS.items()
     }
+    if shapes.get("model.1.weight", ())[1:2] != (IN_CHANNELS,) or "model.2.running_mean" not in shapes:
+        found[PLAIN] = set()  # the keys are CycleGAN's, too, whose nets see no mask
     kind = max(found, key=lambda kind: len(found[kind]))
     if not found[kind]:
         return Layout()
