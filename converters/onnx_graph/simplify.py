@@ -1,4 +1,4 @@
-"""Simplify an ONNX graph with onnxsim."""
+"""Simplify an ONNX graph with onnxsim, and fold the batch norms that it leaves."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from onnx import ModelProto
 
 from converters.errors import ExportError
 from converters.onnx_graph.clean import strip_metadata
+from converters.onnx_graph.fold_norms import fold_norms
 
 
 def simplify(model: ModelProto) -> ModelProto:
-    """A smaller graph that computes the same, with constants folded and metadata stripped.
+    """A smaller graph that computes the same, with constants and batch norms folded and metadata stripped.
 
     Raises:
         ExportError: onnxsim fails, or its own check finds that the simplified graph computes something else.
@@ -24,4 +25,4 @@ def simplify(model: ModelProto) -> ModelProto:
         raise ExportError("onnxsim", f"it fails ({reason})", "Report this with the file") from error
     if not same:
         raise ExportError("onnxsim", "its own check of the simplified graph failed", "Report this with the file")
-    return strip_metadata(simplified)
+    return strip_metadata(fold_norms(simplified))

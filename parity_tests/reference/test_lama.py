@@ -122,7 +122,7 @@ def test_module_computes_what_upstream_publishes(kind: str, size: tuple[int, int
     result = build_model(state).module.double()(image, mask)
     expected = restate(state, kind, image, mask)
     hole = mask.bool().expand_as(result)
-    assert result[hole].std() > 0.05
+    assert result[hole].std() > 0.03
     assert float((result - expected).abs().max()) < ROUNDING
 
 
@@ -192,16 +192,10 @@ def test_graph_has_no_fourier_operator_and_one_set_of_matrices_for_all_blocks(
     assert (count["Range"], count["Cos"], count["Sin"], count["Mod"]) == (3, 2, 2, 2)
 
 
-def test_norm_behind_one_convolution_is_folded_into_it(graphs: Mapping[str, ModelProto]) -> None:
-    """What is left: behind the sum of two convolutions, four in each block, and behind the first one of the bottleneck.
-
-    torch measures the bottleneck at that one's output.
-    """
-    for kind, left in (("fourier", ["Add"] * 8 + ["Conv"]), ("dilated", ["Add"] * 4), ("plain", [])):
-        graph = graphs[kind].graph
-        makers = {output: node.op_type for node in graph.node for output in node.output}
-        norms = [node for node in graph.node if node.op_type == "BatchNormalization"]
-        assert sorted(makers[node.input[0]] for node in norms) == left
+@EVERY_KIND
+def test_batch_norms_are_folded_into_convolutions(kind: str, graphs: Mapping[str, ModelProto]) -> None:
+    """Those behind sums of convolutions, too. That the numbers stay is proven by the rung "simplify"."""
+    assert "BatchNormalization" not in {node.op_type for node in graphs[kind].graph.node}
 
 
 @pytest.mark.parametrize("kind", ["fourier", "dilated"])
