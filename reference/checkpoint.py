@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import CheckpointError
 from reference.checkpoint_data import Checkpoint
+from reference.inert_classes import load_with_inert_classes
 from reference.refusal import OR_EXPORT
 from reference.registry import find_nearest
 from reference.torch_extra import require_torch
@@ -113,7 +114,13 @@ def _read_torch(path: Path, data: bytes, kind: str) -> object:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            try:
+                return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            except pickle.UnpicklingError:
+                content = load_with_inert_classes(data) if kind == "torch zip" else None
+                if content is None:
+                    raise
+                return content
     except pickle.UnpicklingError as error:
         newer_pickle = data[0] == 0x80 and data[1:2] > b"\x02"  # torch.save writes protocol 2
         if newer_pickle or "Unsupported operand" not in str(error):
