@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(missing_mxnet() is not None, reason=str(missing_
 # Batch, height, width.
 SIZES = ((1, 8, 16), (3, 9, 7), (2, 15, 11))
 IN_EIGHTS = ((1, 8, 16), (3, 24, 8), (2, 16, 16))
-# Elements are moved, or added up in another order: 4.8e-7 was measured.
+# Elements are moved, blended or added up in another order: 4.8e-7 was measured.
 MOVED = 5e-6
 
 HEAD = '<ir_version: 8, opset_import: ["": 18]> agraph (float[N, 6, H, W] x) => (float y) {{ {body} }}'
@@ -142,6 +142,19 @@ GRAPHS = {
         nc = Shape<start: int = 0, end: int = 2>(x)
         size = Concat<axis: int = 0>(nc, high, wide)
         y = Resize<mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor">(x, , , size)
+    """,
+    **{
+        f"doubled and tripled linearly, {how}": f"""
+        factors = Constant<value: tensor = float[4] {{1, 1, 2, 3}}>()
+        y = Resize<mode = "linear", coordinate_transformation_mode = "{how}">(x, , factors)
+    """
+        for how in ("align_corners", "half_pixel", "pytorch_half_pixel")
+    },
+    "tripled linearly to a size": """
+        wide = Mul(w, three)
+        nch = Shape<start: int = 0, end: int = 3>(x)
+        size = Concat<axis: int = 0>(nch, wide)
+        y = Resize<mode = "linear", coordinate_transformation_mode = "align_corners">(x, , , size)
     """,
     "the shape taken apart": """
         shape = Shape(x)

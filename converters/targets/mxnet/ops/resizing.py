@@ -1,14 +1,16 @@
 """Resize and Upsample.
 
 In some modes MXNet's `repeat` can scale an axis by a whole number; the axis may then have a free size. An axis of
-length 1 is broadcast, also to a free size: all that is sampled is its one element. Every other axis is resampled with
-an index vector or a matrix: a constant, or, where a size is free, computed when the model runs (`free_resizing`).
+length 1 is broadcast, also to a free size: all that is sampled is its one element. A plane of free sizes is resampled
+linearly by a whole factor with MXNet's own operator. Every other axis is resampled with an index vector or a matrix: a
+constant, or, where a size is free, computed when the model runs (`free_resizing`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,8 @@ COORDINATES = (
     *("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel"),
     *("align_corners", "asymmetric", "tf_crop_and_resize", "tf_half_pixel_for_nn"),
 )
+# Those that agree for a whole factor with one of the two ways of MXNet's operator for planes.
+PLANE_COORDINATES = ("align_corners", "half_pixel", "pytorch_half_pixel")
 NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
@@ -165,6 +169,9 @@ def _resize(
     shape = emit.require_shape(x)
     if sampling.crops and factors is not None and sizes is None:
         raise emit.refuse("ONNX and ONNX Runtime differ in what a factor times a crop is", "Export it with sizes")
+    plane = _resize_plane(emit, x, factors, sizes, sampling)
+    if plane is not None:
+        return plane
     y = x
     for axis, size in enumerate(shape):
         factor = None if factors is None else factors[axis]
@@ -178,6 +185,32 @@ def _resize(
     if y is not x and y.shape == shape:
         raise emit.refuse("its factors change no size: ONNX Runtime gives what it gets", "Export without it")
     return y
+
+
+def _resize_plane(
+    emit: Emitter, x: Value, factors: Sequence[float] | None, sizes: Sequence[Dim] | None, sampling: Sampling
+) -> Value | None:
+    """(N, C, H, W) float32 with H or W free, both scaled linearly by whole factors; None if that is not what is asked.
+
+    MXNet's operator places the corners as torch and ONNX do, both with align_corners and without.
+    """
+    shape = emit.require_shape(x)
+    free = any(isinstance(size, SymbolicDim) for size in shape[2:])
+    if len(shape) != 4 or not free or x.dtype != "float32" or sampling.mode != "linear" or sampling.antialias:
+        return None
+    if sampling.coordinates not in PLANE_COORDINATES:
+        return None
+    times = [
+        _whole_factor(size, None if factors is None else factors[axis], None if sizes is None else sizes[axis])
+        for axis, size in enumerate(shape)
+    ]
+    height, width = times[2:]
+    if times[:2] != [1, 1] or height is None or width is None or height == width == 1:
+        return None
+    aligned = sampling.coordinates == "align_corners"
+    scales: dict[str, Any] = {"scale_height": float(height), "scale_width": float(width)}
+    y = emit("_contrib_BilinearResize2D", x, **scales, align_corners=aligned, mode="size")
+    return replace(y, shape=(*shape[:2], shape[2] * height, shape[3] * width))
 
 
 def _resize_axis(
