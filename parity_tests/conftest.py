@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from filelock import FileLock
 
 import reference.registry
+from converters.bundle.folder import Bundle, read_bundle
 from converters.convert import Conversion, Settings, convert
 from converters.onnx_graph.simplify import simplify
 from converters.sources.export_torch import export_onnx
 from converters.sources.spectral_norm import fold_spectral_norm
 from converters.targets.registry import TARGETS
+from parity_tests.support.architecture_cases import CASES
 from parity_tests.support.foreign_models import GREY_PIPELINE, write_model
 from parity_tests.support.seeded_checkpoints import NETS, write_checkpoint
 from parity_tests.support.waist import Waist
@@ -28,6 +33,7 @@ SLOW = (
         "commands/test_demo.py",
         "commands/test_full_size.py",
         "commands/test_parity.py",
+        "commands/test_photo_nets.py",
     ),
     *(
         "commands/test_pipeline.py",
@@ -48,11 +54,45 @@ SLOW = (
 )
 
 
+class CaseBundle(NamedTuple):
+    """A checkpoint, and the bundle made of it."""
+
+    checkpoint: Path
+    bundle: Bundle
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of slow files, so that `-m "not slow"` leaves them out."""
     for item in items:
         if item.path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def case_bundles(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., CaseBundle]:
+    """By an architecture's name, its small seeded net converted to onnx and mxnet, or to a pipeline's onnx; read only.
+
+    All workers of a run share what one of them converted.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cases"
+    shared.mkdir(exist_ok=True)
+
+    def find(name: str, *, pipeline: bool = False) -> CaseBundle:
+        folder = shared / f"{name}-pipeline" if pipeline else shared / name
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.exists():
+                (case,) = (case for case in CASES if case.name == name)
+                partial = folder.with_suffix(".partial")
+                partial.mkdir()
+                targets = ("onnx",) if pipeline else ("onnx", "mxnet")
+                settings = Settings(targets, partial / "out", pipeline=pipeline)
+                list(convert([case.write(partial)], settings, lambda step: None))
+                partial.rename(folder)
+        (checkpoint,) = (path for path in folder.iterdir() if path.is_file())
+        return CaseBundle(checkpoint, read_bundle(next((folder / "out").iterdir())))
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from converters.convert import Conversion, Settings, convert
+from converters.bundle.folder import Bundle
+from converters.convert import Conversion
 from converters.inpaint import FILLING, PICTURING, Job, inpaint, open_pipeline
 from converters.runners import OnnxRunner
 from parity_tests.support.architecture_cases import CASES
@@ -32,24 +33,13 @@ TYPES = {
 TEXT = {"float64": "double"}
 NODES = {"bool": "Not (bool_in)", "int64": "Add (int64_in, int64_in)"}
 
-pytestmark = pytest.mark.slow
 
-
-def convert_one(path: Path, folder: Path, targets: tuple[str, ...], *, pipeline: bool = False) -> Conversion:
-    (conversion,) = convert([path], Settings(targets, folder, pipeline=pipeline), lambda step: None)
-    return conversion
-
-
-@pytest.fixture(scope="module", params=CASES, ids=str)
-def bare(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of a small net of each architecture."""
-    folder = tmp_path_factory.mktemp("bare")
-    return convert_one(request.param.write(folder), folder / "out", ("onnx", "mxnet")).bundle.folder
-
-
+@pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_every_architecture_passes_its_selftest(backend: str, bare: Path) -> None:
-    done = run(backend, "ganport-selftest", bare)
+def test_every_architecture_passes_its_selftest(
+    backend: str, case: Any, case_bundles: Callable[..., tuple[Path, Bundle]]
+) -> None:
+    done = run(backend, "ganport-selftest", case_bundles(case.name)[1].folder)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "passed" in done.stdout
 
@@ -61,8 +51,10 @@ def make_picture(size: tuple[int, int]) -> Any:
 
 
 @pytest.mark.parametrize("case", SUITED, ids=str)
-def test_program_gives_the_pixels_that_python_gives(case: Any, tmp_path: Path) -> None:
-    bundle = convert_one(case.write(tmp_path), tmp_path / "out", ("onnx",), pipeline=True).bundle
+def test_program_gives_the_pixels_that_python_gives(
+    case: Any, case_bundles: Callable[..., tuple[Path, Bundle]], tmp_path: Path
+) -> None:
+    _, bundle = case_bundles(case.name, pipeline=True)
     fills = len(bundle.signature.inputs) > 1
     least = bundle.signature.inputs[0].minimum
     size = (least + 13, least + 22)

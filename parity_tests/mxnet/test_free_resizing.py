@@ -20,8 +20,9 @@ needs_mxnet = pytest.mark.skipif(missing_mxnet() is not None, reason=str(missing
 SIGNATURE = "(float[N, 3, H, W] x) => (float[N, C, H2, W2] y)"
 # Batch, height, width; the factors of the models leave whole and other numbers.
 SIZES = ((1, 8, 16), (2, 9, 7), (1, 4, 3), (3, 6, 5), (1, 33, 48))
-# ONNX Runtime computes a linear filter's coordinates in float32: 2e-6 was measured.
-CLOSE = 1e-5
+# ONNX Runtime and MXNet's own operator for planes compute a linear filter's coordinates in float32: both were 8.7e-6
+# from float64 at 33x48 (standard normal numbers, align_corners by 2), which our matrices are not.
+CLOSE = 2e-5
 # How a size comes about: nodes before the Resize, its last operands, and the weights.
 WAYS = {
     "by 2": ("", "x, , factors", {"factors": np.array([1, 1, 2, 2], np.float32)}),

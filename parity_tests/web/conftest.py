@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 
 from converters.bundle.folder import Bundle
 from converters.convert import Settings, convert
-from parity_tests.support.architecture_cases import CASES
 from parity_tests.support.browser import Browser, Page, open_browser
 from parity_tests.support.foreign_models import write_model
 from parity_tests.support.web_page import BAD, READY, WHOLE_NUMBERS, require_chromium, serve, write_page
@@ -25,17 +23,9 @@ def whole_numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def convert_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
+def convert_case(case_bundles: Callable[..., tuple[Path, Bundle]]) -> Callable[[str], Bundle]:
     """The bundle of an architecture's small seeded net, by its name, converted once; read only."""
-
-    @functools.cache
-    def convert_one(name: str) -> Bundle:
-        (case,) = [case for case in CASES if case.name == name]
-        folder = tmp_path_factory.mktemp("case")
-        (conversion,) = convert([case.write(folder)], Settings(("onnx",), folder / "out"), lambda step: None)
-        return conversion.bundle
-
-    return convert_one
+    return lambda name: case_bundles(name)[1]
 
 
 @pytest.fixture(scope="session")
