@@ -52,6 +52,16 @@ def test_net_of_the_package_passes_the_gate_in_every_version(
     assert report.outside == ()
 
 
+@pytest.mark.parametrize("name", ["aot-gan", "lama", "mi-gan"])
+def test_net_of_today_passes_the_gate_at_the_golden_cases_size(name: str, tmp_path: Path) -> None:
+    written = write_net(name, tmp_path)
+    assert written.artifact.details["size"] == [*GOLDEN_SIZE]
+    given = golden_input(written.model.inputs, GOLDEN_SIZE)
+    (report,) = run_reference(written.model, [given]).compare("wolfram", GATE, written.open())
+    require_passed(report, name)
+    assert report.outside == ()
+
+
 @pytest.mark.parametrize("size", [(64, 96), (72, 64)], ids=str)
 @pytest.mark.parametrize("raw", [False, True], ids=["whole", "raw"])
 def test_net_of_one_size_passes_the_gate_at_that_size(raw: bool, size: tuple[int, int], tmp_path: Path) -> None:
