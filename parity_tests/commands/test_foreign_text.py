@@ -92,6 +92,7 @@ def test_only_one_module_prints() -> None:
         "output.py",
         "readme.py",
         "readme.py",
+        "readme.py",
     ]
 
 

@@ -202,7 +202,7 @@ def test_bundle_of_one_net_is_refused(folder: Path, conversions: Mapping[str, Co
     arguments = ["inpaint", str(folder / "photo.png"), str(folder / "mask.png"), "--bundle", str(bundle)]
     result = CliRunner().invoke(cli.main, arguments)
     assert result.exit_code == 1
-    assert "it is of edgeconnect-edge, which takes no photo" in result.stderr
+    assert "it is of edgeconnect-edge, which takes gray, edges, mask. Make a pipeline's bundle" in result.stderr
 
 
 def test_gpu_without_tensorrt_does_not_stop_the_photo(
