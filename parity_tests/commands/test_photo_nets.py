@@ -19,7 +19,7 @@ from converters.tensors import Array
 from parity_tests.support.architecture_cases import CASES
 from parity_tests.support.command import run_ganport
 from reference.checkpoint import read_checkpoint
-from reference.photo_pipeline import find_fault
+from reference.photo_pipeline import Back, find_fault
 from reference.registry import identify, identify_model
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -166,6 +166,17 @@ def test_photos_of_the_users_prove_it_too(net: PhotoNet, tmp_path: Path) -> None
     assert done.exit_code == 0, done.stderr
     assert "onnx, result" in done.stdout
     assert "one.png" in done.stdout
+
+
+def test_known_pixels_are_the_photos_even_if_the_net_changes_them() -> None:
+    """The nets above composite by themselves."""
+    photo, filled = torch.from_numpy(make_picture(9, 12))[None], torch.full((1, 3, 12, 12), 0.7004)
+    mask = torch.zeros((1, 9, 12), dtype=torch.uint8)
+    mask[0, 2:5, 3:7] = 1
+    result, plane = Back()(filled, photo, mask)
+    assert torch.equal(result[mask == 0], photo[mask == 0])
+    assert torch.equal(result[mask == 1], torch.full((12, 3), 179, dtype=torch.uint8))
+    assert plane.shape == (1, 3, 9, 12)
 
 
 def test_net_of_edges_is_no_pipeline_by_itself(tmp_path: Path) -> None:
