@@ -20,7 +20,7 @@ from parity_tests.support.architecture_cases import CASES
 from parity_tests.support.wolfram_nets import OF_ONE_SIZE, write_net
 
 THREADS = 2
-SIZES = ((64, 96), (128, 72))
+SIZES = ((64, 96), (128, 80))
 VERSION = 13.0
 # Pixels of the largest input: the long set has larger ones, of which one takes minutes here.
 MOST_PIXELS = 256 * 256

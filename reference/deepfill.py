@@ -41,13 +41,12 @@ from torch.nn import functional as F
 from converters.tensors import Array, Tensors, TensorSpec
 from reference.checkpoint_data import Checkpoint
 from reference.contextual_attention import FUSE_KERNEL, ContextualAttention
-from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights
+from reference.key_match import KeyMatch, Shapes, compare_keys, list_shapes, load_weights, require_floating
 from reference.model import Contract, OutputPolicy, ReferenceModel
 
 IN_CHANNELS = 5
 USUAL_BASE = 48
-GENERATOR_FUSE_KEY = "contextual_attention.fuse_weight"
-FUSE_KEY = f"stage2.{GENERATOR_FUSE_KEY}"
+FUSE_KEY = "stage2.contextual_attention.fuse_weight"
 
 
 class Layer(NamedTuple):
@@ -205,16 +204,17 @@ class Generator(nn.Module):
     Args:
         base: Upstream's cnum: the coarse net's channels after its second convolution, 48 in the published files.
         finetuned: True builds the net of networks.py, False that of networks_tf.py.
+        fuse: The kernel of the attention in networks.py; networks_tf.py has none.
     """
 
-    def __init__(self, base: int, finetuned: bool) -> None:
+    def __init__(self, base: int, finetuned: bool, fuse: Tensor = FUSE_KERNEL) -> None:
         super().__init__()
         self.coarse = stack("coarse", base, finetuned)
         self.hallucinate = stack("hallucinate", base, finetuned)
         self.match = stack("match", base, finetuned)
         self.recall = stack("recall", base, finetuned)
         self.unite = stack("unite", base, finetuned)
-        self.contextual_attention = ContextualAttention(2 * base, fuse=finetuned, spread=not finetuned)
+        self.contextual_attention = ContextualAttention(2 * base, fuse if finetuned else None, spread=not finetuned)
 
     def forward(self, x: Tensor) -> Tensor:
         mask = x[:, 4:5]  # (N, 1, H, W)
@@ -279,10 +279,11 @@ class DeepFill:
         """
         shapes = list_shapes(checkpoint.tensors)
         base, finetuned = _read_base(shapes), _is_finetuned(shapes)
-        generator = Generator(base, finetuned)
         # The fine-tuned net needs the kernel, which its file may lack.
         with_fuse = replace(checkpoint, tensors={FUSE_KEY: FUSE_KERNEL, **checkpoint.tensors})
-        load_weights(generator, with_fuse, _renames(finetuned))
+        require_floating(with_fuse, [FUSE_KEY])
+        generator = Generator(base, finetuned, with_fuse.tensors[FUSE_KEY])
+        load_weights(generator, checkpoint, _renames(finetuned))
         hyperparameters = {
             "base_channels": base,
             "in_channels": IN_CHANNELS,
@@ -333,7 +334,7 @@ def _expected(base: int, finetuned: bool) -> dict[str, tuple[int, ...]]:
 
 def _renames(finetuned: bool) -> dict[str, str]:
     """The key in `Generator` by the key in the file."""
-    renames = {FUSE_KEY: GENERATOR_FUSE_KEY} if finetuned else {}
+    renames = {}
     for part, layers in PARTS.items():
         for index, layer in enumerate(layers):
             for kind in ("weight", "bias"):

@@ -24,7 +24,7 @@ from reference.model import ReferenceModel
 from reference.registry import identify
 
 # Architectures whose layers depend on the size: their packages are written for one.
-OF_ONE_SIZE = ("deepfill-v2",)
+OF_ONE_SIZE = ("aot-gan", "deepfill-v2", "lama", "mi-gan")
 
 Feeds = dict[str, NDArray[np.float32]]
 # The functions of the package that a layer's text calls, one after another.

@@ -5,6 +5,8 @@ Few inputs here; benchmarks/wolfram_parity.py runs the long set, and its results
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,17 +17,19 @@ from converters.parity.compare import require_passed
 from converters.parity.inputs import GOLDEN_SIZE, golden_input, short_inputs
 from converters.sources.torch_source import run_reference
 from converters.targets.wolfram.target import WolframTarget
+from parity_tests.support.architecture_cases import CASES
 from parity_tests.support.mathics import Symbol
+from parity_tests.support.places import ROOT
 from parity_tests.support.wolfram_layers import UndocumentedError
 from parity_tests.support.wolfram_nets import OF_ONE_SIZE, WrittenNet, write_net
 
 GATE = WolframTarget.gate
 # Those of EdgeConnect are in test_nets.py.
-OTHERS = ("cyclegan-resnet", "deepfill-v2", "partial-conv", "pix2pix-unet", "style-transfer")
+OTHERS = tuple(case.name for case in CASES if not case.name.startswith("edgeconnect-"))
 # One before NormalizationLayer and NumericArray, and one of today.
 VERSIONS = (11.3, 13.0)
 # Nets of "ChannelGroups", which version 11 lacks.
-NEED_12 = ("deepfill-v2", "partial-conv")
+NEED_12 = ("aot-gan", "deepfill-v2", "mi-gan", "partial-conv")
 
 
 @pytest.fixture(scope="module")
@@ -52,20 +56,11 @@ def test_net_of_the_package_passes_the_gate_in_every_version(
     assert report.outside == ()
 
 
-@pytest.mark.parametrize("name", ["aot-gan", "lama", "mi-gan"])
-def test_net_of_today_passes_the_gate_at_the_golden_cases_size(name: str, tmp_path: Path) -> None:
-    written = write_net(name, tmp_path)
-    assert written.artifact.details["size"] == [*GOLDEN_SIZE]
-    given = golden_input(written.model.inputs, GOLDEN_SIZE)
-    (report,) = run_reference(written.model, [given]).compare("wolfram", GATE, written.open())
-    require_passed(report, name)
-    assert report.outside == ()
-
-
-@pytest.mark.parametrize("size", [(64, 96), (72, 64)], ids=str)
 @pytest.mark.parametrize("raw", [False, True], ids=["whole", "raw"])
-def test_net_of_one_size_passes_the_gate_at_that_size(raw: bool, size: tuple[int, int], tmp_path: Path) -> None:
-    written = write_net("deepfill-v2", tmp_path, raw=raw, size=size)
+@pytest.mark.parametrize("name", OF_ONE_SIZE)
+def test_net_of_one_size_passes_the_gate_at_another_size(name: str, raw: bool, tmp_path: Path) -> None:
+    size = (80, 64)
+    written = write_net(name, tmp_path, raw=raw, size=size)
     given = short_inputs(written.model.inputs, size)[3:4]
     (report,) = run_reference(written.model, given).compare("wolfram", GATE, written.open())
     require_passed(report, written.folder)
@@ -105,3 +100,11 @@ def test_older_layers_are_no_layers_of_newer_versions(nets: Mapping[str, Written
     runner.version = 11.3
     with pytest.raises(UndocumentedError, match=r"NormalizationLayer|NumericArray"):
         runner.run(feeds)
+
+
+def test_long_set_is_recorded_for_every_architecture_and_passed() -> None:
+    """Whole and bare; nets of one size at two."""
+    rows = json.loads((ROOT / "benchmarks" / "results" / "wolfram_parity.json").read_text(encoding="utf-8"))["rows"]
+    runs = Counter((row["architecture"], row["raw"]) for row in rows)
+    assert runs == {(case.name, raw): 1 + (case.name in OF_ONE_SIZE) for case in CASES for raw in (False, True)}
+    assert all(row["passed"] for row in rows)
