@@ -72,6 +72,13 @@ MODELS: dict[str, ModelProto] = {
         "y = ConvTranspose<strides = [2, 1], group = 2>(x, w)",
         signature="(float[2, 4, 9, 12] x, float[4, 3, 3, 2] w) => (float[2, 6, H, W] y)",
     ),
+    # The means of a norm are convolutions whose weights follow from the shapes.
+    "norm": make_model(
+        17,
+        "h = Conv<pads = [1, 1, 1, 1]>(x, w) y = InstanceNormalization(h, scale, bias)",
+        {"w": (16, 4, 3, 3), "scale": np.ones(16, np.float32), "bias": np.zeros(16, np.float32)},
+        "(float[2, 4, 32, 48] x) => (float[2, 16, 32, 48] y)",
+    ),
     "matrix": make_model(
         17, "y = Gemm<transB = 1>(x, w)", signature="(float[2, 4] x, float[5, 4] w) => (float[2, 5] y)"
     ),

@@ -103,7 +103,8 @@ def test_mxnet_symbol_spells_every_norm_out_with_the_modules_epsilon(
     # Each norm has the weights of a mean over H and over W, and takes three such means: x, the remainder, its square.
     axes = sorted(node["attrs"]["axis"] for node in nodes if node["op"] == "_contrib_arange_like")
     assert axes == ["2"] * NORMS + ["3"] * NORMS
-    assert [node["op"] for node in nodes].count("dot") == 3 * 2 * NORMS
+    means = [node for node in nodes if node["op"] == "Convolution" and node["attrs"]["num_filter"] == "1"]
+    assert [node["attrs"]["kernel"] for node in means].count("(1, 1)") == 3 * 2 * NORMS
 
 
 @BOTH

@@ -7,7 +7,7 @@ Here the mean is subtracted before the variance is computed, and sums run over o
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -152,7 +152,9 @@ def instance_normalization(emit: Emitter, x: Value, scale: Value, b: Value, *, e
     if x.dtype == "float16" or scale.array is None or b.array is None:
         return _instance_norm_in_steps(emit, x, scale, b, epsilon)
     factors, offsets = (array.reshape(_channel_shape(rank)) for array in (scale.array, b.array))
-    return write_norm(emit, x, ChannelsFirstMeans(emit, x, rank), factors, offsets, epsilon)
+    # A convolution leaves a blocked layout, which every reader but oneDNN turns round anew. Reshape does it once.
+    plain = replace(emit.reshape(x, (-2,), suffix="plain"), shape=x.shape)
+    return write_norm(emit, plain, ChannelsFirstMeans(emit, plain, rank), factors, offsets, epsilon)
 
 
 def _instance_norm_in_steps(emit: Emitter, x: Value, scale: Value, b: Value, epsilon: float) -> Value:
@@ -174,8 +176,9 @@ def _channel_shape(rank: int) -> tuple[int, ...]:
 class Means(Protocol):
     """Computes means over all axes but batch and channels, one axis after another.
 
-    Each step is a product with a vector of equal weights. It takes a tenth of the time of MXNet's `mean`, but sums in
-    plain order: its error is about 1e-6 of the largest number.
+    Each step is a 1x1 Convolution with equal weights, the axis in the place of the channels (`constant_products` tells
+    why). It takes a twentieth of the time of MXNet's `mean`, but sums in plain order: its error is about 1e-6 of the
+    largest number.
     """
 
     def mean(self, x: Value, suffix: str) -> Value:
@@ -213,7 +216,7 @@ def write_norm(emit: Emitter, x: Value, means: Means, factors: Array, offsets: A
 
 
 class ChannelsFirstMeans:
-    """Means of tensors (N, C, D1, D2, ...) of the shape of x: a `dot` for each axis.
+    """Means of tensors (N, C, D1, D2, ...) of the shape of x: over D1, then over D2, and so on.
 
     Args:
         x: Gives the lengths of the axes.
@@ -221,31 +224,26 @@ class ChannelsFirstMeans:
 
     def __init__(self, emit: Emitter, x: Value, rank: int) -> None:
         self._emit = emit
+        self._x = x
         self._rank = rank
-        self._weights = {axis: self._make_weights(x, axis) for axis in range(2, rank)}
-
-    def _make_weights(self, x: Value, axis: int) -> Value:
-        """(length, 1), each 1 / length."""
-        # Not by `slice`: on the blocked layout that a convolution leaves, it crashes the next convolution.
-        numbers = self._emit("_contrib_arange_like", x, suffix=f"axis_{axis}", axis=axis)
-        ones = self._emit("ones_like", numbers, suffix=f"axis_{axis}")
-        column = self._emit("Reshape", ones, suffix=f"axis_{axis}", shape=(-1, 1))
-        total = self._emit("sum", column, suffix=f"axis_{axis}")
-        return self._emit("broadcast_div", column, total, suffix=f"axis_{axis}")
+        self._weights = {axis: _make_weights(emit, x, axis) for axis in range(2, rank)}
 
     def mean(self, x: Value, suffix: str) -> Value:
         """(N, C, D1, D2, ...) -> (N, C, 1, 1, ...)."""
-        last = self._rank - 1
-        for axis in range(last, 1, -1):
-            if axis < last:  # (N, ..., length, 1, ...) -> (N, ..., 1, ..., length): `dot` sums over the last axis
-                shape = (*[0] * axis, *[1] * (last - axis), -1)
-                x = self._emit("Reshape", x, suffix=f"{suffix}_{axis}", shape=shape)
-            x = self._emit("dot", x, self._weights[axis], suffix=f"{suffix}_{axis}")
-        return x
+        emit = self._emit
+        rows = emit("Reshape", x, suffix=f"{suffix}_2", shape=(-3, 0, 1, -1))  # (N C, D1, 1, D2 ...)
+        rows = _average(emit, rows, self._weights[2], f"{suffix}_2")  # (N C, 1, 1, D2 ...)
+        for axis in range(3, self._rank):
+            rest: dict[str, Any] = {"lhs_begin": 3, "lhs_end": 4, "rhs_begin": axis, "rhs_end": self._rank}
+            rows = emit("reshape_like", rows, self._x, suffix=f"{suffix}_{axis}", **rest)  # (N C, 1, 1, length, ...)
+            rows = emit("Reshape", rows, suffix=f"{suffix}_{axis}", shape=(-3, -3, 1, -1))  # (N C, length, 1, ...)
+            rows = _average(emit, rows, self._weights[axis], f"{suffix}_{axis}")
+        means = emit("reshape_like", rows, self._x, suffix=suffix, lhs_begin=0, lhs_end=1, rhs_begin=0, rhs_end=2)
+        return emit("Reshape", means, suffix=suffix, shape=(0, 0, *[1] * (self._rank - 2)))
 
 
 class ChannelsLastMeans:
-    """Means of tensors (N, H, W, C) of the shape of x: a `batch_dot` over W, then one over H.
+    """Means of tensors (N, H, W, C) of the shape of x: over W, then over H.
 
     Args:
         x: Gives the lengths of the axes.
@@ -253,21 +251,27 @@ class ChannelsLastMeans:
 
     def __init__(self, emit: Emitter, x: Value) -> None:
         self._emit = emit
-        channel = emit("slice_axis", x, suffix="w", axis=3, begin=0, end=1)
-        plane = emit("ones_like", channel, suffix="w")  # (N, H, W, 1)
-        self._over_w = self._make_weights(emit("Reshape", plane, suffix="w", shape=(-3, 1, -1)), "w")
-        column = emit("slice_axis", plane, suffix="h", axis=2, begin=0, end=1)  # (N, H, 1, 1)
-        self._over_h = self._make_weights(emit("Reshape", column, suffix="h", shape=(0, 1, -1)), "h")
-
-    def _make_weights(self, ones: Value, suffix: str) -> Value:
-        """(B, 1, length), each 1 / length; B is N H for the mean over W, and N for that over H."""
-        total = self._emit("sum", ones, suffix=suffix, axis=2, keepdims=True)
-        return self._emit("broadcast_div", ones, total, suffix=suffix)
+        self._over_w, self._over_h = (_make_weights(emit, x, axis) for axis in (2, 1))
 
     def mean(self, x: Value, suffix: str) -> Value:
         """(N, H, W, C) -> (N, 1, 1, C)."""
-        rows = self._emit("Reshape", x, suffix=f"{suffix}_w", shape=(-3, 0, 0))  # (N H, W, C)
-        rows = self._emit("batch_dot", self._over_w, rows, suffix=f"{suffix}_w")  # (N H, 1, C)
-        rows = self._emit("reshape_like", rows, x, suffix=f"{suffix}_h", lhs_begin=0, lhs_end=2, rhs_begin=0, rhs_end=2)
-        means = self._emit("batch_dot", self._over_h, rows, suffix=f"{suffix}_h")  # (N, 1, C)
-        return self._emit("expand_dims", means, suffix=suffix, axis=1)
+        emit = self._emit
+        rows = emit("Reshape", x, suffix=f"{suffix}_w", shape=(-3, 0, 1, -1))  # (N H, W, 1, C)
+        rows = _average(emit, rows, self._over_w, f"{suffix}_w")  # (N H, 1, 1, C)
+        rows = emit("reshape_like", rows, x, suffix=f"{suffix}_h", lhs_begin=0, lhs_end=1, rhs_begin=0, rhs_end=2)
+        rows = emit("Reshape", rows, suffix=f"{suffix}_h", shape=(0, 0, 1, -1))  # (N, H, 1, C)
+        return _average(emit, rows, self._over_h, suffix)
+
+
+def _make_weights(emit: Emitter, x: Value, axis: int) -> Value:
+    """(1, length, 1, 1), each 1 / length of one axis of x."""
+    # Not by `slice`: on the blocked layout that a convolution leaves, it crashes the next convolution.
+    suffix = f"axis_{axis}"
+    ones = emit("ones_like", emit("_contrib_arange_like", x, suffix=suffix, axis=axis), suffix=suffix)
+    total = emit("sum", ones, suffix=suffix)
+    return emit("broadcast_div", emit("Reshape", ones, suffix=suffix, shape=(1, -1, 1, 1)), total, suffix=suffix)
+
+
+def _average(emit: Emitter, x: Value, weights: Value, suffix: str) -> Value:
+    """(B, length, 1, R) -> (B, 1, 1, R)."""
+    return emit("Convolution", x, weights, suffix=suffix, num_filter=1, kernel=(1, 1), no_bias=True)

@@ -1,6 +1,7 @@
 """Converters of the internal operators (`rewrites.internal_ops`).
 
-A tiled convolution becomes `take`, `dot` and `batch_dot`, as in `rewrites.tiled_conv`, for planes of any size. Here
+A tiled convolution becomes two `take`s and products with constants (`constant_products`), as in `rewrites.tiled_conv`,
+for planes of any size. Here
 "plane" is the height and width of a tensor, and axes 1 and 2 are its rows and columns: tensors are (N, H, W, C).
 
 MXNet 1.9.1 gives no shape as numbers to compute with at free sizes. Instead, index vectors are counted along axes of
@@ -18,11 +19,9 @@ import numpy as np
 from converters.rewrites.block_convolution import make_block_weight
 from converters.rewrites.internal_ops import BLOCKS, NORM, TILED, restore_convolution
 from converters.rewrites.tiling import Convolution, Tiling, make_tiling, reads_zeros, transform_weights
+from converters.targets.mxnet.ops.constant_products import count_rows, multiply_each, transform
 from converters.targets.mxnet.ops.normalization import ChannelsLastMeans, write_norm
 from converters.targets.mxnet.ops.registry import INTERNAL_OPS, Emitter, Value
-
-# Shapes for Reshape: a column and a row, (1, 1, H, 1) and (1, 1, 1, W).
-SIDES = ((1, 1, -1, 1), (1, 1, 1, -1))
 
 
 @INTERNAL_OPS.op(NORM, since=1)
@@ -60,10 +59,15 @@ def block_convolution(
     y = emit("Reshape", y, suffix="split_block", shape=(0, 0, -4, rows, columns, -2))
     y = emit("transpose", y, suffix="interleaved", axes=(0, 1, 4, 2, 5, 3))
     y = emit("Reshape", y, suffix="plane", shape=(0, 0, -3, -3))
-    sides = [emit("_contrib_arange_like", x, suffix="side", axis=axis) for axis in (2, 3)]
-    high, wide = (emit("Reshape", side, suffix="side", shape=shape) for side, shape in zip(sides, SIDES, strict=True))
-    plane = emit("broadcast_add", high, wide, suffix="plane_of_x")
-    like = _convolve_ones(emit, plane, (r, r), padding=(padding, padding), suffix="like")
+    sides = []
+    for axis, shape, kernel, pad in (
+        (2, (1, 1, -1, 1), (r, 1), (padding, 0)),
+        (3, (1, 1, 1, -1), (1, r), (0, padding)),
+    ):
+        side = emit("_contrib_arange_like", x, suffix="side", axis=axis)
+        side = emit("Reshape", side, suffix="side", shape=shape)
+        sides.append(_convolve_ones(emit, side, kernel, padding=pad, suffix="length"))
+    like = emit("broadcast_add", *sides, suffix="like")
     return emit("slice_like", y, like, axes=(2, 3))
 
 
@@ -95,17 +99,14 @@ def tiled_convolution(
         zeros = emit.constant("zeros", np.zeros((1, conv.in_channels), np.float32))
         pixels = emit("Concat", zeros, pixels, suffix="with_zeros", dim=0, num_args=2)
     gathered = emit("take", pixels, index.read(), suffix="gathered", axis=0, mode="clip")
-    tiles = emit("Reshape", gathered, suffix="tiles", shape=(tiling.reads**2, -1))
-    points = emit("dot", emit.constant("B", tiling.input_matrix), tiles, suffix="transformed")
-    points = emit("Reshape", points, suffix="points", shape=(tiling.products, -1, channels))
-    products = emit("batch_dot", points, emit.constant("U", transform_weights(conv, tiling)), suffix="products")
-    if tiling.phases == 1:
-        sums = emit("Reshape", products, suffix="sums", shape=(tiling.points**2, -1))
-        outputs = emit("dot", emit.constant("A", tiling.output_matrix), sums, suffix="outputs")
-    else:
-        sums = emit("Reshape", products, suffix="sums", shape=(tiling.phases**2, tiling.points**2, -1))
-        matrices = np.tile(tiling.output_matrix, (tiling.phases**2, 1, 1))
-        outputs = emit("batch_dot", emit.constant("A", matrices), sums, suffix="outputs")
+    tiles = emit("Reshape", gathered, suffix="tiles", shape=(1, tiling.reads**2, -1, channels))
+    points = transform(emit, tiles, tiling.input_matrix[None], "points")
+    if count_rows(tiling.products) > tiling.products:
+        points = emit("slice_axis", points, suffix="points", axis=1, begin=0, end=tiling.products)
+    sums = multiply_each(emit, points, transform_weights(conv, tiling), "products")
+    matrices = np.tile(tiling.output_matrix, (tiling.phases**2, 1, 1))
+    outputs = transform(emit, sums, matrices, "outputs")
+    outputs = emit("transpose", outputs, suffix="outputs_last", axes=(0, 1, 3, 2))
     outputs = emit("Reshape", outputs, suffix="output_pixels", shape=(-1, conv.out_channels))
     if bias is None:
         return emit("take", outputs, index.write(), axis=0, mode="clip")
@@ -137,7 +138,7 @@ class _Index:
     def write(self) -> Value:
         """Index of every output pixel among the tiles' outputs: (N, H', W') int32.
 
-        The tiles' outputs are ordered as (phases^2, outputs^2, N, tiles_h, tiles_w).
+        The tiles' outputs are ordered as (phases^2, outputs^2 and what `count_rows` adds, N, tiles_h, tiles_w).
         """
         return self._memoize("write", self._make_write)
 
@@ -176,8 +177,9 @@ class _Index:
                 tile = self._do("broadcast_mul", tile, tiles_per_row)
             return self._do("broadcast_add", self._do("broadcast_mul", self._integer(slot), all_tiles), tile)
 
-        high = index_along(1, (t.phases * t.outputs**2, t.outputs), tiles_w)
-        wide = index_along(2, (t.outputs**2, 1), None)
+        rows = count_rows(t.outputs**2)
+        high = index_along(1, (t.phases * rows, t.outputs), tiles_w)
+        wide = index_along(2, (rows, 1), None)
         plane = self._outer("broadcast_add", high, wide)
         item = self._do("broadcast_mul", self._integer(self._range_of_batch()), tiles)
         item = self._do("Reshape", item, shape=(-1, 1, 1))
