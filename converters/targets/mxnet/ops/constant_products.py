@@ -50,17 +50,17 @@ def transform(emit: Emitter, x: Value, matrices: Array, suffix: str) -> Value:
 
 
 def multiply_each(emit: Emitter, x: Value, weights: Array, suffix: str) -> Value:
-    """Multiply each matrix of x by a weight of its own: the kernel is as wide as the matrix.
+    """Multiply each matrix of x by a weight of its own: a convolution in groups, its kernel as high as the matrix.
 
     Args:
-        x: (1, count, M, in).
+        x: (1, count, in, M).
         weights: (count, in, out) float32.
 
     Returns:
         (1, count, out, M).
     """
     count, given, out = weights.shape
-    kernels = np.ascontiguousarray(weights.swapaxes(1, 2)).reshape(count * out, 1, 1, given)
+    kernels = np.ascontiguousarray(weights.swapaxes(1, 2)).reshape(count * out, 1, given, 1)
     products = emit(
         "Convolution",
         x,
@@ -68,7 +68,7 @@ def multiply_each(emit: Emitter, x: Value, weights: Array, suffix: str) -> Value
         suffix=suffix,
         num_filter=count * out,
         num_group=count,
-        kernel=(1, given),
+        kernel=(given, 1),
         no_bias=True,
     )
     return emit("Reshape", products, suffix=f"{suffix}_split", shape=(0, -4, count, out, -3))

@@ -100,13 +100,14 @@ def tiled_convolution(
         pixels = emit("Concat", zeros, pixels, suffix="with_zeros", dim=0, num_args=2)
     gathered = emit("take", pixels, index.read(), suffix="gathered", axis=0, mode="clip")
     tiles = emit("Reshape", gathered, suffix="tiles", shape=(1, tiling.reads**2, -1, channels))
+    tiles = emit("transpose", tiles, suffix="tiles_last", axes=(0, 1, 3, 2))
     points = transform(emit, tiles, tiling.input_matrix[None], "points")
     if count_rows(tiling.products) > tiling.products:
         points = emit("slice_axis", points, suffix="points", axis=1, begin=0, end=tiling.products)
     sums = multiply_each(emit, points, transform_weights(conv, tiling), "products")
     matrices = np.tile(tiling.output_matrix, (tiling.phases**2, 1, 1))
     outputs = transform(emit, sums, matrices, "outputs")
-    outputs = emit("transpose", outputs, suffix="outputs_last", axes=(0, 1, 3, 2))
+    outputs = emit("transpose", outputs, suffix="channels_last", axes=(0, 1, 3, 2))
     outputs = emit("Reshape", outputs, suffix="output_pixels", shape=(-1, conv.out_channels))
     if bias is None:
         return emit("take", outputs, index.write(), axis=0, mode="clip")
