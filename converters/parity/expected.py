@@ -88,6 +88,18 @@ class ReferenceOutputs:
                 return replace(self, float64=float64).compare_outputs(rung, gate, actual)
         return reports
 
+    def select(self, i: int) -> ReferenceOutputs:
+        """What the source gives for one of the inputs, in float32 only."""
+        return replace(
+            self,
+            inputs=self.inputs[i : i + 1],
+            feeds=self.feeds[i : i + 1],
+            float32=self.float32[i : i + 1],
+            float64=None,
+            perturbed=None,
+            find_float64=None,
+        )
+
     def compare_outputs(self, rung: str, gate: str, actual: Sequence[tuple[int, Tensors]]) -> list[ParityReport]:
         """The same for outputs that were computed already, by the place of their parity input."""
         run = {i for i, _ in actual}

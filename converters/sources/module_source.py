@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from onnx import ModelProto
 from torch import nn
 
-from converters.errors import ExportError, ParityError
+from converters.errors import ExportError
 from converters.parity.expected import ReferenceOutputs
 from converters.parity.inputs import IMAGES, MASKS, ParityInput, make_input, short_inputs
 from converters.sources.export_torch import export_onnx, fix_size
@@ -46,19 +47,13 @@ class ModuleSource(TorchSource):
     def _export(self, folded: nn.Module) -> ModelProto:
         return self.exported or super()._export(folded)
 
-    def run_inputs(self) -> ReferenceOutputs:
+    @cached_property
+    def _reference(self) -> ReferenceOutputs:
         return run_on_feeds(self.model, self.cases, [case.feeds for case in self.cases])
 
-    def run_golden(self, avoid: Collection[str]) -> ReferenceOutputs:
-        smallest = sorted(self.cases, key=lambda case: sum(array.nbytes for array in case.feeds.values()))
-        for case in smallest:
-            if case.name not in avoid:
-                return run_on_feeds(self.model, [case], [case.feeds])
-        raise ParityError(
-            self.model.architecture,
-            "float32 is in doubt on every input, so that no golden case can be packed",
-            self.remedy,
-        )
+    def _golden_order(self) -> list[int]:
+        sizes = [sum(array.nbytes for array in case.feeds.values()) for case in self.cases]
+        return sorted(range(len(sizes)), key=sizes.__getitem__)
 
 
 def open_module(own: OwnModule, size: Size | None = None, seed: int = 0) -> ModuleSource:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -38,22 +39,32 @@ class TorchSource:
     remedy: str = DO_NOT_USE
 
     def run_inputs(self) -> ReferenceOutputs:
-        return run_reference(self.model, [*short_inputs(self.model.inputs, self.size), self._golden])
+        return self._reference
 
     def run_golden(self, avoid: Collection[str]) -> ReferenceOutputs:
-        others = sorted(short_inputs(self.model.inputs, self.size), key=lambda given: given.photo.size)
-        for given in (self._golden, *others):
-            if given.name not in avoid:
-                return run_reference(self.model, [given])
+        for i in self._golden_order():
+            if self._reference.inputs[i].name not in avoid:
+                return self._reference.select(i)
         raise ParityError(
             self.model.architecture,
             "float32 is in doubt on every input, so that no golden case can be packed",
             self.remedy,
         )
 
-    @property
-    def _golden(self) -> ParityInput:
-        return golden_input(self.model.inputs, self.size)
+    @cached_property
+    def _inputs(self) -> tuple[ParityInput, ...]:
+        """The parity inputs; the last is meant to be the golden case."""
+        return (*short_inputs(self.model.inputs, self.size), golden_input(self.model.inputs, self.size))
+
+    @cached_property
+    def _reference(self) -> ReferenceOutputs:
+        """The module's outputs. They take long, so that the golden case is one of them."""
+        return run_reference(self.model, self._inputs)
+
+    def _golden_order(self) -> list[int]:
+        """The parity inputs' numbers, the best golden case first."""
+        last = len(self._inputs) - 1
+        return [last, *sorted(range(last), key=lambda i: self._inputs[i].photo.size)]
 
     def build_waist(self, prove: Prove, report_progress: Callable[[str], None]) -> Waist:
         report_progress("folding spectral norm")
