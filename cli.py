@@ -22,9 +22,9 @@ from converters.terminal.options import (
     json_option,
     read_size,
     read_targets,
-    skip_existing_option,
 )
 from converters.terminal.output import print_json, print_line
+from converters.terminal.photo_commands import apply, inpaint
 from converters.terminal.profile_options import profile_options, read_profile
 from converters.terminal.progress import show_progress
 from converters.terminal.supervise import SupervisedCommand, limit_options, supervise
@@ -231,85 +231,6 @@ def _convert_for_parity(
 
 
 @main.command(cls=SupervisedCommand)
-@click.argument("photo", type=PATH)
-@click.argument("mask", type=PATH)
-@click.option(
-    "-o", "--out", type=PATH, help="PNG or WebP; a folder for folders. Default: PHOTO-inpainted.png beside it."
-)
-@click.option("--edges-out", type=PATH, help="Write the edges that the second net was given.")
-@click.option("--draw", type=PATH, help="An image of PHOTO's size, lines on black: there edges are drawn.")
-@click.option("--erase", type=PATH, help="An image of PHOTO's size, lines on black: there edges are erased.")
-@click.option("--resize-mask", is_flag=True, help="Scale a mask of another size to PHOTO's.")
-@click.option(
-    "--threshold",
-    type=click.IntRange(0, 254),
-    help="What is brighter in MASK, of 255, is the hole, whatever MASK is like.",
-)
-@click.option("--invert", is_flag=True, help="The hole is what MASK does not mark.")
-@click.option(
-    "--context",
-    type=click.IntRange(0),
-    metavar="PIXELS",
-    help="Give the nets the hole with so much around it; without this, photos of up to 1.5 million pixels whole, of "
-    "others the hole with half its larger side around it.",
-)
-@skip_existing_option
-@click.option("--bundle", type=PATH, help="A pipeline's bundle, instead of that of the pair that ships.")
-@json_option
-def inpaint(
-    photo: Path,
-    mask: Path,
-    out: Path | None,
-    edges_out: Path | None,
-    draw: Path | None,
-    erase: Path | None,
-    resize_mask: bool,
-    threshold: int | None,
-    invert: bool,
-    context: int | None,
-    skip_existing: bool,
-    bundle: Path | None,
-    as_json: bool,
-) -> None:
-    """Fill the hole of PHOTO, which is where MASK is white; or of all photos of a folder, masks matched by name."""
-    from converters.inpaint import Job, default_output
-    from converters.photos.marks import Reading
-    from converters.terminal.fill_photos import fill_folder, fill_photo
-
-    reading = Reading(resize_mask, threshold, invert)
-    if photo.is_dir():
-        if edges_out or draw or erase:
-            raise click.UsageError("--edges-out, --draw and --erase go with one photo, not with a folder.")
-        fill_folder(photo, mask, out, bundle, skip_existing, as_json, reading, context)
-    elif skip_existing:
-        raise click.UsageError("--skip-existing goes with folders.")
-    else:
-        job = Job(photo, mask, out or default_output(photo), edges_out, draw, erase, reading, context)
-        fill_photo(job, bundle, as_json)
-
-
-@main.command(cls=SupervisedCommand)
-@click.argument("photo", type=PATH)
-@click.option("--bundle", type=PATH, required=True, help="The pipeline's bundle of a net that takes a photo alone.")
-@click.option(
-    "-o", "--out", type=PATH, help="PNG or WebP; a folder for a folder. Default: PHOTO-applied.png beside it."
-)
-@skip_existing_option
-@json_option
-def apply(photo: Path, bundle: Path, out: Path | None, skip_existing: bool, as_json: bool) -> None:
-    """Make a picture of PHOTO, or of all photos of a folder, with a net like CycleGAN's or a style's."""
-    from converters.inpaint import PICTURE_SUFFIX, Job, default_output
-    from converters.terminal.fill_photos import fill_folder, fill_photo
-
-    if photo.is_dir():
-        fill_folder(photo, None, out, bundle, skip_existing, as_json)
-    elif skip_existing:
-        raise click.UsageError("--skip-existing goes with folders.")
-    else:
-        fill_photo(Job(photo, None, out or default_output(photo, PICTURE_SUFFIX)), bundle, as_json)
-
-
-@main.command(cls=SupervisedCommand)
 @click.argument("sources", nargs=-1, required=True, type=PATH)
 @click.option("--size", type=read_size, metavar="HxW", default="256x256", show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Items per run.")
@@ -384,6 +305,10 @@ def consumers(language: str, folder: Path, bundle: Path | None) -> None:
     else:
         write_consumer(language, folder)
     print_line(folder)
+
+
+main.add_command(inpaint)
+main.add_command(apply)
 
 
 def run() -> None:

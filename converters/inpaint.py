@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from converters.bundle.checksums import verify_hashes
 from converters.bundle.folder import Bundle, read_bundle
-from converters.bundle.run_artifact import NotRun, open_artifact
-from converters.errors import BundleError, GanportError, PhotoError, ProfileError, UnrunnableError, explain_unforeseen
+from converters.bundle.run_artifact import NotRun, open_artifact, why_not_run
+from converters.errors import BundleError, GanportError, PhotoError
 from converters.photos.crop import Crop, choose_crop
 from converters.photos.image_files import (
     Photo,
@@ -22,7 +22,6 @@ from converters.photos.image_files import (
     write_plane,
 )
 from converters.photos.marks import BY_THE_RULES, Marks, Reading, read_drawing, read_mask
-from converters.photos.matching import match_names
 from converters.runners import Runner, memory_of_machine
 from converters.tensors import Array
 from reference.registry import shipped_bundle
@@ -33,7 +32,7 @@ FILLING = (("photo", "mask", EDITS), ("photo", "mask"))
 PICTURING = (("photo",),)
 MAKE_PIPELINE = "Make a pipeline's bundle: ganport convert CHECKPOINT --pipeline --to onnx"
 # The GPU's file first, if there is one and a GPU to run it.
-PREFERRED = ("trt", "onnx")
+GPU, CPU = PREFERRED = ("trt", "onnx")
 OUTPUT_SUFFIX, PICTURE_SUFFIX = "-inpainted", "-applied"
 # Of the shipped pair in ONNX Runtime, measured at 1 and 3 million pixels: 0.99 and 2.90 GB, 8.5 and 23 s of a core.
 # Wider nets need more.
@@ -101,20 +100,23 @@ class Outcome:
         hole: The share of the photo that was filled, from 0 to 1; None if the job failed or has no mask.
         notes: See Prepared.
         error: Why it failed; None if it did not.
+        there: Whether its result was there already, made of the same files in the same way.
     """
 
     job: Job
     hole: float | None = None
     notes: tuple[str, ...] = ()
     error: GanportError | None = None
+    there: bool = False
 
 
-def prepare(job: Job, smallest: int = 1) -> Prepared:
+def prepare(job: Job, smallest: int = 1, files: Mapping[Path, bytes] | None = None) -> Prepared:
     """Read a job's files, and check that its results can be written.
 
     Args:
         job: The job.
         smallest: The least H and W that the pipeline takes.
+        files: The bytes of the job's files, if they were read already.
 
     Raises:
         PhotoError: a file cannot be read, does not fit, or cannot be written.
@@ -127,7 +129,8 @@ def prepare(job: Job, smallest: int = 1) -> Prepared:
                 raise PhotoError(path, "it is one of the files given", "Name another file to write")
     if job.edges_out is not None and job.edges_out.resolve() == job.out.resolve():
         raise PhotoError(job.out, "the result and the edges cannot both go there", "Name two files")
-    photo = read_photo(job.photo)
+    files = files or {}
+    photo = read_photo(job.photo, files.get(job.photo))
     height, width = size = photo.rgb.shape[0], photo.rgb.shape[1]
     if min(size) < smallest:
         raise PhotoError(job.photo, f"it is {width}x{height} pixels", f"Give {smallest} or more on each side")
@@ -139,11 +142,11 @@ def prepare(job: Job, smallest: int = 1) -> Prepared:
         crop = Crop(0, height, 0, width)
         _require_memory(job.photo, crop)
         return Prepared(photo, np.ones(size, np.bool_), None, np.zeros(size, np.int8), crop, tuple(notes))
-    mask = read_mask(job.mask, photo, job.reading)
+    mask = read_mask(job.mask, photo, job.reading, files.get(job.mask))
     notes += _list_notes(job.mask, mask, "the hole is {:.1f} % of the photo")
     edits = np.zeros(size, np.int8)
     for path, value in job.edits:
-        lines = read_drawing(path, photo)
+        lines = read_drawing(path, photo, files.get(path))
         edits[lines.marked] = value
         notes += _list_notes(path, lines, "{:.1f} % of the photo is lines")
     crop = choose_crop(mask.marked, edits, job.context, smallest)
@@ -176,8 +179,48 @@ def _require_memory(photo: Path, crop: Crop) -> None:
         raise PhotoError(photo, met, "Scale photo and mask down, or fill the hole part by part")
 
 
+@dataclass(frozen=True)
+class Filled:
+    """What the pipeline made of a job.
+
+    Attributes:
+        given: The contents of the job's files.
+        rgb: (H, W, 3) uint8.
+        edges: (H, W) float32 in [0, 1]: what the second net was given; None unless the job asks for it.
+    """
+
+    given: Prepared
+    rgb: Array
+    edges: Array | None
+
+    @property
+    def opaque(self) -> Array:
+        """(H, W) bool: where the result keeps none of the photo's transparency."""
+        opaque: Array = self.given.hole & (self.given.share is not None)
+        return opaque
+
+
 def inpaint(job: Job, runner: Runner) -> Outcome:
-    """Fill the hole of one photo, or make a picture of it; known pixels come back as they are.
+    """Fill the hole of one photo, or make a picture of it, and write it; see compute.
+
+    Raises:
+        PhotoError: a file cannot be read, does not fit, or cannot be written; see compute.
+        UnrunnableError: see compute.
+    """
+    filled = compute(job, runner)
+    write_photo(job.out, filled.given.photo, filled.rgb, filled.opaque)
+    if job.edges_out is not None and filled.edges is not None:
+        write_plane(job.edges_out, filled.edges)
+    return Outcome(job, filled.given.share, filled.given.notes)
+
+
+def compute(job: Job, runner: Runner, files: Mapping[Path, bytes] | None = None) -> Filled:
+    """Fill the hole of one photo, or make a picture of it; known pixels come back as they are. Nothing is written.
+
+    Args:
+        job: The photo.
+        runner: A pipeline's.
+        files: The bytes of the job's files, if they were read already.
 
     Raises:
         PhotoError: a file cannot be read, does not fit, or cannot be written; or edges are given or asked for, and the
@@ -188,7 +231,7 @@ def inpaint(job: Job, runner: Runner) -> Outcome:
     for path in (*(path for path, _ in job.edits), job.edges_out):
         if path is not None and EDITS not in names:
             raise PhotoError(path, "the pipeline's net knows no edges", "Leave out --draw, --erase and --edges-out")
-    given = prepare(job, max(spec.minimum for spec in runner.inputs))
+    given = prepare(job, max(spec.minimum for spec in runner.inputs), files)
     crop = given.crop
     feeds = {
         "photo": np.ascontiguousarray(crop.cut(given.photo.rgb))[None],
@@ -198,33 +241,11 @@ def inpaint(job: Job, runner: Runner) -> Outcome:
     results = runner.run({name: feeds[name] for name in names})
     filled = given.photo.rgb.copy()
     crop.cut(filled)[:] = results["result"][0]
-    write_photo(job.out, given.photo, filled, given.hole & (given.share is not None))
-    if job.edges_out is not None:
-        edges = np.zeros(given.hole.shape, np.float32)
-        crop.cut(edges)[:] = results["edges"][0, 0]
-        write_plane(job.edges_out, edges)
-    return Outcome(job, given.share, given.notes)
-
-
-def inpaint_all(jobs: Sequence[Job], runner: Runner, progress: Callable[[int, Job], None]) -> Iterator[Outcome]:
-    """Fill every photo that can be filled.
-
-    Args:
-        jobs: The photos; the folders of their outputs exist.
-        runner: A pipeline's.
-        progress: Called before each job, with the number of finished jobs and the job.
-
-    Yields:
-        What became of each job, as soon as it is done.
-    """
-    for done, job in enumerate(jobs):
-        progress(done, job)
-        try:
-            with explain_unforeseen(PhotoError, job.photo):
-                outcome = inpaint(job, runner)
-        except (PhotoError, UnrunnableError, ProfileError) as error:
-            outcome = Outcome(job, error=error)
-        yield outcome
+    if job.edges_out is None:
+        return Filled(given, filled, None)
+    edges = np.zeros(given.hole.shape, np.float32)
+    crop.cut(edges)[:] = results["edges"][0, 0]
+    return Filled(given, filled, edges)
 
 
 def default_output(photo: Path, suffix: str = OUTPUT_SUFFIX) -> Path:
@@ -232,30 +253,13 @@ def default_output(photo: Path, suffix: str = OUTPUT_SUFFIX) -> Path:
     return photo.with_name(f"{photo.stem}{suffix}.png")
 
 
-def match_folders(
-    photos: Path, masks: Path | None, out: Path, reading: Reading = BY_THE_RULES, context: int | None = None
-) -> tuple[list[Job], Sequence[Path]]:
-    """A job for each photo of a folder and the mask of the same name, whatever the suffixes.
-
-    Returns:
-        The jobs, and the files among the photos that are no images.
-
-    Raises:
-        PhotoError: see match_names.
-    """
-    matched = match_names(photos, masks)
-    jobs = [
-        Job(photo, mask, out / f"{photo.stem}.png", reading=reading, context=context) for photo, mask in matched.pairs
-    ]
-    return jobs, matched.skipped
-
-
-def open_pipeline(bundle: Bundle, kinds: Sequence[tuple[str, ...]] = FILLING) -> Runner:
+def open_pipeline(bundle: Bundle, kinds: Sequence[tuple[str, ...]] = FILLING, threads: int | None = None) -> Runner:
     """A runner on the bundle's file for this machine: the GPU's where there is a GPU, else ONNX Runtime's.
 
     Args:
         bundle: A pipeline's.
         kinds: The inputs that it may have.
+        threads: Size of ONNX Runtime's thread pool; None leaves the choice to it.
 
     Raises:
         BundleError: the bundle is of one net, or of another kind of pipeline, or holds no file that runs here.
@@ -268,12 +272,18 @@ def open_pipeline(bundle: Bundle, kinds: Sequence[tuple[str, ...]] = FILLING) ->
         raise BundleError(bundle.folder, met, remedy)
     found = {artifact.target: "it takes no photo" for artifact in bundle.manifest.artifacts}
     for artifact in filter(None, map(bundle.manifest.find_artifact, PREFERRED)):
-        runner = open_artifact(bundle, artifact)
+        runner = open_artifact(bundle, artifact, threads)
         if not isinstance(runner, NotRun):
             return runner
         found[artifact.target] = runner.why
     reasons = "; ".join(f"{target}: {why}" for target, why in found.items())
     raise BundleError(bundle.folder, f"it holds nothing that runs here ({reasons})", "Convert again with --to onnx")
+
+
+def runs_on_gpu(bundle: Bundle) -> bool:
+    """Whether open_pipeline takes the GPU's file."""
+    artifact = bundle.manifest.find_artifact(GPU)
+    return artifact is not None and why_not_run(bundle, artifact) is None
 
 
 def shipped_pipeline() -> Bundle:

@@ -36,6 +36,15 @@ class NotRun:
     why: str
 
 
+def why_not_run(bundle: Files, artifact: Artifact) -> str | None:
+    """What is missing on this machine to run an artifact; None if nothing is.
+
+    Raises:
+        BundleError: its target is not known.
+    """
+    return find_target(bundle.folder, artifact.target).missing_verifier()
+
+
 def open_artifact(bundle: Files, artifact: Artifact, threads: int | None = None) -> Runner | NotRun:
     """A runner on an artifact's files, or why there is none.
 
@@ -50,10 +59,10 @@ def open_artifact(bundle: Files, artifact: Artifact, threads: int | None = None)
     """
     if isinstance(bundle, Bundle):
         require_unchanged(bundle.folder, (MANIFEST, *artifact.files))
-    target = find_target(bundle.folder, artifact.target)
-    missing = target.missing_verifier()
+    missing = why_not_run(bundle, artifact)
     if missing is not None:
         return NotRun(missing)
+    target = find_target(bundle.folder, artifact.target)
     try:
         with explain_unforeseen(BundleError, f"{bundle.folder}, {artifact.target}"):
             return target.open([bundle.folder / file for file in artifact.files], bundle.signature, threads)

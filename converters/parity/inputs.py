@@ -224,7 +224,7 @@ def user_inputs(images: Path, masks: Path) -> MakeInputs:
     Raises:
         PhotoError: a folder is missing or empty, a mask is missing, a size differs, or a file is no image.
     """
-    pairs = [(photo, mask) for photo, mask in match_names(images, masks).pairs if mask is not None]
+    pairs = [(Path(photo), Path(mask)) for photo, mask in match_names(images, masks).pairs if mask is not None]
     sizes = {path: _read_pair(path, mask)[1].shape for path, mask in pairs}
 
     def make_inputs(inputs: Sequence[TensorSpec]) -> Iterator[ParityInput]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import os
+import secrets
 import struct
-import tempfile
 import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +34,10 @@ OUTPUT_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+# How the hidden file that becomes a result is called until it is whole.
+PARTIAL_PREFIX, PARTIAL_SUFFIX = ".ganport-", ".partial"
+# A larger file is no photo of Pillow's most pixels.
+MAX_FILE_BYTES = 2**30
 LISTED = "PNG, JPEG, WebP, BMP, TIFF or GIF"
 # What an ICC profile names at bytes 16 to 19 if it is for RGB.
 RGB_SPACE = b"RGB "
@@ -59,15 +66,37 @@ class Photo:
     notes: tuple[str, ...] = ()
 
 
-def read_photo(path: Path) -> Photo:
+def read_bytes(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        PhotoError: the file is missing, too large, or cannot be read.
+    """
+    _require_file(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise PhotoError(path, f"it is a file of {size / 2**30:.1f} GiB", "Save it as one picture")
+        return path.read_bytes()
+    except PermissionError as error:
+        raise PhotoError(path, "it may not be read", "Check its permissions") from error
+    except OSError as error:
+        raise PhotoError(path, f"it cannot be read ({error.strerror})", "Copy it again") from error
+
+
+def read_photo(path: Path, data: bytes | None = None) -> Photo:
     """Read an image file of one of FORMATS.
 
     The EXIF rotation is applied, grey, palette and print images become RGB, and 16-bit values keep their upper 8 bits.
 
+    Args:
+        path: The file.
+        data: Its bytes, if they were read already.
+
     Raises:
         PhotoError: the file is missing, not an image or damaged, or its header claims more pixels than Pillow's limit.
     """
-    picture = read_picture(path)
+    picture = read_picture(path, data)
     image, profile, notes = _convert_colours(picture)
     has_alpha = "A" in image.getbands() or "transparency" in image.info
     pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
@@ -141,24 +170,29 @@ def make_folder(path: Path) -> None:
 
 
 def write_photo(path: Path, photo: Photo, rgb: Array, hole: Array) -> None:
-    """Write a filled photo, with the original's colour profile.
-
-    The file appears complete or not at all.
-
-    Args:
-        path: The file to write.
-        photo: The original. Its transparency is kept outside the hole; the hole becomes opaque.
-        rgb: (H, W, 3) uint8, the filled photo.
-        hole: (H, W) bool, True where it was filled.
+    """Write a filled photo, with the original's colour profile; see encode_photo.
 
     Raises:
         PhotoError: the file cannot be written.
+    """
+    write_whole(path, encode_photo(path.suffix, photo, rgb, hole))
+
+
+def encode_photo(suffix: str, photo: Photo, rgb: Array, hole: Array, texts: Mapping[str, str] | None = None) -> bytes:
+    """The file of a filled photo, with the original's colour profile.
+
+    Args:
+        suffix: One of OUTPUT_OPTIONS.
+        photo: The original. Its transparency is kept outside the hole; the hole becomes opaque.
+        rgb: (H, W, 3) uint8, the filled photo.
+        hole: (H, W) bool, True where it was filled.
+        texts: What a PNG file says beside the picture, by its keys.
     """
     from PIL import Image
 
     if photo.alpha is not None:
         rgb = np.dstack([rgb, np.where(hole, 255, photo.alpha).astype(np.uint8)])
-    _write(path, Image.fromarray(rgb), photo.icc_profile)
+    return _encode(suffix, Image.fromarray(rgb), photo.icc_profile, texts)
 
 
 def write_plane(path: Path, plane: Array) -> None:
@@ -173,19 +207,59 @@ def write_plane(path: Path, plane: Array) -> None:
     """
     from PIL import Image
 
-    _write(path, Image.fromarray(np.rint(plane.clip(0, 1) * 255).astype(np.uint8)), None)
+    write_whole(path, _encode(path.suffix, Image.fromarray(np.rint(plane.clip(0, 1) * 255).astype(np.uint8)), None))
 
 
-def _write(path: Path, image: Image.Image, icc_profile: bytes | None) -> None:
-    """Write into a hidden folder of our own beside `path`, then move the file."""
+def _encode(
+    suffix: str, image: Image.Image, icc_profile: bytes | None, texts: Mapping[str, str] | None = None
+) -> bytes:
+    from PIL.PngImagePlugin import PngInfo
+
+    options = OUTPUT_OPTIONS[suffix.lower()]
+    if texts is not None and options["format"] == "PNG":
+        options = {**options, "pnginfo": (info := PngInfo())}
+        for key, text in texts.items():
+            info.add_text(key, text)
+    data = io.BytesIO()
+    image.save(data, icc_profile=icc_profile, **options)
+    return data.getvalue()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that appears complete or not at all: into a hidden file beside it, which is then renamed.
+
+    Raises:
+        PhotoError: it cannot be written.
+    """
+    partial = path.with_name(f"{PARTIAL_PREFIX}{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
     try:
-        with tempfile.TemporaryDirectory(prefix=".ganport-", dir=path.parent) as folder:
-            partial = Path(folder) / f"picture{path.suffix}"
-            image.save(partial, icc_profile=icc_profile, **OUTPUT_OPTIONS[path.suffix.lower()])
+        with partial.open("xb") as file, _removed_on_failure(partial):
+            # The lock ends with its process: so clear_partials knows what a killed one left.
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.write(data)
+            file.flush()
             partial.replace(path)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise PhotoError(path, f"cannot be written ({reason})", "Name another file with -o") from error
+
+
+@contextlib.contextmanager
+def _removed_on_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def clear_partials(folder: Path) -> None:
+    """Delete what killed processes left of files that write_whole was writing into a folder."""
+    for partial in folder.glob(f"{PARTIAL_PREFIX}*{PARTIAL_SUFFIX}"):
+        with contextlib.suppress(OSError), partial.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            partial.unlink()
 
 
 @dataclass(frozen=True)
@@ -197,22 +271,31 @@ class Picture:
     notes: tuple[str, ...]
 
 
-def read_picture(path: Path) -> Picture:
+def _require_file(path: Path) -> None:
+    """
+    Raises:
+        PhotoError: there is no such file.
+    """
+    if not path.exists():
+        raise PhotoError(path, "there is no such file", "Check the path")
+    if not path.is_file():
+        raise PhotoError(path, "it is a folder, not a file", "Name an image file")
+
+
+def read_picture(path: Path, data: bytes | None = None) -> Picture:
     """
     Raises:
         PhotoError: see read_photo.
     """
     from PIL import Image, UnidentifiedImageError
 
-    if not path.exists():
-        raise PhotoError(path, "there is no such file", "Check the path")
-    if not path.is_file():
-        raise PhotoError(path, "it is a folder, not a file", "Name an image file")
+    if data is None:
+        _require_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd EXIF and the like
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(path if data is None else io.BytesIO(data), formats=FORMATS) as image:
                 frames = getattr(image, "n_frames", 1)
                 image.load()
                 orientation = _read_orientation(image)

@@ -73,24 +73,24 @@ class Reading:
 BY_THE_RULES = Reading()
 
 
-def read_mask(path: Path, photo: Photo, reading: Reading = BY_THE_RULES) -> Marks:
-    """Read a mask.
+def read_mask(path: Path, photo: Photo, reading: Reading = BY_THE_RULES, data: bytes | None = None) -> Marks:
+    """Read a mask; `data` is the file's bytes, if they were read already.
 
     Raises:
         PhotoError: the file cannot be read, or does not fit the photo.
     """
-    marks = _fit(path, _read_marks(path, reading.threshold), photo, reading.resize)
+    marks = _fit(path, _read_marks(path, reading.threshold, data), photo, reading.resize)
     marked = ~marks.marked if reading.invert else marks.marked
     return Marks(marked, (*marks.notes, *_doubt_mask(marked)))
 
 
-def read_drawing(path: Path, photo: Photo) -> Marks:
-    """Read a line drawing.
+def read_drawing(path: Path, photo: Photo, data: bytes | None = None) -> Marks:
+    """Read a line drawing; `data` is the file's bytes, if they were read already.
 
     Raises:
         PhotoError: the file cannot be read, or does not fit the photo.
     """
-    marks = _fit(path, _read_marks(path, None), photo, resize=False)
+    marks = _fit(path, _read_marks(path, None, data), photo, resize=False)
     if marks.share > MUCH_OF_A_DRAWING:
         return Marks(marks.marked, (*marks.notes, "this is much for lines: is it a drawing on black?"))
     return Marks(marks.marked, marks.notes)
@@ -105,8 +105,8 @@ class _Stored:
     orientation: int
 
 
-def _read_marks(path: Path, threshold: int | None) -> _Stored:
-    picture = read_picture(path)
+def _read_marks(path: Path, threshold: int | None, data: bytes | None) -> _Stored:
+    picture = read_picture(path, data)
     image, white, alpha = picture.image, WHITE, None
     if image.mode.startswith("I"):
         levels, white = np.asarray(image).clip(0, WHITE_16_BIT).astype(np.uint16), WHITE_16_BIT

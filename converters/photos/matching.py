@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from converters.errors import PhotoError
 
@@ -14,15 +13,15 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", "
 
 @dataclass(frozen=True)
 class Matched:
-    """What was found in a folder of photos.
+    """What was found: paths as text, which takes a quarter of the memory of Path objects.
 
     Attributes:
-        pairs: (photo, mask), sorted by photo; the mask is None where no folder of masks was given.
+        pairs: (photo, mask), in order; the mask is None where photos need none.
         skipped: Files whose suffix is no image's.
     """
 
-    pairs: Sequence[tuple[Path, Path | None]]
-    skipped: Sequence[Path]
+    pairs: Sequence[tuple[str, str | None]]
+    skipped: Sequence[str]
 
 
 def match_names(photos: Path, masks: Path | None) -> Matched:
@@ -37,23 +36,61 @@ def match_names(photos: Path, masks: Path | None) -> Matched:
     Raises:
         PhotoError: a folder is missing, there is no photo, a photo has no mask or several, or two photos share a name.
     """
-    for folder in (photos, masks):
-        if folder is not None and not folder.is_dir():
-            raise PhotoError(folder, "it is no folder", "Give a folder of photos and a folder of masks")
-    found = sorted(path for path in photos.iterdir() if path.is_file() and not path.name.startswith("."))
-    skipped = [path for path in found if path.suffix.lower() not in SUFFIXES]
-    by_stem = _group(sorted(set(found) - set(skipped)))
-    masks_by_stem = {} if masks is None else _group(masks.iterdir())
-    if not by_stem:
-        raise PhotoError(photos, "it holds no image file", "Put photos there")
-    pairs: list[tuple[Path, Path | None]] = []
-    for stem, (photo, *others) in by_stem.items():
-        if others:
-            raise PhotoError(others[0], "another photo has its name, but for the suffix", "Rename one of them")
-        if masks is None:
-            pairs.append((photo, None))
-            continue
-        candidates = [mask for mask in masks_by_stem.get(stem, ()) if mask.is_file()]
+    if not photos.is_dir():
+        raise PhotoError(photos, "it is no folder", "Give a folder of photos and a folder of masks")
+    found = [str(path) for path in photos.iterdir() if path.is_file() and not path.name.startswith(".")]
+    return match_files(photos, found, masks)
+
+
+def match_files(where: Path, found: Iterable[str], masks: Path | None) -> Matched:
+    """Pair photos with the masks of their names in a folder; see match_names.
+
+    Args:
+        where: What is named in an error of all photos.
+        found: Paths of photos, and of other files.
+        masks: Folder of masks; None for photos that need none.
+    """
+    if masks is not None and not masks.is_dir():
+        raise PhotoError(masks, "it is no folder", "Give a folder of photos and a folder of masks")
+    known = None if masks is None else map(str, masks.iterdir())
+    return pair_names(where, found, masks, known, lambda mask: Path(mask).is_file())
+
+
+def pair_names(
+    where: object,
+    found: Iterable[str],
+    masks: object,
+    known: Iterable[str] | None,
+    is_file: Callable[[str], bool] = lambda mask: True,
+) -> Matched:
+    """Pair paths by their names.
+
+    Args:
+        where: What is named in an error of all photos.
+        found: Paths of photos, and of other files.
+        masks: What is named in an error of a mask.
+        known: Paths of masks; None for photos that need none.
+        is_file: Whether a path among the masks is a mask.
+
+    Raises:
+        PhotoError: see match_names.
+    """
+    photos: list[str] = []
+    skipped: list[str] = []
+    for path in sorted(found):
+        (photos if PurePosixPath(path).suffix.lower() in SUFFIXES else skipped).append(path)
+    if not photos:
+        raise PhotoError(where, "it holds no image file", "Put photos there")
+    require_names(photos)
+    if known is None:
+        return Matched([(photo, None) for photo in photos], skipped)
+    by_stem: dict[str, list[str]] = {}
+    for mask in sorted(known):
+        by_stem.setdefault(stem_of(mask), []).append(mask)
+    pairs: list[tuple[str, str | None]] = []
+    for photo in photos:
+        stem = stem_of(photo)
+        candidates = [mask for mask in by_stem.get(stem, ()) if is_file(mask)]
         if len(candidates) != 1:
             met = "no mask of that name is" if not candidates else f"{len(candidates)} masks of that name are"
             raise PhotoError(photo, f"{met} in {masks}", f"Keep one {stem}.png there")
@@ -61,9 +98,20 @@ def match_names(photos: Path, masks: Path | None) -> Matched:
     return Matched(pairs, skipped)
 
 
-def _group(paths: Iterable[Path]) -> dict[str, list[Path]]:
-    """The paths by their names without suffix, in their order."""
-    groups: dict[str, list[Path]] = defaultdict(list)
-    for path in paths:
-        groups[path.stem].append(path)
-    return groups
+def require_names(photos: Sequence[str]) -> None:
+    """Refuse photos whose results would have one name.
+
+    Raises:
+        PhotoError: there are such photos.
+    """
+    seen: set[str] = set()
+    for photo in photos:
+        stem = stem_of(photo)
+        if stem in seen:
+            raise PhotoError(photo, "another photo has its name, but for the suffix", "Rename one of them")
+        seen.add(stem)
+
+
+def stem_of(path: str) -> str:
+    """The name without its last suffix."""
+    return PurePosixPath(path).stem

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from converters.bundle.folder import read_bundle
-from converters.errors import PhotoError
+from converters.bundle.folder import Bundle, read_bundle
+from converters.errors import GanportError, PhotoError, ProfileError, UnrunnableError, explain_unforeseen
 from converters.inpaint import (
     FILLING,
     OUTPUT_SUFFIX,
@@ -14,113 +16,200 @@ from converters.inpaint import (
     PICTURING,
     Job,
     Outcome,
-    inpaint_all,
-    match_folders,
+    inpaint,
     open_pipeline,
     prepare,
     shipped_pipeline,
 )
-from converters.photos.image_files import make_folder
+from converters.photos.many.failures import Failures
+from converters.photos.many.listing import list_photos
+from converters.photos.many.photo_job import Plan
+from converters.photos.many.workers import choose_workers, run_on_workers, share_cores
 from converters.photos.marks import BY_THE_RULES, Reading
 from converters.terminal.output import print_json, print_line
 from converters.terminal.progress import format_bar, show_progress
 
 
-def fill_photo(job: Job, bundle: Path | None, as_json: bool) -> None:
-    """Run one photo; its files are read, and found sound, before the nets are loaded. See _fill_photos."""
-    prepare(job)
-    _fill_photos(job.photo, [job], [], bundle, as_json)
+@dataclass(frozen=True)
+class Many:
+    """How many photos are run.
 
-
-def fill_folder(
-    photos: Path,
-    masks: Path | None,
-    out: Path | None,
-    bundle: Path | None,
-    skip_existing: bool,
-    as_json: bool,
-    reading: Reading = BY_THE_RULES,
-    context: int | None = None,
-) -> None:
-    """Run every photo of a folder; see _fill_photos.
-
-    Args:
-        photos: The folder.
-        masks: The folder of masks; None where photos become pictures.
+    Attributes:
+        photos: A folder, a list or a pattern.
+        masks: The folder of masks, if there is one.
         out: The folder of results; None is one beside `photos`.
-        bundle: See _fill_photos.
-        skip_existing: Whether to leave out photos whose result is there.
-        as_json: See _fill_photos.
+        skip_existing: Whether to leave out photos whose result is there, whatever it was made of.
+        workers: How many processes; None leaves that to the machine.
         reading: How masks are read.
         context: See Job.
-
-    Raises:
-        PhotoError: a photo has no mask, or failed; the others are done.
+        filling: Whether holes are filled; else photos become pictures.
     """
-    suffix = PICTURE_SUFFIX if masks is None else OUTPUT_SUFFIX
-    jobs, no_images = match_folders(photos, masks, out or photos.with_name(photos.name + suffix), reading, context)
-    for path in no_images:
-        print_line(f"{path}: no image by its suffix: left out", err=True)
-    skipped = [job.out for job in jobs if skip_existing and job.out.exists()]
-    _fill_photos(photos, [job for job in jobs if job.out not in set(skipped)], skipped, bundle, as_json)
+
+    photos: Path
+    masks: Path | None
+    out: Path | None
+    skip_existing: bool
+    workers: int | None
+    reading: Reading = BY_THE_RULES
+    context: int | None = None
+    filling: bool = True
+
+    @property
+    def folder(self) -> Path:
+        """Where results go."""
+        name = self.photos.name if self.photos.is_dir() else self.photos.stem
+        return self.out or self.photos.with_name(name + (OUTPUT_SUFFIX if self.filling else PICTURE_SUFFIX))
+
+    def make_jobs(self, pairs: Iterable[tuple[str, str | None]]) -> Iterator[Job]:
+        """A job for each (photo, mask)."""
+        for photo, mask in pairs:
+            path = Path(photo)
+            out = self.folder / f"{path.stem}.png"
+            yield Job(path, Path(mask) if mask else None, out, reading=self.reading, context=self.context)
 
 
-def _fill_photos(given: Path, jobs: Sequence[Job], skipped: Sequence[Path], bundle: Path | None, as_json: bool) -> None:
-    """Run every photo that can be run; print the results' paths, or JSON, and notes on stderr.
+@dataclass
+class Account:
+    """What became of the photos so far: text and numbers, as there may be a million."""
+
+    total: int
+    written: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    holes: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    last_error: GanportError | None = None
+
+    @property
+    def done(self) -> int:
+        """How many photos are behind us."""
+        return len(self.written) + len(self.skipped) + len(self.failed)
+
+    def add(self, outcome: Outcome, keep_all: bool) -> None:
+        """Count a photo; notes and shares are kept for JSON alone."""
+        job = outcome.job
+        if outcome.error is not None:
+            self.failed[str(job.photo)] = str(outcome.error)
+            self.last_error = outcome.error
+        elif outcome.there:
+            self.skipped.append(str(job.out))
+        else:
+            self.written.append(str(job.out))
+            if keep_all:
+                self.notes += outcome.notes
+                self.holes |= {} if outcome.hole is None else {str(job.out): outcome.hole}
+
+    def print(self, as_json: bool) -> None:
+        """Print the results' paths, or JSON."""
+        written = sorted(self.written)
+        if as_json:
+            facts = {"written": written, "failed": self.failed, "skipped": sorted(self.skipped)}
+            print_json({**facts, "holes": self.holes, "notes": self.notes})
+            return
+        for path in written:
+            print_line(path)
+
+
+def fill_photo(job: Job, bundle: Path | None, as_json: bool) -> None:
+    """Run one photo; its files are read, and found sound, before the nets are loaded.
 
     Args:
-        given: The photo, or the folder of photos.
-        jobs: The photos.
-        skipped: Results that were there already.
+        job: The photo.
         bundle: A pipeline's; None for that of the pair that ships.
         as_json: Whether to print JSON.
 
     Raises:
-        PhotoError: a photo failed; the others are done.
+        PhotoError: the photo failed.
         GanportError: the bundle cannot be used.
     """
-    kinds = FILLING if all(job.mask is not None for job in jobs) else PICTURING
-    outcomes: list[Outcome] = []
+    prepare(job)
+    with show_progress() as report_progress:
+        pipeline = _read_pipeline(bundle)
+        report_progress("loading the nets")
+        with open_pipeline(pipeline, _kinds(job.mask is not None)) as runner:
+            report_progress(f"{format_bar(0, 1)} {job.photo.name}")
+            try:
+                with explain_unforeseen(PhotoError, job.photo):
+                    outcome = inpaint(job, runner)
+            except (PhotoError, UnrunnableError, ProfileError) as error:
+                outcome = Outcome(job, error=error)
+    for note in outcome.notes:
+        print_line(note, err=True)
+    account = Account(1)
+    account.add(outcome, as_json)
+    account.print(as_json)
+    if outcome.error is not None:
+        raise outcome.error
+
+
+def fill_many(given: Many, bundle: Path | None, as_json: bool) -> None:
+    """Run every photo that can be run; print the results' paths, or JSON, and notes on stderr.
+
+    Args:
+        given: The photos.
+        bundle: See fill_photo.
+        as_json: See fill_photo.
+
+    Raises:
+        PhotoError: a photo has no mask, or failed; the others are done.
+        GanportError: the bundle cannot be used.
+    """
+    matched = list_photos(given.photos, given.masks, given.filling)
+    for path in matched.skipped:
+        print_line(f"{path}: no image by its suffix: left out", err=True)
+    account, failures = Account(len(matched.pairs)), Failures(given.folder)
     try:
         with show_progress() as report_progress:
-            pipeline = read_bundle(bundle) if bundle else shipped_pipeline()
+            pipeline = _read_pipeline(bundle)
             report_progress("loading the nets")
-            with open_pipeline(pipeline, kinds) as runner:
-                if given.is_dir() and jobs:
-                    make_folder(jobs[0].out.parent)
 
-                def report_job(done: int, job: Job) -> None:
-                    report_progress(f"{format_bar(done, len(jobs))} {job.photo.name}")
+            def begin() -> Iterator[Job]:
+                failures.begin()
+                for job in given.make_jobs(matched.pairs):
+                    if given.skip_existing and job.out.exists():
+                        account.skipped.append(str(job.out))
+                    else:
+                        yield job
 
-                for outcome in inpaint_all(jobs, runner, report_job):
-                    outcomes.append(outcome)
+            with contextlib.closing(_run(given, begin(), account.total, pipeline)) as outcomes:
+                for outcome in outcomes:
+                    account.add(outcome, as_json)
+                    report_progress(f"{format_bar(account.done, account.total)} {outcome.job.photo.name}")
+                    if outcome.error is not None:
+                        failures.add(outcome)
                     for note in outcome.notes:
                         print_line(note, err=True)
     except KeyboardInterrupt:
-        _print_outcomes(outcomes, skipped, as_json)
+        account.print(as_json)
         raise
-    _print_outcomes(outcomes, skipped, as_json)
-    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
-    if failures and len(jobs) == 1:
-        raise failures[0]
-    for error in failures:
+    finally:
+        failures.end()
+    account.print(as_json)
+    if account.total == 1 and account.last_error is not None:
+        raise account.last_error
+    _tell(account)
+    if account.failed:
+        met = f"{len(account.failed)} of {account.total} photos failed"
+        raise PhotoError(given.photos, met, f"See {failures.path}; the others are done")
+
+
+def _run(given: Many, jobs: Iterator[Job], total: int, pipeline: Bundle) -> Generator[Outcome, None, None]:
+    workers = given.workers or choose_workers(total, pipeline)
+    plan = Plan(pipeline.folder, _kinds(given.filling), share_cores(workers))
+    yield from run_on_workers(jobs, plan, workers)
+
+
+def _tell(account: Account) -> None:
+    """Say what failed, and what was there."""
+    for error in account.failed.values():
         print_line(f"ganport: {error}", err=True)
-    if failures:
-        raise PhotoError(given, f"{len(failures)} of {len(jobs)} photos failed", "See above; the others are done")
+    if account.skipped:
+        print_line(f"{len(account.skipped)} of {account.total} results were there already", err=True)
 
 
-def _print_outcomes(outcomes: Sequence[Outcome], skipped: Sequence[Path], as_json: bool) -> None:
-    done = [outcome for outcome in outcomes if outcome.error is None]
-    if not as_json:
-        for outcome in done:
-            print_line(outcome.job.out)
-        return
-    print_json(
-        {
-            "written": [str(outcome.job.out) for outcome in done],
-            "failed": {str(each.job.photo): str(each.error) for each in outcomes if each.error is not None},
-            "skipped": [str(path) for path in skipped],
-            "holes": {str(outcome.job.out): outcome.hole for outcome in done if outcome.hole is not None},
-            "notes": [note for outcome in done for note in outcome.notes],
-        }
-    )
+def _read_pipeline(bundle: Path | None) -> Bundle:
+    return read_bundle(bundle) if bundle else shipped_pipeline()
+
+
+def _kinds(filling: bool) -> Sequence[tuple[str, ...]]:
+    return FILLING if filling else PICTURING

@@ -114,8 +114,5 @@ class TextPath(click.Path):
         return path
 
 
-skip_existing_option = click.option(
-    "--skip-existing", is_flag=True, help="For folders: leave out photos whose result is there."
-)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 PATH = TextPath(path_type=Path)

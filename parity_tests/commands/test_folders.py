@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-import converters.inpaint
+import converters.terminal.fill_photos
+from converters.inpaint import Outcome
 from converters.photos.image_files import read_photo, write_photo
 from converters.photos.matching import match_names
 from parity_tests.support.command import run_ganport
@@ -61,15 +62,16 @@ def test_what_is_done_is_told_after_an_interrupt(
     folders: tuple[Path, Path], grey_pipeline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos, masks = folders
-    fill = converters.inpaint.inpaint
+    run = converters.terminal.fill_photos.run_on_workers
 
-    def interrupt_at_c(job: Any, runner: Any) -> Any:
-        if job.photo.name == "c.png":
-            raise KeyboardInterrupt
-        return fill(job, runner)
+    def interrupt_at_c(*args: Any) -> Iterator[Outcome]:
+        for outcome in run(*args):
+            if outcome.job.photo.name == "c.png":
+                raise KeyboardInterrupt
+            yield outcome
 
-    monkeypatch.setattr("converters.inpaint.inpaint", interrupt_at_c)
-    done = run_ganport("inpaint", photos, masks, "--bundle", grey_pipeline)
+    monkeypatch.setattr("converters.terminal.fill_photos.run_on_workers", interrupt_at_c)
+    done = run_ganport("inpaint", photos, masks, "--bundle", grey_pipeline, "--workers", "1")
     assert done.exit_code == 130
     assert done.stdout.splitlines() == [str(photos.with_name("photos-inpainted") / name) for name in ("a.png", "b.png")]
     assert done.stderr.endswith("ganport: interrupted\n")

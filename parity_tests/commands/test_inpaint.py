@@ -114,7 +114,7 @@ def test_folder_of_photos_is_done_but_for_those_that_cannot_be(folder: Path, inp
     result = inpaint(photos, masks)
     assert result.exit_code == 1
     out = folder / "photos-inpainted"
-    assert names(out) == ["a.png", "c.png"]
+    assert names(out) == ["a.png", "c.png", "failed.jsonl"]
     assert result.stdout.splitlines() == [str(out / "a.png"), str(out / "c.png")]
     assert f"ganport: {photos / 'b.jpg'}: it is damaged or cut short." in result.stderr
     assert "1 of 3 photos failed" in result.stderr

@@ -16,7 +16,9 @@ from PIL import Image
 
 import converters.inpaint
 from converters.convert import Conversion
+from converters.inpaint import Job, open_pipeline
 from converters.photos.image_files import Photo
+from converters.photos.many.photo_job import run_job
 from converters.runners import count_cores
 from parity_tests.support.command import require_refusal, require_refused_conversion, rewrite_hashes, run_ganport
 from parity_tests.support.foreign_models import TABLE, make_model, write_model
@@ -207,17 +209,22 @@ def test_failure_of_one_photo_is_that_photos_alone(
             Image.new("RGB", (16, 16)).save(tmp_path / kind / f"{name}.png")
     read = converters.inpaint.read_photo
 
-    def fail_on_b(path: Path) -> Photo:
+    def fail_on_b(path: Path, data: bytes) -> Photo:
         if path.name == "b.png":
             raise AttributeError("no such attribute")
-        return read(path)
+        return read(path, data)
 
     monkeypatch.setattr("converters.inpaint.read_photo", fail_on_b)
-    args = (tmp_path / "photos", tmp_path / "masks", "-o", tmp_path / "out", "--bundle", shipped_pipeline.bundle.folder)
-    result = run_ganport("inpaint", *args)
-    assert result.exit_code == 1
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
-    assert "photos/b.png: AttributeError, not foreseen, in test_malformed.py, line " in result.stderr
+    out = tmp_path / "out"
+    out.mkdir()
+    with open_pipeline(shipped_pipeline.bundle) as runner:
+        for name in "abc":
+            photo, mask = (tmp_path / kind / f"{name}.png" for kind in ("photos", "masks"))
+            error = run_job(Job(photo, mask, out / f"{name}.png"), "", runner).error
+            assert (error is None) == (name != "b")
+            if error is not None:
+                assert "photos/b.png: AttributeError, not foreseen, in test_malformed.py, line " in str(error)
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
 
 
 def test_lone_surrogates_in_a_manifest_are_refused(conversions: Mapping[str, Conversion], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -128,19 +129,16 @@ def test_place_where_no_lossless_picture_can_go_is_refused(tmp_path: Path, place
         require_output(tmp_path / place)
 
 
-def test_failed_write_leaves_the_old_picture_and_nothing_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_write_leaves_the_old_picture_and_nothing_beside_it(tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     out.write_bytes(b"old")
-
-    def fail(image: Image.Image, path: Path, **options: object) -> None:
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Image.Image, "save", fail)
-    with pytest.raises(PhotoError, match="No space left on device"):
-        write_photo(out, Photo(out, pixels(3), None, None), pixels(3), np.zeros(SIZE, bool))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(PhotoError, match=r"cannot be written \(File too large\)"):
+            write_photo(out, Photo(out, pixels(3), None, None), pixels(3), np.zeros(SIZE, bool))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert out.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
 

@@ -45,20 +45,21 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "prove": (*BASE, "/reference", "bundle", "parity", "runners", "sources", "targets"),
     "verify": (*BASE, "bundle", "parity", "targets"),
     "inpaint": (*BASE, "/reference", "bundle", "photos", "runners"),
+    "photos/many": (*BASE, "bundle", "files", "inpaint", "photos", "runners"),
     "bench": (
         *(*BASE, "/reference", "bundle", "files", "parity", "runners", "targets"),
         *("targets/registry", "targets/tensorrt"),
     ),
     "terminal": (
-        *("errors", "/reference", "bench", "bundle", "convert", "inpaint", "parity", "photos", "runners", "sources"),
-        *("targets", "targets/onnx", "targets/registry", "targets/proven", "text"),
+        *("errors", "/reference", "bench", "bundle", "convert", "inpaint", "parity", "photos"),
+        *("photos/many", "runners", "sources", "targets", "targets/onnx", "targets/registry", "targets/proven", "text"),
     ),
     "from_python": (
         *(*BASE, "/reference", "bench", "bundle", "convert", "inpaint", "parity", "photos", "prove", "runners"),
         *("sources", "targets", "targets/registry", "terminal"),
     ),
     "/cli.py": (
-        *("errors", "bench", "convert", "inpaint", "parity", "photos", "prove"),
+        *("errors", "bench", "convert", "parity", "prove"),
         *("targets/registry", "terminal", "verify", "/consumers"),
     ),
     "/ganport.py": (

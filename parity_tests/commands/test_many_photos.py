@@ -1,0 +1,261 @@
+"""Many photos: the same bytes however they are run, none lost to a killed process, and nothing done twice."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+import reference.registry
+from converters.errors import PhotoError, UnrunnableError
+from converters.inpaint import FILLING, Job
+from converters.photos.image_files import clear_partials
+from converters.photos.many.listing import list_photos
+from converters.photos.many.photo_job import SOURCE_KEY, Plan, hash_bundle, run_job
+from converters.photos.many.workers import run_on_workers
+from converters.photos.marks import Reading
+from converters.runners import OnnxRunner
+from parity_tests.support.command import list_tree, run_ganport
+from parity_tests.support.deadly_plan import DEADLY, DEADLY_ONCE, DeadlyPlan
+from parity_tests.support.places import PHOTOS, ROOT
+
+COUNT = 24
+STUCK_S = 60
+BROKEN = {"p05.png": "it is damaged or cut short", "p11.png": "it is no PNG"}
+
+
+def write_photos(folder: Path, count: int) -> list[Job]:
+    """So many photos of several sizes, and their masks; a job for each, with results in `folder`/out."""
+    for name in ("photos", "masks", "out"):
+        (folder / name).mkdir()
+    coffee = Image.open(PHOTOS / "coffee.png").convert("RGB")
+    jobs = []
+    for number in range(count):
+        height, width = 40 + 4 * (number % 5), 44 + 4 * (number % 3)
+        photo, mask = (folder / kind / f"p{number:02}.png" for kind in ("photos", "masks"))
+        coffee.crop((9 * number, 5 * number, 9 * number + width, 5 * number + height)).save(photo)
+        hole = np.zeros((height, width), np.uint8)
+        hole[10:20, 12 : 16 + number % 7] = 255
+        Image.fromarray(hole).save(mask)
+        jobs.append(Job(photo, mask, folder / "out" / photo.name))
+    return jobs
+
+
+def break_photos(folder: Path) -> None:
+    """Damage those of BROKEN."""
+    whole, other = (folder / "photos" / name for name in BROKEN)
+    whole.write_bytes(whole.read_bytes()[:600])
+    other.write_bytes(b"no picture")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """COUNT photos, two of them broken; read only."""
+    folder = tmp_path_factory.mktemp("many")
+    write_photos(folder, COUNT)
+    break_photos(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
+    """The results' bytes by their names, made one after another in this process."""
+    bundle, out = reference.registry.shipped_bundle(), tmp_path_factory.mktemp("expected")
+    digest = hash_bundle(bundle)
+    with Plan(bundle, FILLING, threads=2).open() as runner:
+        for photo in sorted((photos / "photos").iterdir()):
+            run_job(Job(photo, photos / "masks" / photo.name, out / photo.name), digest, runner)
+    results = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert len(results) == COUNT - len(BROKEN)
+    return results
+
+
+def require_results(out: Path, expected: Mapping[str, bytes]) -> None:
+    """Every good photo's result is there, once and whole, and the broken ones are listed with their reasons."""
+    found = list_tree(out)
+    listed = found.pop("failed.jsonl")
+    assert found == expected
+    assert listed is not None
+    lines = [json.loads(line) for line in listed.splitlines()]
+    reasons = {Path(line["photo"]).name: line["error"] for line in lines}
+    assert len(lines) == len(BROKEN)
+    assert all(said in reasons[name] for name, said in BROKEN.items())
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_bytes_are_the_same_with_any_number_of_processes(
+    workers: int, photos: Path, expected: Mapping[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = run_ganport("inpaint", photos / "photos", photos / "masks", "-o", out, "--workers", str(workers))
+    assert done.exit_code == 1
+    assert f"2 of {COUNT} photos failed. See {out / 'failed.jsonl'}; the others are done." in done.stderr
+    require_results(out, expected)
+
+
+def test_bytes_do_not_depend_on_the_number_of_threads(photos: Path) -> None:
+    path = reference.registry.shipped_bundle() / "edgeconnect.onnx"
+    photo = np.asarray(Image.open(PHOTOS / "coffee.png").convert("RGB").resize((131, 97)))[None]
+    mask = np.zeros(photo.shape[:3], np.uint8)
+    mask[:, 20:60, 30:90] = 1
+    feeds = {"photo": photo, "mask": mask, "edge_edits": np.zeros(mask.shape, np.int8)}
+    first, *others = (OnnxRunner(path, threads=threads).run(feeds) for threads in (1, 2, 3, 5))
+    for other in others:
+        assert all(np.array_equal(first[name], other[name]) for name in first)
+
+
+def test_photo_whose_process_is_killed_is_tried_in_a_new_one_and_fails_the_second_time(
+    grey_pipeline: Path, tmp_path: Path
+) -> None:
+    jobs = write_photos(tmp_path, 9)
+    for number, level in ((2, DEADLY_ONCE), (4, DEADLY), (6, DEADLY_ONCE)):
+        rgb = np.asarray(Image.open(jobs[number].photo)).copy()
+        rgb[0, 0, 0] = level
+        Image.fromarray(rgb).save(jobs[number].photo)
+    plan = DeadlyPlan(grey_pipeline, FILLING, 1, tmp_path)
+    outcomes = {outcome.job.photo.stem: outcome for outcome in run_on_workers(jobs, plan, 2)}
+    assert sorted(outcomes) == [job.photo.stem for job in jobs]
+    assert [name for name, outcome in outcomes.items() if outcome.error is not None] == ["p04"]
+    assert "the process that worked on it ended 2 times (SIGKILL), for want of memory" in str(outcomes["p04"].error)
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == sorted(outcomes.keys() - {"p04"})
+
+
+def test_processes_that_never_get_ready_end_the_run(grey_pipeline: Path, tmp_path: Path) -> None:
+    (job,) = write_photos(tmp_path, 1)
+    plan = DeadlyPlan(grey_pipeline, FILLING, 1, tmp_path, opens=False)
+    with pytest.raises(UnrunnableError, match=r"processes that open it end before they are ready \(SIGKILL\)"):
+        list(run_on_workers([job], plan, 1))
+
+
+def start(folder: Path, out: Path) -> subprocess.Popen[str]:
+    command = (str(ROOT / "cli.py"), "inpaint", "photos", "masks", "-o", str(out), "--workers", "2")
+    return subprocess.Popen(
+        [sys.executable, *command], cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+
+
+def test_killed_run_is_taken_up_where_it_was(photos: Path, expected: Mapping[str, bytes], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".ganport-0123456789abcdef.partial").write_bytes(b"half")
+    killed = start(photos, out)
+    deadline = time.monotonic() + STUCK_S
+    while len(list(out.glob("*.png"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    family = [killed, *psutil.Process(killed.pid).children(recursive=True)]
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate(timeout=STUCK_S)
+    _, alive = psutil.wait_procs(family[1:], timeout=STUCK_S)
+    assert alive == []
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}
+    assert 5 <= len(before) < len(expected)
+    assert all((out / name).read_bytes() == expected[name] for name in before)
+    again = start(photos, out)
+    _, stderr = again.communicate(timeout=STUCK_S)
+    assert again.returncode == 1
+    assert f"{len(before)} of {COUNT} results were there already\n" in stderr
+    require_results(out, expected)
+    assert {name: (out / name).stat().st_mtime_ns for name in before} == before
+
+
+def test_partial_file_of_a_living_process_stays(tmp_path: Path) -> None:
+    names = [".ganport-1.partial", ".ganport-2.partial", "mine.partial"]
+    for name in names:
+        (tmp_path / name).touch()
+    with (tmp_path / names[0]).open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        clear_partials(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [names[0], names[2]]
+
+
+def test_result_is_made_again_if_it_is_of_other_files_options_or_bytes(grey_pipeline: Path, tmp_path: Path) -> None:
+    (job,) = write_photos(tmp_path, 1)
+    assert job.mask is not None
+    with Plan(grey_pipeline, FILLING, 1).open() as runner:
+
+        def is_there(job: Job, digest: str = "one") -> bool:
+            outcome = run_job(job, digest, runner)
+            assert outcome.error is None
+            return outcome.there
+
+        assert not is_there(job)
+        assert is_there(job)
+        whole = job.out.read_bytes()
+        place = whole.index(b"IDAT") + 20
+        for damaged in (whole[:-12], whole[: len(whole) // 2], whole[:place] + b"\0\0" + whole[place + 2 :], b""):
+            job.out.write_bytes(damaged)
+            assert not is_there(job)
+            assert job.out.read_bytes() == whole
+        Image.open(job.photo).rotate(180).save(job.photo)
+        assert not is_there(job)
+        Image.open(job.mask).rotate(180).save(job.mask)
+        assert not is_there(job)
+        assert is_there(job)
+        assert not is_there(job, "two")
+        assert not is_there(Job(job.photo, job.mask, job.out, reading=Reading(invert=True)))
+        assert not is_there(Job(job.photo, job.mask, job.out, context=3))
+        assert not is_there(Job(job.photo, job.mask, job.out, draw=job.mask))
+        assert not is_there(Job(job.photo, job.mask, job.out, erase=job.mask))
+    with Image.open(job.out) as image:
+        assert len(image.info[SOURCE_KEY]) == 64
+
+
+def test_failed_list_of_an_earlier_run_goes(grey_pipeline: Path, tmp_path: Path) -> None:
+    jobs = write_photos(tmp_path, 2)
+    whole = jobs[0].photo.read_bytes()
+    command = ("inpaint", tmp_path / "photos", tmp_path / "masks", "-o", tmp_path / "out", "--bundle", grey_pipeline)
+    jobs[0].photo.write_bytes(whole[:100])
+    assert run_ganport(*command).exit_code == 1
+    assert (tmp_path / "out" / "failed.jsonl").is_file()
+    jobs[0].photo.write_bytes(whole)
+    facts = json.loads(run_ganport(*command, "--json").stdout)
+    assert (facts["written"], facts["skipped"]) == ([str(jobs[0].out)], [str(jobs[1].out)])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["p00.png", "p01.png"]
+
+
+@pytest.mark.parametrize("header", ["", "photo,mask\n"])
+def test_list_names_photos_and_masks(header: str, grey_pipeline: Path, tmp_path: Path) -> None:
+    jobs = write_photos(tmp_path, 3)
+    lines = "".join(f"{job.photo},{job.mask}\n" for job in jobs[:2])
+    (tmp_path / "list.csv").write_text(header + lines)
+    done = run_ganport("inpaint", tmp_path / "list.csv", "--bundle", grey_pipeline)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.splitlines() == [str(tmp_path / "list-inpainted" / job.photo.name) for job in jobs[:2]]
+
+
+def test_list_of_photos_takes_masks_by_name_and_so_does_a_pattern(tmp_path: Path) -> None:
+    jobs = write_photos(tmp_path, 3)
+    (tmp_path / "list.csv").write_text("".join(f"{job.photo}\n" for job in jobs))
+    pairs = [(str(job.photo), str(job.mask)) for job in jobs]
+    assert list_photos(tmp_path / "list.csv", tmp_path / "masks").pairs == pairs
+    assert list_photos(tmp_path / "photos" / "**" / "p0[01].*", tmp_path / "masks").pairs == pairs[:2]
+    assert list_photos(tmp_path / "list.csv", None, filling=False).pairs == [(photo, None) for photo, _ in pairs]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "it names no photo"),
+        ("photo,mask\n", "it names no photo"),
+        ("a.png,b.png\n\nc.png\n", "line 3 has 1 columns, of 2"),
+        ("a.png,\n", "line 1 has a gap"),
+        ("a.png,b.png\nx/a.jpg,b.png\n", "x/a.jpg: another photo has its name"),
+        ("\udcff", "it is no list in UTF-8"),
+    ],
+)
+def test_odd_list_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(PhotoError, match=said):
+        list_photos(path, None)
