@@ -32,6 +32,7 @@ SLOW = (
         "bundle/test_standalone.py",
         "commands/test_demo.py",
         "commands/test_full_size.py",
+        "commands/test_many_photos_on_ray.py",
         "commands/test_parity.py",
         "commands/test_photo_nets.py",
     ),

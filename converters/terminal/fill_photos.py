@@ -23,6 +23,7 @@ from converters.inpaint import (
 )
 from converters.photos.many.failures import Failures
 from converters.photos.many.listing import list_photos
+from converters.photos.many.on_ray import RayPlan, run_on_ray
 from converters.photos.many.photo_job import Plan
 from converters.photos.many.workers import choose_workers, run_on_workers, share_cores
 from converters.photos.marks import BY_THE_RULES, Reading
@@ -40,6 +41,7 @@ class Many:
         out: The folder of results; None is one beside `photos`.
         skip_existing: Whether to leave out photos whose result is there, whatever it was made of.
         workers: How many processes; None leaves that to the machine.
+        address: Of the Ray that runs them; None for processes without Ray.
         reading: How masks are read.
         context: See Job.
         filling: Whether holes are filled; else photos become pictures.
@@ -50,6 +52,7 @@ class Many:
     out: Path | None
     skip_existing: bool
     workers: int | None
+    address: str | None = None
     reading: Reading = BY_THE_RULES
     context: int | None = None
     filling: bool = True
@@ -194,6 +197,10 @@ def fill_many(given: Many, bundle: Path | None, as_json: bool) -> None:
 
 
 def _run(given: Many, jobs: Iterator[Job], total: int, pipeline: Bundle) -> Generator[Outcome, None, None]:
+    if given.address is not None:
+        plan = Plan(pipeline.folder, _kinds(given.filling), threads=1)
+        yield from run_on_ray(jobs, plan, RayPlan(given.address, given.workers))
+        return
     workers = given.workers or choose_workers(total, pipeline)
     plan = Plan(pipeline.folder, _kinds(given.filling), share_cores(workers))
     yield from run_on_workers(jobs, plan, workers)

@@ -11,9 +11,11 @@ import click
 from converters.terminal.options import PATH, json_option
 from converters.terminal.supervise import SupervisedCommand
 
+PROCESSES, RAY = "processes", "ray"
+
 
 def many_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that go with many photos: --skip-existing and --workers."""
+    """The options that go with many photos: --skip-existing, --workers, --engine and --address."""
     skip = click.option(
         "--skip-existing",
         is_flag=True,
@@ -26,7 +28,15 @@ def many_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="N",
         help="For many photos: how many processes; without this, by cores and memory.",
     )
-    return skip(workers(command))
+    engine = click.option(
+        "--engine",
+        type=click.Choice([PROCESSES, RAY]),
+        default=PROCESSES,
+        show_default=True,
+        help="For many photos: processes of this machine, or actors of Ray (extra ray).",
+    )
+    address = click.option("--address", help="With --engine ray: the cluster's; without this, this machine alone.")
+    return skip(workers(engine(address(command))))
 
 
 @click.command(cls=SupervisedCommand)
@@ -68,6 +78,8 @@ def inpaint(
     context: int | None,
     skip_existing: bool,
     workers: int | None,
+    engine: str,
+    address: str | None,
     bundle: Path | None,
     as_json: bool,
 ) -> None:
@@ -84,12 +96,13 @@ def inpaint(
     reading = Reading(resize_mask, threshold, invert)
     if mask is None and not is_list(photo):
         raise click.UsageError("Missing argument 'MASK': only a list (.csv) may name the masks.")
+    address = _read_address(engine, address)
     if is_many(photo):
         if edges_out or draw or erase:
             raise click.UsageError("--edges-out, --draw and --erase go with one photo, not with a folder.")
-        fill_many(Many(photo, mask, out, skip_existing, workers, reading, context), bundle, as_json)
+        fill_many(Many(photo, mask, out, skip_existing, workers, address, reading, context), bundle, as_json)
     else:
-        _require_one(skip_existing, workers)
+        _require_one(skip_existing, workers, address)
         job = Job(photo, mask, out or default_output(photo), edges_out, draw, erase, reading, context)
         fill_photo(job, bundle, as_json)
 
@@ -102,7 +115,16 @@ def inpaint(
 )
 @many_options
 @json_option
-def apply(photo: Path, bundle: Path, out: Path | None, skip_existing: bool, workers: int | None, as_json: bool) -> None:
+def apply(
+    photo: Path,
+    bundle: Path,
+    out: Path | None,
+    skip_existing: bool,
+    workers: int | None,
+    engine: str,
+    address: str | None,
+    as_json: bool,
+) -> None:
     """Make a picture of PHOTO, or of many photos, with a net like CycleGAN's or a style's.
 
     PHOTO may be a folder, a pattern ('photos/**/*.jpg') or a list (.csv) with a photo in each line.
@@ -111,18 +133,35 @@ def apply(photo: Path, bundle: Path, out: Path | None, skip_existing: bool, work
     from converters.photos.many.listing import is_many
     from converters.terminal.fill_photos import Many, fill_many, fill_photo
 
+    address = _read_address(engine, address)
     if is_many(photo):
-        fill_many(Many(photo, None, out, skip_existing, workers, filling=False), bundle, as_json)
+        fill_many(Many(photo, None, out, skip_existing, workers, address, filling=False), bundle, as_json)
     else:
-        _require_one(skip_existing, workers)
+        _require_one(skip_existing, workers, address)
         fill_photo(Job(photo, None, out or default_output(photo, PICTURE_SUFFIX)), bundle, as_json)
 
 
-def _require_one(skip_existing: bool, workers: int | None) -> None:
+def _read_address(engine: str, address: str | None) -> str | None:
+    """Ray's address; None for processes.
+
+    Raises:
+        click.UsageError: an address without Ray.
+    """
+    from converters.photos.many.on_ray import LOCAL
+
+    if engine == RAY:
+        return address or LOCAL
+    if address is not None:
+        raise click.UsageError("--address goes with --engine ray.")
+    return None
+
+
+def _require_one(skip_existing: bool, workers: int | None, address: str | None) -> None:
     """
     Raises:
         click.UsageError: an option was given that goes with many photos.
     """
-    for option, is_given in (("--skip-existing", skip_existing), ("--workers", workers is not None)):
+    given = {"--skip-existing": skip_existing, "--workers": workers is not None, "--engine ray": address is not None}
+    for option, is_given in given.items():
         if is_given:
             raise click.UsageError(f"{option} goes with folders.")

@@ -22,41 +22,16 @@ from converters.errors import PhotoError, UnrunnableError
 from converters.inpaint import FILLING, Job
 from converters.photos.image_files import clear_partials
 from converters.photos.many.listing import list_photos
-from converters.photos.many.photo_job import SOURCE_KEY, Plan, hash_bundle, run_job
+from converters.photos.many.photo_job import SOURCE_KEY, Plan, run_job
 from converters.photos.many.workers import run_on_workers
 from converters.photos.marks import Reading
 from converters.runners import OnnxRunner
-from parity_tests.support.command import list_tree, run_ganport
-from parity_tests.support.deadly_plan import DEADLY, DEADLY_ONCE, DeadlyPlan
+from parity_tests.support.command import run_ganport
+from parity_tests.support.deadly_plan import DEADLY, DEADLY_ONCE, DeadlyPlan, make_deadly
+from parity_tests.support.many_photos import BROKEN, COUNT, break_photos, make_expected, require_results, write_photos
 from parity_tests.support.places import PHOTOS, ROOT
 
-COUNT = 24
 STUCK_S = 60
-BROKEN = {"p05.png": "it is damaged or cut short", "p11.png": "it is no PNG"}
-
-
-def write_photos(folder: Path, count: int) -> list[Job]:
-    """So many photos of several sizes, and their masks; a job for each, with results in `folder`/out."""
-    for name in ("photos", "masks", "out"):
-        (folder / name).mkdir()
-    coffee = Image.open(PHOTOS / "coffee.png").convert("RGB")
-    jobs = []
-    for number in range(count):
-        height, width = 40 + 4 * (number % 5), 44 + 4 * (number % 3)
-        photo, mask = (folder / kind / f"p{number:02}.png" for kind in ("photos", "masks"))
-        coffee.crop((9 * number, 5 * number, 9 * number + width, 5 * number + height)).save(photo)
-        hole = np.zeros((height, width), np.uint8)
-        hole[10:20, 12 : 16 + number % 7] = 255
-        Image.fromarray(hole).save(mask)
-        jobs.append(Job(photo, mask, folder / "out" / photo.name))
-    return jobs
-
-
-def break_photos(folder: Path) -> None:
-    """Damage those of BROKEN."""
-    whole, other = (folder / "photos" / name for name in BROKEN)
-    whole.write_bytes(whole.read_bytes()[:600])
-    other.write_bytes(b"no picture")
 
 
 @pytest.fixture(scope="module")
@@ -70,27 +45,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
-    """The results' bytes by their names, made one after another in this process."""
-    bundle, out = reference.registry.shipped_bundle(), tmp_path_factory.mktemp("expected")
-    digest = hash_bundle(bundle)
-    with Plan(bundle, FILLING, threads=2).open() as runner:
-        for photo in sorted((photos / "photos").iterdir()):
-            run_job(Job(photo, photos / "masks" / photo.name, out / photo.name), digest, runner)
-    results = {path.name: path.read_bytes() for path in out.iterdir()}
+    results = make_expected(photos, tmp_path_factory.mktemp("expected"))
     assert len(results) == COUNT - len(BROKEN)
     return results
-
-
-def require_results(out: Path, expected: Mapping[str, bytes]) -> None:
-    """Every good photo's result is there, once and whole, and the broken ones are listed with their reasons."""
-    found = list_tree(out)
-    listed = found.pop("failed.jsonl")
-    assert found == expected
-    assert listed is not None
-    lines = [json.loads(line) for line in listed.splitlines()]
-    reasons = {Path(line["photo"]).name: line["error"] for line in lines}
-    assert len(lines) == len(BROKEN)
-    assert all(said in reasons[name] for name, said in BROKEN.items())
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -101,7 +58,7 @@ def test_bytes_are_the_same_with_any_number_of_processes(
     done = run_ganport("inpaint", photos / "photos", photos / "masks", "-o", out, "--workers", str(workers))
     assert done.exit_code == 1
     assert f"2 of {COUNT} photos failed. See {out / 'failed.jsonl'}; the others are done." in done.stderr
-    require_results(out, expected)
+    require_results(out, expected, BROKEN)
 
 
 def test_bytes_do_not_depend_on_the_number_of_threads(photos: Path) -> None:
@@ -120,9 +77,7 @@ def test_photo_whose_process_is_killed_is_tried_in_a_new_one_and_fails_the_secon
 ) -> None:
     jobs = write_photos(tmp_path, 9)
     for number, level in ((2, DEADLY_ONCE), (4, DEADLY), (6, DEADLY_ONCE)):
-        rgb = np.asarray(Image.open(jobs[number].photo)).copy()
-        rgb[0, 0, 0] = level
-        Image.fromarray(rgb).save(jobs[number].photo)
+        make_deadly(jobs[number].photo, level)
     plan = DeadlyPlan(grey_pipeline, FILLING, 1, tmp_path)
     outcomes = {outcome.job.photo.stem: outcome for outcome in run_on_workers(jobs, plan, 2)}
     assert sorted(outcomes) == [job.photo.stem for job in jobs]
@@ -165,7 +120,7 @@ def test_killed_run_is_taken_up_where_it_was(photos: Path, expected: Mapping[str
     _, stderr = again.communicate(timeout=STUCK_S)
     assert again.returncode == 1
     assert f"{len(before)} of {COUNT} results were there already\n" in stderr
-    require_results(out, expected)
+    require_results(out, expected, BROKEN)
     assert {name: (out / name).stat().st_mtime_ns for name in before} == before
 
 

@@ -33,6 +33,8 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "cuda": ("converters/targets/tensorrt/runtime.py",),
     "onnxsim": ("converters/onnx_graph/simplify.py",),
     "onnxruntime": ("converters/runners.py", "converters/targets/onnx/target.py"),
+    "ray": ("converters/photos/many/on_ray.py",),
+    "pyarrow": ("converters/photos/many/on_ray.py",),
     "safetensors": ("reference/checkpoint.py",),
     "torch": (
         "reference/checkpoint.py",

@@ -9,12 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+from PIL import Image
+
 from converters.photos.many.photo_job import Plan
 from converters.runners import Runner
 from converters.tensors import Array, Tensors, TensorSpec
 
 # The red of a photo's first pixel: it kills the first process that works on it, or each.
 DEADLY_ONCE, DEADLY = 201, 202
+
+
+def make_deadly(photo: Path, level: int) -> None:
+    """Let a PNG file kill whoever works on it."""
+    with Image.open(photo) as image:
+        rgb = np.asarray(image).copy()
+    rgb[0, 0, 0] = level
+    Image.fromarray(rgb).save(photo)
 
 
 class DeadlyRunner:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from converters.bundle.checksums import SUMS
 from converters.bundle.folder import read_bundle
-from converters.errors import GanportError, PhotoError, explain_unforeseen
+from converters.errors import GanportError, PhotoError, UnrunnableError, explain_unforeseen
 from converters.files import hash_file
 from converters.inpaint import Job, Outcome, compute, open_pipeline
 from converters.photos.image_files import encode_photo, read_bytes, write_whole
@@ -26,6 +26,7 @@ from converters.runners import Runner
 SOURCE_KEY = "ganport-source"
 # How often a photo is tried.
 TRIES = 2
+FEWER_WORKERS = "Give a lower number with --workers, or scale it down"
 
 T = TypeVar("T")
 
@@ -116,6 +117,12 @@ def make_result(job: Job, loaded: Loaded, runner: Runner) -> tuple[bytes, Outcom
     filled = compute(job, runner, loaded.files)
     data = encode_photo(".png", filled.given.photo, filled.rgb, filled.opaque, {SOURCE_KEY: loaded.source})
     return data, Outcome(job, filled.given.share, filled.given.notes)
+
+
+def explain_end(job: Job, end: str = "killed") -> UnrunnableError:
+    """Why a photo failed that ended its process each time; `end` tells how."""
+    met = f"the process that worked on it ended {TRIES} times ({end}), for want of memory most likely"
+    return UnrunnableError(job.photo, met, FEWER_WORKERS)
 
 
 def is_made_of(result: Path, source: str) -> bool:

@@ -18,14 +18,13 @@ from converters.bundle.folder import Bundle
 from converters.errors import GanportError, UnrunnableError, explain_unforeseen
 from converters.inpaint import BYTES_PER_PIXEL, Job, Outcome, runs_on_gpu
 from converters.photos.crop import WHOLE_PIXELS
-from converters.photos.many.photo_job import TRIES, Plan, hash_bundle, run_job
+from converters.photos.many.photo_job import FEWER_WORKERS, TRIES, Plan, explain_end, hash_bundle, run_job
 from converters.runners import count_cores, memory_of_machine
 
 # Of a process that has loaded the shipped pair in ONNX Runtime: 190 MiB.
 LOADED_BYTES = 200 * 2**20
 # So many processes that end while they open the pipeline are no accident.
 MOST_ENDED_EARLY = 3
-FEWER_WORKERS = "Give a lower number with --workers, or scale it down"
 
 
 def choose_workers(photos: int, pipeline: Bundle) -> int:
@@ -92,18 +91,12 @@ def _run(jobs: Iterable[Job], plan: Plan, pool: list[_Worker]) -> Iterator[Outco
                 if tries > 1:
                     waiting.appendleft((job, tries - 1))
                 else:
-                    yield Outcome(job, error=explain_end(job, answer))
+                    yield Outcome(job, error=explain_end(job, _name_end(answer)))
             elif not worker.is_open:
                 ended_early += 1
                 if ended_early >= MOST_ENDED_EARLY:
                     met = f"processes that open it end before they are ready ({_name_end(answer)})"
                     raise UnrunnableError(plan.bundle, met, FEWER_WORKERS)
-
-
-def explain_end(job: Job, exit_code: int) -> UnrunnableError:
-    """Why a photo failed that ended its process each time."""
-    met = f"the process that worked on it ended {TRIES} times ({_name_end(exit_code)}), for want of memory most likely"
-    return UnrunnableError(job.photo, met, FEWER_WORKERS)
 
 
 def _name_end(exit_code: int) -> str:
