@@ -74,14 +74,22 @@ def read_bytes(path: Path) -> bytes:
     """
     _require_file(path)
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise PhotoError(path, f"it is a file of {size / 2**30:.1f} GiB", "Save it as one picture")
+        require_size(path, path.stat().st_size)
         return path.read_bytes()
     except PermissionError as error:
         raise PhotoError(path, "it may not be read", "Check its permissions") from error
     except OSError as error:
         raise PhotoError(path, f"it cannot be read ({error.strerror})", "Copy it again") from error
+
+
+def require_size(path: Path, size: int) -> None:
+    """Refuse a file that is too large to be read as a whole.
+
+    Raises:
+        PhotoError: it is larger than MAX_FILE_BYTES.
+    """
+    if size > MAX_FILE_BYTES:
+        raise PhotoError(path, f"it is a file of {size / 2**30:.1f} GiB", "Save it as one picture")
 
 
 def read_photo(path: Path, data: bytes | None = None) -> Photo:

@@ -25,8 +25,10 @@ from converters.photos.many.failures import Failures
 from converters.photos.many.listing import list_photos
 from converters.photos.many.on_ray import RayPlan, run_on_ray
 from converters.photos.many.photo_job import Plan
+from converters.photos.many.urls import list_urls
 from converters.photos.many.workers import choose_workers, run_on_workers, share_cores
 from converters.photos.marks import BY_THE_RULES, Reading
+from converters.photos.matching import Matched
 from converters.terminal.output import print_json, print_line
 from converters.terminal.progress import format_bar, show_progress
 
@@ -36,9 +38,9 @@ class Many:
     """How many photos are run.
 
     Attributes:
-        photos: A folder, a list or a pattern.
-        masks: The folder of masks, if there is one.
-        out: The folder of results; None is one beside `photos`.
+        photos: A folder, a list or a pattern; or, with an address, the URL of a folder.
+        masks: The folder of masks, if there is one; a URL if `photos` is.
+        out: The folder of results; None is one beside `photos`, which then is no URL.
         skip_existing: Whether to leave out photos whose result is there, whatever it was made of.
         workers: How many processes; None leaves that to the machine.
         address: Of the Ray that runs them; None for processes without Ray.
@@ -47,8 +49,8 @@ class Many:
         filling: Whether holes are filled; else photos become pictures.
     """
 
-    photos: Path
-    masks: Path | None
+    photos: Path | str
+    masks: Path | str | None
     out: Path | None
     skip_existing: bool
     workers: int | None
@@ -60,8 +62,23 @@ class Many:
     @property
     def folder(self) -> Path:
         """Where results go."""
-        name = self.photos.name if self.photos.is_dir() else self.photos.stem
-        return self.out or self.photos.with_name(name + (OUTPUT_SUFFIX if self.filling else PICTURE_SUFFIX))
+        if self.out is not None:
+            return self.out
+        photos = Path(self.photos)
+        name = photos.name if photos.is_dir() else photos.stem
+        return photos.with_name(name + (OUTPUT_SUFFIX if self.filling else PICTURE_SUFFIX))
+
+    @property
+    def url(self) -> str | None:
+        """Where the photos are, if that is a URL."""
+        return self.photos if isinstance(self.photos, str) else None
+
+    def match(self) -> Matched:
+        """The photos and their masks; see list_photos and list_urls."""
+        masks = self.masks
+        if isinstance(self.photos, Path):
+            return list_photos(self.photos, Path(masks) if masks is not None else None, self.filling)
+        return list_urls(self.photos, None if masks is None else str(masks))
 
     def make_jobs(self, pairs: Iterable[tuple[str, str | None]]) -> Iterator[Job]:
         """A job for each (photo, mask)."""
@@ -157,7 +174,7 @@ def fill_many(given: Many, bundle: Path | None, as_json: bool) -> None:
         PhotoError: a photo has no mask, or failed; the others are done.
         GanportError: the bundle cannot be used.
     """
-    matched = list_photos(given.photos, given.masks, given.filling)
+    matched = given.match()
     for path in matched.skipped:
         print_line(f"{path}: no image by its suffix: left out", err=True)
     account, failures = Account(len(matched.pairs)), Failures(given.folder)
@@ -199,7 +216,7 @@ def fill_many(given: Many, bundle: Path | None, as_json: bool) -> None:
 def _run(given: Many, jobs: Iterator[Job], total: int, pipeline: Bundle) -> Generator[Outcome, None, None]:
     if given.address is not None:
         plan = Plan(pipeline.folder, _kinds(given.filling), threads=1)
-        yield from run_on_ray(jobs, plan, RayPlan(given.address, given.workers))
+        yield from run_on_ray(jobs, plan, RayPlan(given.address, given.workers, given.url))
         return
     workers = given.workers or choose_workers(total, pipeline)
     plan = Plan(pipeline.folder, _kinds(given.filling), share_cores(workers))

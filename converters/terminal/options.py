@@ -115,4 +115,14 @@ class TextPath(click.Path):
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+class Place(TextPath):
+    """A path, or a URL, which stays text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, str) and "://" in value else super().convert(value, param, ctx)
+
+
 PATH = TextPath(path_type=Path)
+PLACE = Place(path_type=Path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from converters.terminal.options import PATH, json_option
+from converters.terminal.options import PATH, PLACE, json_option
 from converters.terminal.supervise import SupervisedCommand
 
 PROCESSES, RAY = "processes", "ray"
@@ -40,8 +40,8 @@ def many_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(cls=SupervisedCommand)
-@click.argument("photo", type=PATH)
-@click.argument("mask", type=PATH, required=False)
+@click.argument("photo", type=PLACE)
+@click.argument("mask", type=PLACE, required=False)
 @click.option(
     "-o", "--out", type=PATH, help="PNG or WebP; a folder for folders. Default: PHOTO-inpainted.png beside it."
 )
@@ -66,8 +66,8 @@ def many_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--bundle", type=PATH, help="A pipeline's bundle, instead of that of the pair that ships.")
 @json_option
 def inpaint(
-    photo: Path,
-    mask: Path,
+    photo: Path | str,
+    mask: Path | str | None,
     out: Path | None,
     edges_out: Path | None,
     draw: Path | None,
@@ -86,7 +86,7 @@ def inpaint(
     """Fill the hole of PHOTO, which is where MASK is white; or of many photos.
 
     PHOTO may be a folder or a pattern ('photos/**/*.jpg'), and MASK the folder of masks, matched by name; or a list
-    (.csv) with a line PHOTO,MASK for each photo.
+    (.csv) with a line PHOTO,MASK for each photo. With --engine ray both may be URLs of folders (s3://bucket/photos).
     """
     from converters.inpaint import Job, default_output
     from converters.photos.many.listing import is_list, is_many
@@ -94,21 +94,24 @@ def inpaint(
     from converters.terminal.fill_photos import Many, fill_many, fill_photo
 
     reading = Reading(resize_mask, threshold, invert)
-    if mask is None and not is_list(photo):
+    if mask is None and (isinstance(photo, str) or not is_list(photo)):
         raise click.UsageError("Missing argument 'MASK': only a list (.csv) may name the masks.")
     address = _read_address(engine, address)
-    if is_many(photo):
+    if isinstance(photo, str) or isinstance(mask, str):
+        _require_url(photo, mask or photo, out, address)
+    if isinstance(photo, str) or is_many(photo):
         if edges_out or draw or erase:
             raise click.UsageError("--edges-out, --draw and --erase go with one photo, not with a folder.")
         fill_many(Many(photo, mask, out, skip_existing, workers, address, reading, context), bundle, as_json)
     else:
         _require_one(skip_existing, workers, address)
+        assert not isinstance(mask, str)  # _require_url has refused it
         job = Job(photo, mask, out or default_output(photo), edges_out, draw, erase, reading, context)
         fill_photo(job, bundle, as_json)
 
 
 @click.command(cls=SupervisedCommand)
-@click.argument("photo", type=PATH)
+@click.argument("photo", type=PLACE)
 @click.option("--bundle", type=PATH, required=True, help="The pipeline's bundle of a net that takes a photo alone.")
 @click.option(
     "-o", "--out", type=PATH, help="PNG or WebP; a folder for a folder. Default: PHOTO-applied.png beside it."
@@ -116,7 +119,7 @@ def inpaint(
 @many_options
 @json_option
 def apply(
-    photo: Path,
+    photo: Path | str,
     bundle: Path,
     out: Path | None,
     skip_existing: bool,
@@ -134,7 +137,9 @@ def apply(
     from converters.terminal.fill_photos import Many, fill_many, fill_photo
 
     address = _read_address(engine, address)
-    if is_many(photo):
+    if isinstance(photo, str):
+        _require_url(photo, photo, out, address)
+    if isinstance(photo, str) or is_many(photo):
         fill_many(Many(photo, None, out, skip_existing, workers, address, filling=False), bundle, as_json)
     else:
         _require_one(skip_existing, workers, address)
@@ -154,6 +159,19 @@ def _read_address(engine: str, address: str | None) -> str | None:
     if address is not None:
         raise click.UsageError("--address goes with --engine ray.")
     return None
+
+
+def _require_url(photo: Path | str, mask: Path | str, out: Path | None, address: str | None) -> None:
+    """
+    Raises:
+        click.UsageError: URLs are given where there may be none.
+    """
+    if not (isinstance(photo, str) and isinstance(mask, str)):
+        raise click.UsageError("A URL of masks goes with a URL of photos.")
+    if address is None:
+        raise click.UsageError("A URL goes with --engine ray.")
+    if out is None:
+        raise click.UsageError("With a URL, name the folder of results with -o.")
 
 
 def _require_one(skip_existing: bool, workers: int | None, address: str | None) -> None:

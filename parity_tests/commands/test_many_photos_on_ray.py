@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from converters.errors import PhotoError
+from converters.photos.many.urls import list_urls, read_url
 from parity_tests.support.command import require_refusal, run_ganport
 from parity_tests.support.deadly_plan import DEADLY, DEADLY_ONCE, DeadlyPlan, make_deadly
 from parity_tests.support.many_photos import (
@@ -41,7 +43,8 @@ def test_bytes_are_those_of_one_process_and_killed_actors_lose_nothing(
     (tmp_path / "marks").mkdir()
     plan = functools.partial(DeadlyPlan, marks=tmp_path / "marks")
     monkeypatch.setattr("converters.terminal.fill_photos.Plan", plan)
-    done = run_ganport("inpaint", tmp_path / "photos", tmp_path / "masks", "-o", out, "--engine", "ray")
+    photos, masks = f"file://{tmp_path}/photos", f"file://{tmp_path}/masks"
+    done = run_ganport("inpaint", photos, masks, "-o", out, "--engine", "ray")
     assert done.exit_code == 1, done.stderr
     assert f"4 of {COUNT} results were there already\n" in done.stderr
     failed = {**BROKEN, "p07.png": KILLED}
@@ -60,6 +63,40 @@ def test_ray_that_is_not_installed_is_said(
     assert done.exit_code == 4
     assert "Install ganport's extra ray." in done.stderr
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed: extra ray")
+def test_files_of_a_url_are_listed_and_read_by_the_same_rules(tmp_path: Path) -> None:
+    jobs = write_photos(tmp_path, 2)
+    (tmp_path / "photos" / "Thumbs.db").touch()
+    photos, masks = f"file://{tmp_path}/photos", f"file://{tmp_path}/masks"
+    matched = list_urls(photos, masks)
+    assert matched.pairs == [(str(job.photo), str(job.mask)) for job in jobs]
+    assert matched.skipped == [str(tmp_path / "photos" / "Thumbs.db")]
+    assert list_urls(photos, None).pairs == [(str(job.photo), None) for job in jobs]
+    assert read_url(photos, jobs[0].photo) == jobs[0].photo.read_bytes()
+    with pytest.raises(PhotoError, match=r"p07.png: it cannot be read \(.*Check the URL, the network"):
+        read_url(photos, tmp_path / "p07.png")
+    with pytest.raises(PhotoError, match="nowhere: it cannot be listed"):
+        list_urls(f"file://{tmp_path}/nowhere", None)
+    with pytest.raises(PhotoError, match="nothing://here: it cannot be opened"):
+        list_urls("nothing://here", None)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("file:///photos", "file:///masks", "-o", "out"), "A URL goes with --engine ray"),
+        (("file:///photos", "masks", "-o", "out", "--engine", "ray"), "A URL of masks goes with a URL of photos"),
+        (("photos", "file:///masks", "-o", "out", "--engine", "ray"), "A URL of masks goes with a URL of photos"),
+        (("file:///photos", "-o", "out", "--engine", "ray"), "Missing argument 'MASK'"),
+        (("file:///photos", "file:///masks", "--engine", "ray"), "name the folder of results with -o"),
+        (("a.png", "b.png", "--engine", "ray"), "--engine ray goes with folders"),
+        (("a.png", "b.png", "--workers", "2"), "--workers goes with folders"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(args: tuple[str, ...], said: str) -> None:
+    require_refusal(run_ganport("inpaint", *args), said, exit_code=2)
 
 
 def test_address_without_ray_is_refused(tmp_path: Path) -> None:

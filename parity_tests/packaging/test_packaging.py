@@ -34,7 +34,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "onnxsim": ("converters/onnx_graph/simplify.py",),
     "onnxruntime": ("converters/runners.py", "converters/targets/onnx/target.py"),
     "ray": ("converters/photos/many/on_ray.py",),
-    "pyarrow": ("converters/photos/many/on_ray.py",),
+    "pyarrow": ("converters/photos/many/on_ray.py", "converters/photos/many/urls.py"),
     "safetensors": ("reference/checkpoint.py",),
     "torch": (
         "reference/checkpoint.py",

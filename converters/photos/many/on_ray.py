@@ -5,6 +5,7 @@ What flows, and how much of it at a time, is Ray Data's doing. Only this module 
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import pickle
@@ -16,7 +17,9 @@ from typing import Any
 
 from converters.errors import BundleError, GanportError, MissingPackageError, UnrunnableError
 from converters.inpaint import Job, Outcome
+from converters.photos.image_files import read_bytes
 from converters.photos.many.photo_job import TRIES, Loaded, Plan, explain_end, finish_job, hash_bundle, load_job
+from converters.photos.many.urls import read_url
 from converters.runners import count_cores
 
 # What one thread of an actor, and one task that reads, take of a core: actors on all cores leave room for reading.
@@ -61,10 +64,12 @@ class RayPlan:
     Attributes:
         address: Of a cluster, as Ray takes it; LOCAL for a Ray of this machine alone.
         workers: How many actors; None for one on each core.
+        url: On whose filesystem the files are; None for paths that every machine has.
     """
 
     address: str
     workers: int | None
+    url: str | None = None
 
 
 def run_on_ray(jobs: Iterable[Job], plan: Plan, where: RayPlan) -> Iterator[Outcome]:
@@ -124,7 +129,7 @@ def _run(ray: Any, jobs: list[Job], bundle_hash: str, plan: Plan, where: RayPlan
     deaths = ray.remote(num_cpus=0, max_restarts=-1)(Deaths).remote()
     results = (
         ray.data.from_arrow(blocks)
-        .map(read_row, fn_args=(jobs[0], bundle_hash), num_cpus=READER_CORES)
+        .map(read_row, fn_args=(jobs[0], bundle_hash, where.url), num_cpus=READER_CORES)
         .map(
             RowFiller,
             fn_constructor_args=(jobs[0], replace(plan, threads=threads), deaths),
@@ -145,10 +150,10 @@ def _job_of(row: Row, pattern: Job) -> Job:
     return replace(pattern, photo=Path(row["photo"]), mask=mask, out=Path(row["out"]))
 
 
-def read_row(row: Row, pattern: Job, bundle_hash: str) -> Row:
+def read_row(row: Row, pattern: Job, bundle_hash: str, url: str | None) -> Row:
     """Read the files of a row; its "outcome" is set if there is nothing more to do."""
     job = _job_of(row, pattern)
-    loaded = load_job(job, bundle_hash)
+    loaded = load_job(job, bundle_hash, read=read_bytes if url is None else functools.partial(read_url, url))
     if isinstance(loaded, Outcome):
         return {**row, "outcome": pickle.dumps(loaded), "source": "", "photo_data": b"", "mask_data": b""}
     files = loaded.files

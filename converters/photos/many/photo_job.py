@@ -85,12 +85,14 @@ def run_job(job: Job, bundle_hash: str, runner: Runner, tries: int = TRIES) -> O
     return loaded if isinstance(loaded, Outcome) else finish_job(job, loaded, runner, tries)
 
 
-def load_job(job: Job, bundle_hash: str, tries: int = TRIES) -> Loaded | Outcome:
-    """Read a job's files; an Outcome if its result is there, or if they cannot be read."""
+def load_job(
+    job: Job, bundle_hash: str, tries: int = TRIES, read: Callable[[Path], bytes] = read_bytes
+) -> Loaded | Outcome:
+    """Read a job's files, by `read`; an Outcome if its result is there, or if they cannot be read."""
 
     def load() -> Loaded | Outcome:
         given = (job.photo, job.mask, job.draw, job.erase)
-        files = {path: read_bytes(path) for path in given if path is not None}
+        files = {path: read(path) for path in given if path is not None}
         source = _hash_source(job, files, bundle_hash)
         return Outcome(job, there=True) if is_made_of(job.out, source) else Loaded(files, source)
 

@@ -21,8 +21,8 @@ from converters.photos.crop import WHOLE_PIXELS
 from converters.photos.many.photo_job import FEWER_WORKERS, TRIES, Plan, explain_end, hash_bundle, run_job
 from converters.runners import count_cores, memory_of_machine
 
-# Of a process that has loaded the shipped pair in ONNX Runtime: 190 MiB.
-LOADED_BYTES = 200 * 2**20
+# Of a process with the shipped pair in ONNX Runtime and small photos: 118 MiB (benchmarks/many_photos.py).
+LOADED_BYTES = 128 * 2**20
 # So many processes that end while they open the pipeline are no accident.
 MOST_ENDED_EARLY = 3
 
