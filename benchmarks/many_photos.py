@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,7 @@ def main(engine: str, photos: int) -> None:
         record = kill_and_compare(folder, engine, broken, names, random)
     record = {
         "environment": read_environment(1),
+        "ray": version("ray") if engine == "ray" else None,
         "load_average": os.getloadavg(),
         "photos": photos,
         "broken": len(broken),

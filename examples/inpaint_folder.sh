@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fill the holes of all photos of a folder; run it again, and only new photos are done.
+# Fill the holes of all photos of a folder; run it again, and only what is new or changed is done.
 #
 #     examples/inpaint_folder.sh PHOTOS MASKS FILLED
 #
@@ -7,5 +7,5 @@
 # photo is to be filled.
 set -eu
 
-ganport inpaint "$1" "$2" -o "$3" --skip-existing
+ganport inpaint "$1" "$2" -o "$3"
 echo "$(find "$3" -name '*.png' | wc -l) of $(find "$1" -type f | wc -l) photos are in $3"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,11 +27,19 @@ from parity_tests.support.many_photos import (
 KILLED = "the process that worked on it ended 2 times (killed), for want of memory most likely"
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path leaves Ray's sockets room in the 107 bytes that theirs may have."""
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.filterwarnings("ignore")  # Ray warns of its own settings
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: extra ray")
 def test_bytes_are_those_of_one_process_and_killed_actors_lose_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(short_path))
     jobs = write_photos(tmp_path, COUNT)
     for number, level in ((2, DEADLY_ONCE), (7, DEADLY), (14, DEADLY_ONCE)):
         make_deadly(jobs[number].photo, level)

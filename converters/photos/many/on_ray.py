@@ -94,11 +94,15 @@ def run_on_ray(jobs: Iterable[Job], plan: Plan, where: RayPlan) -> Iterator[Outc
     try:
         _connect(ray, where.address)
         yield from _run(ray, list(jobs), bundle_hash, plan, where)
-    except (ray.exceptions.RayError, ConnectionError) as error:
-        said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise UnrunnableError("--engine ray", f"Ray fails ({said})", "See its logs, in /tmp/ray as a rule") from error
+    except ray.exceptions.RayError as error:
+        met = f"Ray fails ({_first_line(error)})"
+        raise UnrunnableError("--engine ray", met, "See its logs, in /tmp/ray as a rule") from error
     finally:
         ray.shutdown()
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _connect(ray: Any, address: str) -> None:
@@ -106,7 +110,14 @@ def _connect(ray: Any, address: str) -> None:
     if address == LOCAL:
         ray.init(LOCAL, num_cpus=count_cores(), include_dashboard=False, **quiet)
     else:
-        ray.init(address, **quiet)
+        try:
+            ray.init(address, **quiet)
+        except (ConnectionError, ValueError) as error:
+            met = f"no Ray cluster answers there ({_first_line(error)})"
+            remedy = (
+                "Check the address; if the cluster asks for a token, set RAY_AUTH_MODE=token and keep the token here"
+            )
+            raise UnrunnableError(f"--address {address}", met, remedy) from error
     ray.data.DataContext.get_current().enable_progress_bars = False
 
 
