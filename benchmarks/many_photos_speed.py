@@ -269,7 +269,7 @@ def main(rounds: int, photos: int, side: int, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         turns = run_in_turn(Path(scratch), rounds, photos, side)
         steps = time_steps(Path(scratch), repeats)
-        through = run_through_ray(Path(scratch), 400) if RAY in turns["medians"] else None
+        through = run_through_ray(Path(scratch), 2000) if RAY in turns["medians"] else None
     line = fit_line(steps)
     own_ms = through["own_ms_per_photo"] if through is not None else math.nan
     record = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -21,12 +22,13 @@ import reference.registry
 from converters.errors import PhotoError, UnrunnableError
 from converters.inpaint import FILLING, Job
 from converters.photos.image_files import clear_partials
+from converters.photos.many.failures import Failures
 from converters.photos.many.listing import list_photos
 from converters.photos.many.photo_job import SOURCE_KEY, Plan, run_job
 from converters.photos.many.workers import run_on_workers
 from converters.photos.marks import Reading
 from converters.runners import OnnxRunner
-from parity_tests.support.command import run_ganport
+from parity_tests.support.command import run_ganport, time_limit
 from parity_tests.support.deadly_plan import DEADLY, DEADLY_ONCE, DeadlyPlan, make_deadly
 from parity_tests.support.many_photos import BROKEN, COUNT, break_photos, make_expected, require_results, write_photos
 from parity_tests.support.places import PHOTOS, ROOT
@@ -79,7 +81,8 @@ def test_photo_whose_process_is_killed_is_tried_in_a_new_one_and_fails_the_secon
     for number, level in ((2, DEADLY_ONCE), (4, DEADLY), (6, DEADLY_ONCE)):
         make_deadly(jobs[number].photo, level)
     plan = DeadlyPlan(grey_pipeline, FILLING, 1, tmp_path)
-    outcomes = {outcome.job.photo.stem: outcome for outcome in run_on_workers(jobs, plan, 2)}
+    with time_limit(STUCK_S):
+        outcomes = {outcome.job.photo.stem: outcome for outcome in run_on_workers(jobs, plan, 2)}
     assert sorted(outcomes) == [job.photo.stem for job in jobs]
     assert [name for name, outcome in outcomes.items() if outcome.error is not None] == ["p04"]
     assert "the process that worked on it ended 2 times (SIGKILL), for want of memory" in str(outcomes["p04"].error)
@@ -158,12 +161,21 @@ def test_result_is_made_again_if_it_is_of_other_files_options_or_bytes(grey_pipe
         assert not is_there(job)
         assert is_there(job)
         assert not is_there(job, "two")
-        assert not is_there(Job(job.photo, job.mask, job.out, reading=Reading(invert=True)))
-        assert not is_there(Job(job.photo, job.mask, job.out, context=3))
-        assert not is_there(Job(job.photo, job.mask, job.out, draw=job.mask))
-        assert not is_there(Job(job.photo, job.mask, job.out, erase=job.mask))
+        assert not is_there(job)
+        for change in ({"reading": Reading(invert=True)}, {"context": 3}, {"draw": job.mask}, {"erase": job.mask}):
+            other = dataclasses.replace(job, **change)  # type: ignore[arg-type]
+            assert not is_there(other)
+            assert is_there(other)
+            assert not is_there(job)
     with Image.open(job.out) as image:
         assert len(image.info[SOURCE_KEY]) == 64
+
+
+def test_run_begins_in_a_folder_without_what_a_killed_one_left(tmp_path: Path) -> None:
+    for name in (".ganport-0.partial", "failed.jsonl", "a.png"):
+        (tmp_path / name).touch()
+    Failures(tmp_path).begin()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_failed_list_of_an_earlier_run_goes(grey_pipeline: Path, tmp_path: Path) -> None:
