@@ -93,7 +93,7 @@ def run_on_ray(jobs: Iterable[Job], plan: Plan, where: RayPlan) -> Iterator[Outc
         bundle_hash = hash_bundle(plan.bundle)
     try:
         _connect(ray, where.address)
-        yield from _run(ray, list(jobs), bundle_hash, plan, where)
+        yield from _run(ray, jobs, bundle_hash, plan, where)
     except ray.exceptions.RayError as error:
         met = f"Ray fails ({_first_line(error)})"
         raise UnrunnableError("--engine ray", met, "See its logs, in /tmp/ray as a rule") from error
@@ -121,29 +121,22 @@ def _connect(ray: Any, address: str) -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False
 
 
-def _run(ray: Any, jobs: list[Job], bundle_hash: str, plan: Plan, where: RayPlan) -> Iterator[Outcome]:
-    import pyarrow
-
-    if not jobs:
+def _run(ray: Any, jobs: Iterable[Job], bundle_hash: str, plan: Plan, where: RayPlan) -> Iterator[Outcome]:
+    pattern, table = _tabulate(jobs)
+    if pattern is None:
         return
     cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    workers = min(where.workers or sum(cores), len(jobs))
+    workers = min(where.workers or sum(cores), len(table))
     threads = max(1, min(sum(cores) // workers, *cores))
-    columns = {
-        "photo": [str(job.photo) for job in jobs],
-        "mask": [None if job.mask is None else str(job.mask) for job in jobs],
-        "out": [str(job.out) for job in jobs],
-    }
-    table = pyarrow.table(columns)
-    rows = max(1, min(MOST_PHOTOS, len(jobs) // (LEAST_BLOCKS * workers)))
-    blocks = [table.slice(start, rows) for start in range(0, len(jobs), rows)]
+    rows = max(1, min(MOST_PHOTOS, len(table) // (LEAST_BLOCKS * workers)))
+    blocks = [table.slice(start, rows) for start in range(0, len(table), rows)]
     deaths = ray.remote(num_cpus=0, max_restarts=-1)(Deaths).remote()
     results = (
         ray.data.from_arrow(blocks)
-        .map(read_row, fn_args=(jobs[0], bundle_hash, where.url), num_cpus=READER_CORES)
+        .map(read_row, fn_args=(pattern, bundle_hash, where.url), num_cpus=READER_CORES)
         .map(
             RowFiller,
-            fn_constructor_args=(jobs[0], replace(plan, threads=threads), deaths),
+            fn_constructor_args=(pattern, replace(plan, threads=threads), deaths),
             compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=ACTOR_CORES * threads,
         )
@@ -153,6 +146,20 @@ def _run(ray: Any, jobs: list[Job], bundle_hash: str, plan: Plan, where: RayPlan
         if isinstance(outcome.error, BundleError):
             raise outcome.error
         yield outcome
+
+
+def _tabulate(jobs: Iterable[Job]) -> tuple[Job | None, Any]:
+    """The first job, and the paths of all as pyarrow's table, which takes far less memory than the jobs."""
+    import pyarrow
+
+    pattern = None
+    columns: dict[str, list[str | None]] = {"photo": [], "mask": [], "out": []}
+    for job in jobs:
+        pattern = pattern or job
+        columns["photo"].append(str(job.photo))
+        columns["mask"].append(None if job.mask is None else str(job.mask))
+        columns["out"].append(str(job.out))
+    return pattern, pyarrow.table({name: pyarrow.array(paths, pyarrow.string()) for name, paths in columns.items()})
 
 
 def _job_of(row: Row, pattern: Job) -> Job:
