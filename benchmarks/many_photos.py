@@ -88,7 +88,7 @@ def make_expected(folder: Path, out: Path, broken: Mapping[str, str]) -> Iterato
     """Make the results one after another in this process; the names of those that were made."""
     bundle = reference.registry.shipped_bundle()
     digest = hash_bundle(bundle)
-    with Plan(bundle, FILLING, threads=1).open() as runner:
+    with Plan(bundle, FILLING).open() as runner:
         for photo in sorted((folder / "photos").iterdir()):
             job = Job(photo, folder / "masks" / f"{photo.stem}.png", out / f"{photo.stem}.png")
             outcome = run_job(job, digest, runner)

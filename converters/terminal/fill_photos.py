@@ -26,7 +26,7 @@ from converters.photos.many.listing import list_photos
 from converters.photos.many.on_ray import RayPlan, run_on_ray
 from converters.photos.many.photo_job import Plan
 from converters.photos.many.urls import list_urls
-from converters.photos.many.workers import choose_workers, run_on_workers, share_cores
+from converters.photos.many.workers import choose_workers, run_on_workers
 from converters.photos.marks import BY_THE_RULES, Reading
 from converters.photos.matching import Matched
 from converters.terminal.output import print_json, print_line
@@ -214,12 +214,11 @@ def fill_many(given: Many, bundle: Path | None, as_json: bool) -> None:
 
 
 def _run(given: Many, jobs: Iterator[Job], total: int, pipeline: Bundle) -> Generator[Outcome, None, None]:
+    plan = Plan(pipeline.folder, _kinds(given.filling))
     if given.address is not None:
-        plan = Plan(pipeline.folder, _kinds(given.filling), threads=1)
         yield from run_on_ray(jobs, plan, RayPlan(given.address, given.workers, given.url))
         return
     workers = given.workers or choose_workers(total, pipeline)
-    plan = Plan(pipeline.folder, _kinds(given.filling), share_cores(workers))
     yield from run_on_workers(jobs, plan, workers)
 
 

@@ -10,28 +10,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 from PIL import Image
 
-import reference.registry
 from converters.errors import PhotoError, UnrunnableError
-from converters.inpaint import FILLING, Job
+from converters.inpaint import FILLING, Job, Outcome
 from converters.photos.image_files import clear_partials
 from converters.photos.many.failures import Failures
 from converters.photos.many.listing import list_photos
 from converters.photos.many.photo_job import SOURCE_KEY, Plan, run_job
 from converters.photos.many.workers import run_on_workers
 from converters.photos.marks import Reading
-from converters.runners import OnnxRunner
 from parity_tests.support.command import run_ganport, time_limit
 from parity_tests.support.deadly_plan import DEADLY, DEADLY_ONCE, DeadlyPlan, make_deadly
 from parity_tests.support.many_photos import BROKEN, COUNT, break_photos, make_expected, require_results, write_photos
-from parity_tests.support.places import PHOTOS, ROOT
+from parity_tests.support.places import ROOT
 
 STUCK_S = 60
 
@@ -63,15 +60,21 @@ def test_bytes_are_the_same_with_any_number_of_processes(
     require_results(out, expected, BROKEN)
 
 
-def test_bytes_do_not_depend_on_the_number_of_threads(photos: Path) -> None:
-    path = reference.registry.shipped_bundle() / "edgeconnect.onnx"
-    photo = np.asarray(Image.open(PHOTOS / "coffee.png").convert("RGB").resize((131, 97)))[None]
-    mask = np.zeros(photo.shape[:3], np.uint8)
-    mask[:, 20:60, 30:90] = 1
-    feeds = {"photo": photo, "mask": mask, "edge_edits": np.zeros(mask.shape, np.int8)}
-    first, *others = (OnnxRunner(path, threads=threads).run(feeds) for threads in (1, 2, 3, 5))
-    for other in others:
-        assert all(np.array_equal(first[name], other[name]) for name in first)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_each_process_has_one_thread_on_which_the_last_bits_of_some_nets_depend(
+    workers: str, grey_pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[Plan] = []
+
+    def run(jobs: Iterable[Job], plan: Plan, workers: int) -> Iterator[Outcome]:
+        plans.append(plan)
+        return iter([])
+
+    monkeypatch.setattr("converters.terminal.fill_photos.run_on_workers", run)
+    write_photos(tmp_path, 2)
+    photos, masks = tmp_path / "photos", tmp_path / "masks"
+    run_ganport("inpaint", photos, masks, "--bundle", grey_pipeline, "--workers", workers)
+    assert [plan.threads for plan in plans] == [1]
 
 
 def test_photo_whose_process_is_killed_is_tried_in_a_new_one_and_fails_the_second_time(
@@ -80,7 +83,7 @@ def test_photo_whose_process_is_killed_is_tried_in_a_new_one_and_fails_the_secon
     jobs = write_photos(tmp_path, 9)
     for number, level in ((2, DEADLY_ONCE), (4, DEADLY), (6, DEADLY_ONCE)):
         make_deadly(jobs[number].photo, level)
-    plan = DeadlyPlan(grey_pipeline, FILLING, 1, tmp_path)
+    plan = DeadlyPlan(grey_pipeline, FILLING, marks=tmp_path)
     with time_limit(STUCK_S):
         outcomes = {outcome.job.photo.stem: outcome for outcome in run_on_workers(jobs, plan, 2)}
     assert sorted(outcomes) == [job.photo.stem for job in jobs]
@@ -91,7 +94,7 @@ def test_photo_whose_process_is_killed_is_tried_in_a_new_one_and_fails_the_secon
 
 def test_processes_that_never_get_ready_end_the_run(grey_pipeline: Path, tmp_path: Path) -> None:
     (job,) = write_photos(tmp_path, 1)
-    plan = DeadlyPlan(grey_pipeline, FILLING, 1, tmp_path, opens=False)
+    plan = DeadlyPlan(grey_pipeline, FILLING, marks=tmp_path, opens=False)
     with pytest.raises(UnrunnableError, match=r"processes that open it end before they are ready \(SIGKILL\)"):
         list(run_on_workers([job], plan, 1))
 
@@ -140,7 +143,7 @@ def test_partial_file_of_a_living_process_stays(tmp_path: Path) -> None:
 def test_result_is_made_again_if_it_is_of_other_files_options_or_bytes(grey_pipeline: Path, tmp_path: Path) -> None:
     (job,) = write_photos(tmp_path, 1)
     assert job.mask is not None
-    with Plan(grey_pipeline, FILLING, 1).open() as runner:
+    with Plan(grey_pipeline, FILLING).open() as runner:
 
         def is_there(job: Job, digest: str = "one") -> bool:
             outcome = run_job(job, digest, runner)

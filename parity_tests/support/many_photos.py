@@ -48,7 +48,7 @@ def make_expected(folder: Path, out: Path) -> Mapping[str, bytes]:
     """The results' bytes by their names, made in this process by the pair that ships; `out` is an empty folder."""
     bundle = reference.registry.shipped_bundle()
     digest = hash_bundle(bundle)
-    with Plan(bundle, FILLING, threads=2).open() as runner:
+    with Plan(bundle, FILLING).open() as runner:
         for photo in sorted((folder / "photos").iterdir()):
             run_job(Job(photo, folder / "masks" / photo.name, out / photo.name), digest, runner)
     return {path.name: path.read_bytes() for path in out.iterdir()}

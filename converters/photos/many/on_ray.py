@@ -22,7 +22,7 @@ from converters.photos.many.photo_job import TRIES, Loaded, Plan, explain_end, f
 from converters.photos.many.urls import read_url
 from converters.runners import count_cores
 
-# What one thread of an actor, and one task that reads, take of a core: actors on all cores leave room for reading.
+# What an actor, and a task that reads, take of a core: actors on all cores leave room for reading.
 # Actors that took whole cores would wait for ever for tasks that find none.
 ACTOR_CORES, READER_CORES = 0.75, 0.25
 # Of a block, which is read, and tried again, as a whole.
@@ -77,7 +77,7 @@ def run_on_ray(jobs: Iterable[Job], plan: Plan, where: RayPlan) -> Iterator[Outc
 
     Args:
         jobs: The photos, all read and written in one way; the first is asked for when the pipeline is known to open.
-        plan: What they have in common. Each actor has as many threads as cores are left for it.
+        plan: What they have in common.
         where: Where they run.
 
     Yields:
@@ -125,9 +125,7 @@ def _run(ray: Any, jobs: Iterable[Job], bundle_hash: str, plan: Plan, where: Ray
     pattern, table = _tabulate(jobs)
     if pattern is None:
         return
-    cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    workers = min(where.workers or sum(cores), len(table))
-    threads = max(1, min(sum(cores) // workers, *cores))
+    workers = min(where.workers or int(ray.cluster_resources()["CPU"]), len(table))
     rows = max(1, min(MOST_PHOTOS, len(table) // (LEAST_BLOCKS * workers)))
     blocks = [table.slice(start, rows) for start in range(0, len(table), rows)]
     deaths = ray.remote(num_cpus=0, max_restarts=-1)(Deaths).remote()
@@ -136,9 +134,9 @@ def _run(ray: Any, jobs: Iterable[Job], bundle_hash: str, plan: Plan, where: Ray
         .map(read_row, fn_args=(pattern, bundle_hash, where.url), num_cpus=READER_CORES)
         .map(
             RowFiller,
-            fn_constructor_args=(pattern, replace(plan, threads=threads), deaths),
+            fn_constructor_args=(pattern, plan, deaths),
             compute=ray.data.ActorPoolStrategy(size=workers),
-            num_cpus=ACTOR_CORES * threads,
+            num_cpus=ACTOR_CORES,
         )
     )
     for row in results.iter_rows():

@@ -38,12 +38,13 @@ class Plan:
     Attributes:
         bundle: The pipeline's folder.
         kinds: The inputs that the pipeline may have.
-        threads: Of the runtime, in each process.
+        threads: Of the runtime, in each process. One, so that bytes are the same whatever the number of processes:
+            with other numbers, ONNX Runtime gives other last bits in some nets (seen in deepfill-v2).
     """
 
     bundle: Path
     kinds: Sequence[tuple[str, ...]]
-    threads: int
+    threads: int = 1
 
     def open(self) -> Runner:
         """A runner of the pipeline.

@@ -35,11 +35,6 @@ def choose_workers(photos: int, pipeline: Bundle) -> int:
     return max(1, min(count_cores(), by_memory, photos))
 
 
-def share_cores(workers: int) -> int:
-    """How many threads each of so many processes gets."""
-    return max(1, count_cores() // workers)
-
-
 def run_on_workers(jobs: Iterable[Job], plan: Plan, workers: int) -> Iterator[Outcome]:
     """Run all jobs.
 
