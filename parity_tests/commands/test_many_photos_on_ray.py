@@ -13,7 +13,7 @@ import pytest
 
 from converters.errors import PhotoError
 from converters.photos.many.urls import list_urls, read_url
-from parity_tests.support.command import require_refusal, run_ganport
+from parity_tests.support.command import require_refusal, run_ganport, time_limit
 from parity_tests.support.deadly_plan import DEADLY, DEADLY_ONCE, DeadlyPlan, make_deadly
 from parity_tests.support.many_photos import (
     BROKEN,
@@ -24,6 +24,7 @@ from parity_tests.support.many_photos import (
     write_photos,
 )
 
+STUCK_S = 300
 KILLED = "the process that worked on it ended 2 times (killed), for want of memory most likely"
 
 
@@ -54,7 +55,8 @@ def test_bytes_are_those_of_one_process_and_killed_actors_lose_nothing(
     plan = functools.partial(DeadlyPlan, marks=tmp_path / "marks")
     monkeypatch.setattr("converters.terminal.fill_photos.Plan", plan)
     photos, masks = f"file://{tmp_path}/photos", f"file://{tmp_path}/masks"
-    done = run_ganport("inpaint", photos, masks, "-o", out, "--engine", "ray")
+    with time_limit(STUCK_S):
+        done = run_ganport("inpaint", photos, masks, "-o", out, "--engine", "ray")
     assert done.exit_code == 1, done.stderr
     assert f"4 of {COUNT} results were there already\n" in done.stderr
     failed = {**BROKEN, "p07.png": KILLED}
