@@ -1,10 +1,11 @@
-"""Write out programs that use a bundle without Python: sources for the user to build, or a page for browsers."""
+"""Write out programs that use a bundle without ganport: sources for the user to build, or a page for browsers."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -53,18 +54,29 @@ def write_consumer(language: str, folder: Path, net: Net | None = None) -> None:
         ConsumerError: `folder` is something else, npm's files are not at hand, or writing fails; then no file is left
             behind.
     """
+    with new_folder(folder):
+        runtime = find_runtime() if net else None
+        ignore = shutil.ignore_patterns(*(PAGE_IGNORED if net else IGNORED))
+        shutil.copytree(CONSUMERS / language, folder, ignore=ignore, dirs_exist_ok=True)
+        if net and runtime:
+            copy_files(runtime, (*RUNTIME_FILES, *(GPU_FILES if net.for_gpu else ())), folder / "ort")
+            copy_files(net.folder, net.files, folder / "model")
+            shutil.copyfile(net.sample, folder / "sample.png")
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Write into `folder` in the block; if it raises, no file is left behind.
+
+    Raises:
+        ConsumerError: `folder` is neither new nor empty, or writing fails.
+    """
     try:
         is_new = not folder.exists()
         if folder.is_symlink() or not (is_new or (folder.is_dir() and not any(folder.iterdir()))):
             raise ConsumerError(folder, "something is already there", "Name a new folder")
-        runtime = find_runtime() if net else None
         try:
-            ignore = shutil.ignore_patterns(*(PAGE_IGNORED if net else IGNORED))
-            shutil.copytree(CONSUMERS / language, folder, ignore=ignore, dirs_exist_ok=True)
-            if net and runtime:
-                _copy(runtime, (*RUNTIME_FILES, *(GPU_FILES if net.for_gpu else ())), folder / "ort")
-                _copy(net.folder, net.files, folder / "model")
-                shutil.copyfile(net.sample, folder / "sample.png")
+            yield
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             if not is_new:
@@ -97,7 +109,8 @@ def find_runtime() -> Path:
     )
 
 
-def _copy(source: Path, names: Sequence[str], folder: Path) -> None:
+def copy_files(source: Path, names: Sequence[str], folder: Path) -> None:
+    """Copy files with the folders that are in their names."""
     for name in names:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.bundle.checksums import require_unchanged
+from converters.bundle.checksums import MANIFEST, require_unchanged
 from converters.bundle.folder import Bundle, read_bundle
-from converters.bundle.manifest import MANIFEST
 from converters.bundle.run_artifact import NotRun, open_artifact
 from converters.errors import BundleError
 from converters.files import golden_file

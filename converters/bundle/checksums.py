@@ -10,11 +10,10 @@ from typing import Any
 
 import msgspec
 
-from converters.bundle.manifest import MANIFEST
 from converters.errors import BundleError
 from converters.files import hash_file, read_text_file
 
-SUMS = "SHA256SUMS"
+SUMS, MANIFEST = "SHA256SUMS", "manifest.json"
 # A file that is larger is compared with the size that the manifest records before it is hashed.
 LARGE_BYTES = 2**30
 DO_NOT_USE = "Do not use it: fetch or convert it again"

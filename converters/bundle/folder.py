@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from converters.bundle.checksums import SUMS, explain_os_error, format_sums
-from converters.bundle.manifest import MANIFEST, SCHEMA_VERSION, Manifest
+from converters.bundle.checksums import MANIFEST, SUMS, explain_os_error, format_sums
+from converters.bundle.manifest import SCHEMA_VERSION, Manifest
 from converters.bundle.scratch import NEW, OLD, clear_stale, open_scratch, require_unheld
 from converters.errors import BundleError
 from converters.files import GOLDEN, golden_file, read_text_file

@@ -17,7 +17,6 @@ from converters.tensors import Count, Length, Name, Signature
 from reference.model import OutputPolicy
 
 SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)

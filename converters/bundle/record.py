@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
-from converters.bundle.checksums import list_files
+from converters.bundle.checksums import MANIFEST, list_files
 from converters.bundle.cpp_readme import format_cpp_readme
-from converters.bundle.manifest import MANIFEST, SCHEMA_VERSION, ContractRecord, FileRecord, Manifest, SourceRecord
+from converters.bundle.manifest import SCHEMA_VERSION, ContractRecord, FileRecord, Manifest, SourceRecord
 from converters.bundle.readme import format_readme
 from converters.files import hash_file, write_json
 from converters.parity.compare import ParityReport

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from converters.bundle.checksums import require_unchanged
+from converters.bundle.checksums import MANIFEST, require_unchanged
 from converters.bundle.folder import Bundle
-from converters.bundle.manifest import MANIFEST
 from converters.errors import BundleError, MissingPackageError, UnrunnableError, explain_unforeseen
 from converters.runners import Runner
 from converters.targets.registry import find_target

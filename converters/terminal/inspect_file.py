@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
+from converters.bundle.checksums import MANIFEST
 from converters.bundle.folder import read_bundle
-from converters.bundle.manifest import MANIFEST
 from converters.errors import BundleError, CheckpointError
 from reference.checkpoint import SUFFIXES, read_checkpoint
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from converters.bundle.checksums import verify_hashes
+from converters.bundle.checksums import MANIFEST, verify_hashes
 from converters.bundle.folder import read_bundle
-from converters.bundle.manifest import MANIFEST
 from converters.errors import BundleError
 from converters.inpaint import shipped_pipeline
 

@@ -1,0 +1,1 @@
+"""A server for one bundle: photos in, pictures out, over HTTP. `ganport consumers server` writes it out."""

@@ -1,0 +1,120 @@
+"""Check the bundle, start LitServe's processes, and end them when the last answer is given."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from types import FrameType
+
+import litserve
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import JSONResponse, Response
+
+from consumers.server.guard import Guard, Limits
+from consumers.server.net_file import NetFile, read_net
+from consumers.server.photo_api import PhotoAPI
+from converters.errors import GanportError
+from converters.runners import count_cores, memory_of_machine
+
+# Of the shipped pair in ONNX Runtime, measured.
+BYTES_PER_PIXEL = 950
+# For a body to arrive; and for what is not measured by the other times when the server is told to end.
+UPLOAD_S, SPARE_S = 10.0, 5.0
+# The most photos of one run.
+BATCH = 4
+
+
+def main(bundle: Path, arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        bundle: The bundle's folder.
+        arguments: Of the command line; None takes the program's.
+
+    Returns:
+        The exit code.
+    """
+    given = _parse(arguments)
+    limits = Limits(given.max_mib * 2**20, int(given.max_megapixels * 1e6), given.max_requests, UPLOAD_S, given.timeout)
+    workers = given.workers or _count_workers(limits.pixels)
+    try:
+        net = read_net(bundle)
+        net.open(1)  # a file that does not load is told here, not by each worker
+    except GanportError as error:
+        print(f"serve.py: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"http://{given.host}:{given.port}{net.address}; /health tells when it is ready; Ctrl-C ends it", flush=True)
+    drained = multiprocessing.get_context("spawn").Event()
+    api = PhotoAPI(net.address, bundle, limits, max(1, count_cores() // workers), BATCH if net.takes_batches else 1, drained)
+    server = make_server(api, net, limits, workers)
+    _end_on_signals(drained)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(given.host, given.port, 1, log_level="error", generate_client_file=False)
+    for child in multiprocessing.active_children():  # there are some if it was told to end while it began
+        child.kill()
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Serve the bundle beside this file over HTTP.")
+    parser.add_argument("--host", choices=["127.0.0.1", "0.0.0.0", "::"], default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--workers", type=int, help="processes that run the net (default: by cores and memory)")
+    parser.add_argument("--max-mib", type=int, default=32, help="of a request (default: 32)")
+    parser.add_argument(
+        "--max-megapixels", type=float, default=4.0, help="of a picture; a worker needs 1 GB for each (default: 4)"
+    )
+    parser.add_argument("--max-requests", type=int, default=32, help="in hand at once (default: 32)")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds for an answer (default: 60)")
+    return parser.parse_args(arguments)
+
+
+def _count_workers(pixels: int) -> int:
+    return max(1, min(count_cores(), memory_of_machine() // (pixels * BYTES_PER_PIXEL)))
+
+
+def make_server(api: PhotoAPI, net: NetFile, limits: Limits, workers: int) -> litserve.LitServer:
+    """LitServe with our guard before it, and with the addresses /contract and /metrics."""
+    server = litserve.LitServer(
+        api,
+        accelerator="cpu",
+        workers_per_device=workers,
+        timeout=limits.answer_s,
+        disable_openapi_url=True,
+        restart_workers=True,
+    )
+    server.uvicorn_graceful_timeout = limits.upload_s + limits.answer_s + SPARE_S
+    server.app.add_middleware(Guard, path=net.address, limits=limits)
+    server.app.add_route("/contract", lambda request: JSONResponse(net.contract))
+    server.app.add_route("/metrics", lambda request: Response(generate_latest(), media_type=CONTENT_TYPE_LATEST))
+    return server
+
+
+def _end_on_signals(drained: Event) -> None:
+    """Let uvicorn answer what is in hand before LitServe's own end, which waits for nothing.
+
+    LitServe's other processes are forked with this handler, and leave it to the main one.
+    """
+    main_process = os.getpid()
+
+    def end(number: int, _: FrameType | None) -> None:
+        if os.getpid() != main_process:
+            return
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        for child in multiprocessing.active_children():
+            if child.name.startswith("LitServer-"):
+                child.terminate()
+                child.join()
+        drained.set()
+        raise KeyboardInterrupt
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, end)
