@@ -69,7 +69,7 @@ $(VENV)/run.stamp: pyproject.toml
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
-	$(BIN)/pip install --quiet --editable '.[torch,mxnet,tensorrt,wolfram,dev]'
+	$(BIN)/pip install --quiet --editable '.[torch,mxnet,tensorrt,wolfram,server,dev]'
 	touch $@
 
 $(VENV)/bench.stamp: $(VENV)/run.stamp

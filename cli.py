@@ -283,27 +283,20 @@ def formats(as_json: bool) -> None:
 
 
 @main.command(cls=SupervisedCommand)
-@click.argument("language", type=click.Choice(["cpp", "web"]))
+@click.argument("kind", type=click.Choice(["cpp", "web", "server"]))
 @click.argument("folder", type=PATH)
 @click.option(
-    "--bundle", type=PATH, help="For web: what the page runs, instead of the pipeline of the pair that ships."
+    "--bundle", type=PATH, help="For web and server: what they run, instead of the pipeline of the pair that ships."
 )
-def consumers(language: str, folder: Path, bundle: Path | None) -> None:
-    """Write a program that uses a bundle without Python into FOLDER, which is new or empty.
+def consumers(kind: str, folder: Path, bundle: Path | None) -> None:
+    """Write a program that uses a bundle without ganport into FOLDER, which is new or empty.
 
-    cpp: sources to build. web: a page, with the bundle's net, that runs it in the browser.
+    cpp: sources to build. web: a page, with the bundle's net, that runs it in the browser. server: photos in, pictures
+    out, over HTTP.
     """
-    from consumers.write_consumer import Net, find_runtime, write_consumer
+    from converters.terminal.write_program import write_program
 
-    if language == "web":
-        from converters.terminal.page_files import read_page_files
-
-        find_runtime()
-        write_consumer(language, folder, Net(*read_page_files(bundle)))
-    elif bundle is not None:
-        raise click.UsageError("--bundle goes with web.")
-    else:
-        write_consumer(language, folder)
+    write_program(kind, folder, bundle)
     print_line(folder)
 
 

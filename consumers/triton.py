@@ -13,9 +13,7 @@ ONNX_PLATFORM, ENGINE_PLATFORM, CHAIN_PLATFORM = "onnxruntime_onnx", "tensorrt_p
 TYPES = {"float16": "FP16", "float32": "FP32", "float64": "FP64"}
 
 
-def format_config(
-    name: str, platform: str, signature: Signature, steps: Sequence[tuple[str, Signature]] = ()
-) -> str:
+def format_config(name: str, platform: str, signature: Signature, steps: Sequence[tuple[str, Signature]] = ()) -> str:
     """The text of config.pbtxt.
 
     Args:

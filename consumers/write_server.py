@@ -10,7 +10,7 @@ from pathlib import Path
 from consumers.write_consumer import CONSUMERS, copy_files, new_folder
 
 # What lies beside the program's package.
-BESIDE = ("serve.py", "README.md", "requirements.txt", "Dockerfile")
+BESIDE = ("serve.py", "README.md", "requirements.txt", "Dockerfile", "triton/README.md")
 # The modules of ganport that the program imports, as they are.
 CONVERTERS = (
     *("__init__.py", "errors.py", "files.py", "runners.py", "tensors.py"),
@@ -41,8 +41,8 @@ def write_server(folder: Path, bundle: Path, texts: Mapping[str, str], models: M
         copy_files(Path(str(files("converters"))), CONVERTERS, folder / "converters")
         shutil.copytree(bundle, folder / "bundle")
         for name, source in models.items():
-            copy_files(source.parent, (source.name,), (folder / name).parent)
-            (folder / name).parent.joinpath(source.name).rename(folder / name)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, folder / name)
         for name, text in texts.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")

@@ -78,6 +78,14 @@ class PhotoError(GanportError):
     """An image file cannot be read, does not fit, or cannot be written."""
 
 
+class NoImageError(PhotoError):
+    """A file is no image of a known format."""
+
+
+class TooLargeImageError(PhotoError):
+    """An image has more pixels than are taken."""
+
+
 class ConsumerError(GanportError):
     """The sources of a program that uses bundles without Python (consumers/) cannot be written."""
 

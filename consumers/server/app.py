@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -25,8 +26,9 @@ from converters.runners import count_cores, memory_of_machine
 
 # Of the shipped pair in ONNX Runtime, measured.
 BYTES_PER_PIXEL = 950
-# For a body to arrive; and for what is not measured by the other times when the server is told to end.
-UPLOAD_S, SPARE_S = 10.0, 5.0
+# For what is not measured by the other times when the server is told to end.
+SPARE_S = 5.0
+TICK_S = 0.2
 # The most photos of one run.
 BATCH = 4
 
@@ -42,23 +44,23 @@ def main(bundle: Path, arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     given = _parse(arguments)
-    limits = Limits(given.max_mib * 2**20, int(given.max_megapixels * 1e6), given.max_requests, UPLOAD_S, given.timeout)
+    pixels = int(given.max_megapixels * 1e6)
+    limits = Limits(given.max_mib * 2**20, pixels, given.max_requests, given.upload_timeout, given.timeout)
     workers = given.workers or _count_workers(limits.pixels)
     try:
         net = read_net(bundle)
-        net.open(1)  # a file that does not load is told here, not by each worker
+        with net.open(1) as runner:  # a file that does not load is told here, not by each worker
+            batch = BATCH if net.takes_batches and net.runs_alike_in_batches(runner) else 1
     except GanportError as error:
         print(f"serve.py: {error}", file=sys.stderr)
         return error.exit_code
     print(f"http://{given.host}:{given.port}{net.address}; /health tells when it is ready; Ctrl-C ends it", flush=True)
     drained = multiprocessing.get_context("spawn").Event()
-    api = PhotoAPI(net.address, bundle, limits, max(1, count_cores() // workers), BATCH if net.takes_batches else 1, drained)
+    threads = max(1, count_cores() // workers)
+    api = PhotoAPI(net.address, bundle, limits, workers, threads, batch, drained)
     server = make_server(api, net, limits, workers)
-    _end_on_signals(drained)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run(given.host, given.port, 1, log_level="error", generate_client_file=False)
-    for child in multiprocessing.active_children():  # there are some if it was told to end while it began
-        child.kill()
+    _end_on_signals(server, drained)
+    server.run(given.host, given.port, 1, log_level="error", generate_client_file=False)
     return 0
 
 
@@ -72,7 +74,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--max-megapixels", type=float, default=4.0, help="of a picture; a worker needs 1 GB for each (default: 4)"
     )
     parser.add_argument("--max-requests", type=int, default=32, help="in hand at once (default: 32)")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds for an answer (default: 60)")
+    parser.add_argument(
+        "--upload-timeout", type=float, default=30.0, help="seconds for a request to arrive (default: 30)"
+    )
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds from then to the answer (default: 60)")
     return parser.parse_args(arguments)
 
 
@@ -97,24 +102,29 @@ def make_server(api: PhotoAPI, net: NetFile, limits: Limits, workers: int) -> li
     return server
 
 
-def _end_on_signals(drained: Event) -> None:
+def _end_on_signals(server: litserve.LitServer, drained: Event) -> None:
     """Let uvicorn answer what is in hand before LitServe's own end, which waits for nothing.
 
-    LitServe's other processes are forked with this handler, and leave it to the main one.
+    LitServe forks processes, which have this handler then, and leave it to the main one.
     """
     main_process = os.getpid()
 
-    def end(number: int, _: FrameType | None) -> None:
-        if os.getpid() != main_process:
-            return
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)
+    def end() -> None:
+        while server._shutdown_event is None:  # LitServe is about to make it
+            time.sleep(TICK_S)
         for child in multiprocessing.active_children():
-            if child.name.startswith("LitServer-"):
-                child.terminate()
-                child.join()
+            while child.name.startswith("LitServer-") and child.is_alive():
+                child.terminate()  # again, if it has just begun and did not hear the first
+                child.join(TICK_S)
         drained.set()
-        raise KeyboardInterrupt
+        server._shutdown_event.set()
+
+    def begin_end(number: int, _: FrameType | None) -> None:
+        if os.getpid() == main_process:
+            for each in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(each, signal.SIG_IGN)
+            # In a thread: this one waits for the event that is set there.
+            threading.Thread(target=end, daemon=True).start()
 
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, end)
+        signal.signal(each, begin_end)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Gauge, Histogram
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +19,8 @@ from converters.errors import GanportError
 BATCH_HEADER = "ganport-batch"
 TRY_LATER = "Try again later"
 SEND_A_FORM = "Send the pictures as files of a multipart form"
+# Where a request's scope has its pictures: the bytes by the name of the field.
+PARTS = "ganport.parts"
 
 ANSWERS = Counter("ganport_answers", "Answers by status; 'gone' if the client left before it had sent all", ["status"])
 SECONDS = Histogram("ganport_answer_seconds", "From a request's headers to its answer, pictures only")
@@ -106,7 +109,10 @@ class Guard:
             return refuse(408, "request", met, "Send it faster")
         if body is None or isinstance(body, Response):
             return body
-        return await self._ask(scope, body)
+        parts = await _read_form(headers, body)
+        if isinstance(parts, Response):
+            return parts
+        return await self._ask({**scope, PARTS: parts})
 
     async def _read(self, receive: Receive) -> bytes | Response | None:
         """The body; the refusal of one that is too large; None if the client left."""
@@ -126,15 +132,12 @@ class Guard:
         met = f"it is of more than {self._limits.body_bytes} bytes"
         return refuse(413, "request", met, "Send smaller pictures")
 
-    async def _ask(self, scope: Scope, body: bytes) -> Response:
-        """LitServe's answer to a request that is here as a whole.
-
-        If a worker dies, LitServe gives none.
-        """
+    async def _ask(self, scope: Scope) -> Response:
+        """LitServe's answer to a request whose parts are in the scope. If a worker dies, LitServe gives none."""
         messages: list[Message] = []
 
         async def receive() -> Message:
-            return {"type": "http.request", "body": body, "more_body": False}
+            return {"type": "http.request", "body": b"", "more_body": False}
 
         async def keep(message: Message) -> None:
             messages.append(message)
@@ -147,9 +150,28 @@ class Guard:
             return refuse(503, "server", met, TRY_LATER)
         start, *rest = messages
         content = b"".join(message.get("body", b"") for message in rest)
-        if start["status"] == 400:
-            detail = json.loads(content)["detail"]
-            return refuse(422, "request", f"its form is broken ({detail})", SEND_A_FORM)
         response = Response(content, start["status"])
         response.raw_headers = list(start["headers"])
         return response
+
+
+async def _read_form(headers: Headers, body: bytes) -> dict[str, bytes] | Response:
+    """The files of a form by the names of their fields, or the refusal."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield body
+        yield b""
+
+    try:
+        form = await MultiPartParser(headers, stream()).parse()  # type: ignore[arg-type]
+    except (MultiPartException, ValueError, LookupError) as error:  # the latter two from the parser below
+        said = getattr(error, "message", str(error))
+        return refuse(422, "request", f"its form is broken ({said[:200]})", SEND_A_FORM)
+    parts: dict[str, bytes] = {}
+    for name, part in form.multi_items():
+        if not isinstance(part, UploadFile):
+            return refuse(422, f"field '{name[:80]}'", "it is no file", "Send a picture there, with a file name")
+        if name in parts:
+            return refuse(422, f"field '{name[:80]}'", "it is there twice", "Send it once")
+        parts[name] = part.file.read()
+    return parts

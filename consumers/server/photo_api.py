@@ -11,41 +11,59 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
 import litserve
 import numpy as np
+from fastapi import Depends
 from litserve.loops import LitLoop
 from litserve.utils import LitAPIStatus, LoopResponseType
 from PIL import Image
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from consumers.server.guard import BATCH_HEADER, TRY_LATER, Limits, refuse
+from consumers.server.guard import BATCH_HEADER, PARTS, TRY_LATER, Limits, refuse
 from consumers.server.net_file import read_net
 from consumers.server.photo_job import Work, finish, read_work
-from converters.errors import GanportError, PhotoError, UnrunnableError, explain_unforeseen
+from converters.errors import (
+    GanportError,
+    NoImageError,
+    PhotoError,
+    TooLargeImageError,
+    UnrunnableError,
+    explain_unforeseen,
+)
 from converters.tensors import Array
 
 # A worker looks so often whether it is to end.
 IDLE_S = 1.0
+# Of what is wrong with a picture; of all else 422.
+STATUSES = {TooLargeImageError: 413, NoImageError: 415}
 
 
-class PhotoAPI(litserve.LitAPI):
+def _get_parts(request: Request) -> dict[str, bytes]:
+    parts: dict[str, bytes] = request.scope[PARTS]
+    return parts
+
+
+class PhotoAPI(litserve.LitAPI):  # type: ignore[misc]
     """A worker: reads photos, runs the net, writes pictures.
 
     Args:
         path: Of the address, such as "/inpaint".
         bundle: The bundle's folder.
         limits: See Limits.
-        threads: Of the net's runtime.
+        workers: How many there are.
+        threads: Of the net's runtime, in each.
         batch: The most photos of one run.
         drained: Set when no request is in hand any more, and none will come.
     """
 
-    def __init__(self, path: str, bundle: Path, limits: Limits, threads: int, batch: int, drained: Event) -> None:
+    def __init__(
+        self, path: str, bundle: Path, limits: Limits, workers: int, threads: int, batch: int, drained: Event
+    ) -> None:
         super().__init__(max_batch_size=batch, api_path=path, loop=SizeLoop())
+        self.workers = workers
         self._bundle, self._limits, self._threads, self._drained = bundle, limits, threads, drained
 
     def setup(self, device: str) -> None:
@@ -59,23 +77,15 @@ class PhotoAPI(litserve.LitAPI):
         if self._drained.is_set():
             raise SystemExit(0)
 
-    def decode_request(self, request: Request) -> Work | Response:
+    def decode_request(self, request: Annotated[dict[str, bytes], Depends(_get_parts)]) -> Work | Response:
         """The photo of a request with what belongs to it, or why there is none.
 
         Args:
-            request: LitServe hands its form over.
+            request: The pictures. LitServe wants this name, and asks FastAPI for what the type says.
         """
-        form: Any = request
-        parts: dict[str, bytes] = {}
-        for name, part in form.multi_items():
-            if not isinstance(part, UploadFile):
-                return refuse(422, f"field '{name[:80]}'", "it is no file", "Send a picture there, with a file name")
-            if name in parts:
-                return refuse(422, f"field '{name[:80]}'", "it is there twice", "Send it once")
-            parts[name] = part.file.read()
         try:
             with tempfile.TemporaryDirectory(prefix="ganport-") as scratch, explain_unforeseen(PhotoError, "photo"):
-                return read_work(Path(scratch), parts, self._net)
+                return read_work(Path(scratch), request, self._net)
         except GanportError as error:
             return _refuse(error)
 
@@ -93,10 +103,11 @@ class PhotoAPI(litserve.LitAPI):
 def _refuse(error: GanportError) -> Response:
     if isinstance(error, UnrunnableError):
         return refuse(503, error.where, error.met, TRY_LATER)
-    return refuse(422, error.where, error.met, error.remedy)
+    status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 422)
+    return refuse(status, error.where, error.met, error.remedy)
 
 
-class SizeLoop(LitLoop):
+class SizeLoop(LitLoop):  # type: ignore[misc]
     """Takes what waits, runs photos of equal size together, and answers each as soon as it is done.
 
     LitServe's own loop puts photos of all sizes into one batch, answers none before all are done, refuses all for one
@@ -119,10 +130,10 @@ class SizeLoop(LitLoop):
         def send(consumer: int, uid: str, response: Response) -> None:
             self.put_response(transport, consumer, uid, response, LitAPIStatus.OK, LoopResponseType.REGULAR)
 
-        for consumer, uid, began, form in _take(request_queue, lit_api.max_batch_size):
+        for consumer, uid, began, parts in _take(request_queue, lit_api.max_batch_size, lit_api.workers):
             if time.monotonic() - began > lit_api.request_timeout:  # nobody waits for the answer any more
                 continue
-            work = lit_api.decode_request(form)
+            work = lit_api.decode_request(parts)
             if isinstance(work, Response):
                 send(consumer, uid, work)
             else:
@@ -141,11 +152,11 @@ class SizeLoop(LitLoop):
                 send(consumer, uid, response)
 
 
-def _take(requests: Any, most: int) -> list[tuple[int, str, float, Any]]:
-    """What waits, up to `most`; nothing if nothing comes for a while."""
+def _take(requests: Any, most: int, workers: int) -> list[tuple[int, str, float, Any]]:
+    """One worker's share of what waits, up to `most`; nothing if nothing comes for a while."""
     taken: list[tuple[int, str, float, Any]] = []
     with contextlib.suppress(queue.Empty):
         taken.append(requests.get(timeout=IDLE_S))
-        while len(taken) < most:
+        for _ in range(min(most - 1, requests.qsize() // workers)):
             taken.append(requests.get_nowait())
     return taken

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from converters.errors import PhotoError
+from converters.errors import NoImageError, PhotoError, TooLargeImageError
 from converters.tensors import Array
 
 if TYPE_CHECKING:
@@ -310,11 +310,11 @@ def read_picture(path: Path, data: bytes | None = None) -> Picture:
                 upright = turn(image if frames == 1 else image.copy(), orientation)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = Image.MAX_IMAGE_PIXELS or 0
-        raise PhotoError(
+        raise TooLargeImageError(
             path, f"its header claims more than {limit // 10**6} million pixels", "Scale the picture down"
         ) from None
     except UnidentifiedImageError:
-        raise PhotoError(path, f"it is no {LISTED} image", "Save it as one of these") from None
+        raise NoImageError(path, f"it is no {LISTED} image", "Save it as one of these") from None
     except PermissionError as error:
         raise PhotoError(path, "it may not be read", "Check its permissions") from error
     except (*ODD_EXIF, EOFError) as error:

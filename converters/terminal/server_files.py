@@ -47,7 +47,7 @@ class Repository:
         if not others:
             self.add(name, bundle.folder / first, bundle.signature)
             return
-        steps = []
+        steps: list[tuple[str, Link]] = []
         for link in msgspec.json.decode((bundle.folder / first).read_bytes(), type=list[Link]):
             step = f"{name}-{len(steps) + 1}"
             self.add(step, bundle.folder / link.file, link)

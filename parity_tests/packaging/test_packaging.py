@@ -31,6 +31,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "tensorrt_rtx": ("converters/targets/tensorrt/runtime.py",),
     "tensorrt_rtx_bindings": ("converters/targets/tensorrt/runtime.py",),
     "cuda": ("converters/targets/tensorrt/runtime.py",),
+    "litserve": ("consumers/server/",),
     "onnxsim": ("converters/onnx_graph/simplify.py",),
     "onnxruntime": ("converters/runners.py", "converters/targets/onnx/target.py"),
     "ray": ("converters/photos/many/on_ray.py",),

@@ -20,7 +20,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "files": (),
     "text": (),
     "tensors": ("errors",),
-    "/consumers": ("errors",),
+    "/consumers": BASE,
     "runners": BASE,
     "photos": BASE,
     "/reference": BASE,
@@ -39,6 +39,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "targets/proven": (),
     "bundle": (*BASE, "/reference", "files", "parity", "runners", "sources", "targets", "targets/registry", "text"),
+    "/consumers/server": (*BASE, "bundle", "files", "photos", "runners"),
     "convert": (
         *(*BASE, "/reference", "bundle", "parity", "rewrites", "runners", "sources", "targets", "targets/registry"),
     ),
@@ -52,16 +53,14 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "terminal": (
         *("errors", "/reference", "bench", "bundle", "convert", "inpaint", "parity", "photos"),
-        *("photos/many", "runners", "sources", "targets", "targets/onnx", "targets/registry", "targets/proven", "text"),
+        *("photos/many", "runners", "sources", "targets", "targets/onnx", "targets/registry", "targets/proven"),
+        *("targets/tensorrt", "tensors", "text", "/consumers"),
     ),
     "from_python": (
         *(*BASE, "/reference", "bench", "bundle", "convert", "inpaint", "parity", "photos", "prove", "runners"),
         *("sources", "targets", "targets/registry", "terminal"),
     ),
-    "/cli.py": (
-        *("errors", "bench", "convert", "parity", "prove"),
-        *("targets/registry", "terminal", "verify", "/consumers"),
-    ),
+    "/cli.py": (*("errors", "bench", "convert", "parity", "prove", "targets/registry", "terminal", "verify"),),
     "/ganport.py": (
         *(*BASE, "/reference", "bench", "bundle", "parity", "runners", "targets", "verify", "from_python", "/cli.py"),
     ),
