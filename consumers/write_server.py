@@ -15,7 +15,7 @@ BESIDE = ("serve.py", "README.md", "requirements.txt", "Dockerfile", "triton/REA
 CONVERTERS = (
     *("__init__.py", "errors.py", "files.py", "runners.py", "tensors.py"),
     *("bundle/__init__.py", "bundle/checksums.py"),
-    *("photos/__init__.py", "photos/crop.py", "photos/image_files.py", "photos/marks.py"),
+    *("photos/__init__.py", "photos/crop.py", "photos/image_files.py", "photos/marks.py", "photos/one_photo.py"),
 )
 
 

@@ -12,24 +12,17 @@ from converters.bundle.checksums import verify_hashes
 from converters.bundle.folder import Bundle, read_bundle
 from converters.bundle.run_artifact import NotRun, open_artifact, why_not_run
 from converters.errors import BundleError, GanportError, PhotoError
-from converters.photos.crop import Crop, choose_crop
-from converters.photos.image_files import (
-    Photo,
-    read_photo,
-    require_output,
-    require_output_size,
-    write_photo,
-    write_plane,
-)
-from converters.photos.marks import BY_THE_RULES, Marks, Reading, read_drawing, read_mask
+from converters.photos.crop import Crop
+from converters.photos.image_files import require_output, require_output_size, write_photo, write_plane
+from converters.photos.marks import BY_THE_RULES, Reading
+from converters.photos.one_photo import EDITS, MASK, PHOTO, Prepared, make_feeds, paste, read_prepared
 from converters.runners import Runner, memory_of_machine
 from converters.tensors import Array
 from reference.registry import shipped_bundle
 
 # The inputs of pipelines that fill holes, and of those that make a picture of a photo.
-EDITS = "edge_edits"
-FILLING = (("photo", "mask", EDITS), ("photo", "mask"))
-PICTURING = (("photo",),)
+FILLING = ((PHOTO, MASK, EDITS), (PHOTO, MASK))
+PICTURING = ((PHOTO,),)
 MAKE_PIPELINE = "Make a pipeline's bundle: ganport convert CHECKPOINT --pipeline --to onnx"
 # The GPU's file first, if there is one and a GPU to run it.
 GPU, CPU = PREFERRED = ("trt", "onnx")
@@ -71,27 +64,6 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """The contents of a job's files.
-
-    Attributes:
-        photo: The photo.
-        hole: (H, W) bool; all of a photo without a mask.
-        share: Of the photo that is filled, from 0 to 1; None without a mask.
-        edits: (H, W) int8: 1 draws an edge, -1 erases one, 0 leaves it.
-        crop: What of the photo is given to the nets.
-        notes: What the user may not expect of how the files were read, each beginning with the file.
-    """
-
-    photo: Photo
-    hole: Array
-    share: float | None
-    edits: Array
-    crop: Crop
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What became of a job.
 
@@ -121,45 +93,21 @@ def prepare(job: Job, smallest: int = 1, files: Mapping[Path, bytes] | None = No
     Raises:
         PhotoError: a file cannot be read, does not fit, or cannot be written.
     """
-    given = {path.resolve() for path in (job.photo, job.mask, job.draw, job.erase) if path is not None}
+    read = {path.resolve() for path in (job.photo, job.mask, job.draw, job.erase) if path is not None}
     for path in (job.out, job.edges_out):
         if path is not None:
             require_output(path)
-            if path.resolve() in given:
+            if path.resolve() in read:
                 raise PhotoError(path, "it is one of the files given", "Name another file to write")
     if job.edges_out is not None and job.edges_out.resolve() == job.out.resolve():
         raise PhotoError(job.out, "the result and the edges cannot both go there", "Name two files")
-    files = files or {}
-    photo = read_photo(job.photo, files.get(job.photo))
-    height, width = size = photo.rgb.shape[0], photo.rgb.shape[1]
-    if min(size) < smallest:
-        raise PhotoError(job.photo, f"it is {width}x{height} pixels", f"Give {smallest} or more on each side")
+    given = read_prepared(job.photo, job.mask, job.edits, job.reading, job.context, smallest, files)
+    height, width = given.hole.shape
     for path in (job.out, job.edges_out):
         if path is not None:
-            require_output_size(path, size)
-    notes = [f"{job.photo}: {note}" for note in photo.notes]
-    if job.mask is None:
-        crop = Crop(0, height, 0, width)
-        _require_memory(job.photo, crop)
-        return Prepared(photo, np.ones(size, np.bool_), None, np.zeros(size, np.int8), crop, tuple(notes))
-    mask = read_mask(job.mask, photo, job.reading, files.get(job.mask))
-    notes += _list_notes(job.mask, mask, "the hole is {:.1f} % of the photo")
-    edits = np.zeros(size, np.int8)
-    for path, value in job.edits:
-        lines = read_drawing(path, photo, files.get(path))
-        edits[lines.marked] = value
-        notes += _list_notes(path, lines, "{:.1f} % of the photo is lines")
-    crop = choose_crop(mask.marked, edits, job.context, smallest)
-    if crop.size != size:
-        notes.append(
-            f"{job.photo}: the nets get {crop.size[1]}x{crop.size[0]} of its {width}x{height} pixels, around the hole"
-        )
-    _require_memory(job.photo, crop)
-    return Prepared(photo, mask.marked, mask.share, edits, crop, tuple(notes))
-
-
-def _list_notes(path: Path, marks: Marks, said: str) -> list[str]:
-    return [f"{path}: {said.format(100 * marks.share)}", *(f"{path}: {note}" for note in marks.notes)]
+            require_output_size(path, (height, width))
+    _require_memory(job.photo, given.crop)
+    return given
 
 
 def _require_memory(photo: Path, crop: Crop) -> None:
@@ -193,12 +141,6 @@ class Filled:
     rgb: Array
     edges: Array | None
 
-    @property
-    def opaque(self) -> Array:
-        """(H, W) bool: where the result keeps none of the photo's transparency."""
-        opaque: Array = self.given.hole & (self.given.share is not None)
-        return opaque
-
 
 def inpaint(job: Job, runner: Runner) -> Outcome:
     """Fill the hole of one photo, or make a picture of it, and write it; see compute.
@@ -208,7 +150,7 @@ def inpaint(job: Job, runner: Runner) -> Outcome:
         UnrunnableError: see compute.
     """
     filled = compute(job, runner)
-    write_photo(job.out, filled.given.photo, filled.rgb, filled.opaque)
+    write_photo(job.out, filled.given.photo, filled.rgb, filled.given.opaque)
     if job.edges_out is not None and filled.edges is not None:
         write_plane(job.edges_out, filled.edges)
     return Outcome(job, filled.given.share, filled.given.notes)
@@ -232,19 +174,12 @@ def compute(job: Job, runner: Runner, files: Mapping[Path, bytes] | None = None)
         if path is not None and EDITS not in names:
             raise PhotoError(path, "the pipeline's net knows no edges", "Leave out --draw, --erase and --edges-out")
     given = prepare(job, max(spec.minimum for spec in runner.inputs), files)
-    crop = given.crop
-    feeds = {
-        "photo": np.ascontiguousarray(crop.cut(given.photo.rgb))[None],
-        "mask": crop.cut(given.hole).astype(np.uint8)[None],
-        EDITS: np.ascontiguousarray(crop.cut(given.edits))[None],
-    }
-    results = runner.run({name: feeds[name] for name in names})
-    filled = given.photo.rgb.copy()
-    crop.cut(filled)[:] = results["result"][0]
+    results = runner.run(make_feeds(given, names))
+    filled = paste(given, results["result"][0])
     if job.edges_out is None:
         return Filled(given, filled, None)
     edges = np.zeros(given.hole.shape, np.float32)
-    crop.cut(edges)[:] = results["edges"][0, 0]
+    given.crop.cut(edges)[:] = results["edges"][0, 0]
     return Filled(given, filled, edges)
 
 

@@ -24,8 +24,8 @@ from consumers.server.photo_api import PhotoAPI
 from converters.errors import GanportError
 from converters.runners import count_cores, memory_of_machine
 
-# Of the shipped pair in ONNX Runtime, measured.
-BYTES_PER_PIXEL = 950
+# A worker's memory, of the shipped pair, rounded up.
+BYTES_PER_PIXEL = 1000
 # For what is not measured by the other times when the server is told to end.
 SPARE_S = 5.0
 TICK_S = 0.2

@@ -4,7 +4,6 @@
 import contextlib
 import queue
 import signal
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from starlette.responses import Response
 
 from consumers.server.guard import BATCH_HEADER, PARTS, TRY_LATER, Limits, refuse
 from consumers.server.net_file import read_net
-from consumers.server.photo_job import Work, finish, read_work
+from consumers.server.photo_job import read_parts, write_png
 from converters.errors import (
     GanportError,
     NoImageError,
@@ -33,6 +32,7 @@ from converters.errors import (
     UnrunnableError,
     explain_unforeseen,
 )
+from converters.photos.one_photo import PHOTO, Prepared, make_feeds
 from converters.tensors import Array
 
 # A worker looks so often whether it is to end.
@@ -77,27 +77,28 @@ class PhotoAPI(litserve.LitAPI):  # type: ignore[misc]
         if self._drained.is_set():
             raise SystemExit(0)
 
-    def decode_request(self, request: Annotated[dict[str, bytes], Depends(_get_parts)]) -> Work | Response:
+    def decode_request(self, request: Annotated[dict[str, bytes], Depends(_get_parts)]) -> Prepared | Response:
         """The photo of a request with what belongs to it, or why there is none.
 
         Args:
             request: The pictures. LitServe wants this name, and asks FastAPI for what the type says.
         """
         try:
-            with tempfile.TemporaryDirectory(prefix="ganport-") as scratch, explain_unforeseen(PhotoError, "photo"):
-                return read_work(Path(scratch), request, self._net)
+            with explain_unforeseen(PhotoError, PHOTO):
+                return read_parts(request, self._net)
         except GanportError as error:
             return _refuse(error)
 
-    def predict(self, batch: Sequence[Work]) -> list[Array]:
+    def predict(self, batch: Sequence[Prepared]) -> list[Array]:
         """The filled parts of photos whose arrays are of equal size."""
-        names = batch[0].feeds.keys()
-        feeds = {name: np.concatenate([work.feeds[name] for work in batch]) for name in names}
-        return list(self._net.run(feeds)["result"])
+        names = [spec.name for spec in self._net.inputs]
+        feeds = [make_feeds(given, names) for given in batch]
+        together = {name: np.concatenate([each[name] for each in feeds]) for name in names}
+        return list(self._net.run(together)["result"])
 
-    def encode_response(self, output: tuple[Work, Array]) -> Response:
+    def encode_response(self, output: tuple[Prepared, Array]) -> Response:
         """The picture."""
-        return Response(finish(*output), media_type="image/png")
+        return Response(write_png(*output), media_type="image/png")
 
 
 def _refuse(error: GanportError) -> Response:
@@ -125,7 +126,7 @@ class SizeLoop(LitLoop):  # type: ignore[misc]
         callback_runner: Any,
     ) -> None:
         """One round."""
-        groups: dict[object, list[tuple[int, str, Work]]] = defaultdict(list)
+        groups: dict[object, list[tuple[int, str, Prepared]]] = defaultdict(list)
 
         def send(consumer: int, uid: str, response: Response) -> None:
             self.put_response(transport, consumer, uid, response, LitAPIStatus.OK, LoopResponseType.REGULAR)
@@ -133,21 +134,21 @@ class SizeLoop(LitLoop):  # type: ignore[misc]
         for consumer, uid, began, parts in _take(request_queue, lit_api.max_batch_size, lit_api.workers):
             if time.monotonic() - began > lit_api.request_timeout:  # nobody waits for the answer any more
                 continue
-            work = lit_api.decode_request(parts)
-            if isinstance(work, Response):
-                send(consumer, uid, work)
+            given = lit_api.decode_request(parts)
+            if isinstance(given, Response):
+                send(consumer, uid, given)
             else:
-                groups[work.crop.size].append((consumer, uid, work))
+                groups[given.crop.size].append((consumer, uid, given))
         for group in groups.values():
             try:
-                with explain_unforeseen(PhotoError, "photo"):
-                    results = lit_api.predict([work for _, _, work in group])
+                with explain_unforeseen(PhotoError, PHOTO):
+                    results = lit_api.predict([given for _, _, given in group])
             except GanportError as error:
                 for consumer, uid, _ in group:
                     send(consumer, uid, _refuse(error))
                 continue
-            for (consumer, uid, work), result in zip(group, results, strict=True):
-                response = lit_api.encode_response((work, result))
+            for (consumer, uid, given), result in zip(group, results, strict=True):
+                response = lit_api.encode_response((given, result))
                 response.headers[BATCH_HEADER] = str(len(group))
                 send(consumer, uid, response)
 

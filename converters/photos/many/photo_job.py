@@ -118,7 +118,7 @@ def make_result(job: Job, loaded: Loaded, runner: Runner) -> tuple[bytes, Outcom
         GanportError: see converters.inpaint.compute.
     """
     filled = compute(job, runner, loaded.files)
-    data = encode_photo(".png", filled.given.photo, filled.rgb, filled.opaque, {SOURCE_KEY: loaded.source})
+    data = encode_photo(".png", filled.given.photo, filled.rgb, filled.given.opaque, {SOURCE_KEY: loaded.source})
     return data, Outcome(job, filled.given.share, filled.given.notes)
 
 
