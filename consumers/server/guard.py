@@ -67,6 +67,7 @@ class Guard:
         self._path = path
         self._limits = limits
         self._in_hand = 0
+        self._tasks: set[asyncio.Future[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -142,12 +143,15 @@ class Guard:
         async def keep(message: Message) -> None:
             messages.append(message)
 
-        try:
-            async with asyncio.timeout(self._limits.answer_s):
-                await self._app(scope, receive, keep)
-        except TimeoutError:
+        # LitServe keeps an answer that nobody takes: so its part is left to end, and not cancelled.
+        task = asyncio.ensure_future(self._app(scope, receive, keep))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        done, _ = await asyncio.wait({task}, timeout=self._limits.answer_s)
+        if not done:
             met = f"there was no answer within {self._limits.answer_s:g} s"
             return refuse(503, "server", met, TRY_LATER)
+        task.result()  # for an exception of a defect
         start, *rest = messages
         content = b"".join(message.get("body", b"") for message in rest)
         response = Response(content, start["status"])

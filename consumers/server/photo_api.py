@@ -132,9 +132,9 @@ class SizeLoop(LitLoop):  # type: ignore[misc]
             self.put_response(transport, consumer, uid, response, LitAPIStatus.OK, LoopResponseType.REGULAR)
 
         for consumer, uid, began, parts in _take(request_queue, lit_api.max_batch_size, lit_api.workers):
-            if time.monotonic() - began > lit_api.request_timeout:  # nobody waits for the answer any more
-                continue
-            given = lit_api.decode_request(parts)
+            # LitServe waits for an answer even if nobody else does any more.
+            is_late = time.monotonic() - began > lit_api.request_timeout
+            given = refuse(503, "server", "it is late", TRY_LATER) if is_late else lit_api.decode_request(parts)
             if isinstance(given, Response):
                 send(consumer, uid, given)
             else:
@@ -142,13 +142,12 @@ class SizeLoop(LitLoop):  # type: ignore[misc]
         for group in groups.values():
             try:
                 with explain_unforeseen(PhotoError, PHOTO):
-                    results = lit_api.predict([given for _, _, given in group])
+                    photos = [photo for _, _, photo in group]
+                    results = lit_api.predict(photos)
+                    responses = [lit_api.encode_response(pair) for pair in zip(photos, results, strict=True)]
             except GanportError as error:
-                for consumer, uid, _ in group:
-                    send(consumer, uid, _refuse(error))
-                continue
-            for (consumer, uid, given), result in zip(group, results, strict=True):
-                response = lit_api.encode_response((given, result))
+                responses = [_refuse(error) for _ in group]
+            for (consumer, uid, _), response in zip(group, responses, strict=True):
                 response.headers[BATCH_HEADER] = str(len(group))
                 send(consumer, uid, response)
 

@@ -17,7 +17,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_server(tmp_path_factory.mktemp("written") / "server")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(written: Path) -> Iterator[Server]:
     """Two workers; small limits, so that tests reach them."""
     limits = ("--max-megapixels", "1", "--max-mib", "1", "--upload-timeout", "2")
