@@ -37,6 +37,8 @@ from converters.tensors import Array
 
 # A worker looks so often whether it is to end.
 IDLE_S = 1.0
+# Larger photos are run alone: together they take as long, and more memory (benchmarks/server_load.py of ganport).
+MOST_PIXELS_TOGETHER = 2**13
 # Of what is wrong with a picture; of all else 422.
 STATUSES = {TooLargeImageError: 413, NoImageError: 415}
 
@@ -109,7 +111,7 @@ def _refuse(error: GanportError) -> Response:
 
 
 class SizeLoop(LitLoop):  # type: ignore[misc]
-    """Takes what waits, runs photos of equal size together, and answers each as soon as it is done.
+    """Takes what waits, runs small photos of equal size together, and answers each as soon as it is done.
 
     LitServe's own loop puts photos of all sizes into one batch, answers none before all are done, refuses all for one
     that is refused, and asks for more a thousand times a second.
@@ -138,7 +140,9 @@ class SizeLoop(LitLoop):  # type: ignore[misc]
             if isinstance(given, Response):
                 send(consumer, uid, given)
             else:
-                groups[given.crop.size].append((consumer, uid, given))
+                height, width = given.crop.size
+                key = (height, width) if height * width <= MOST_PIXELS_TOGETHER else uid
+                groups[key].append((consumer, uid, given))
         for group in groups.values():
             try:
                 with explain_unforeseen(PhotoError, PHOTO):

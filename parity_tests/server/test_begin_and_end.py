@@ -85,6 +85,7 @@ def test_what_is_in_hand_is_answered_before_the_end(written: Path, tmp_path: Pat
         for answer in answers:
             assert answer.result().status_code == 200
             assert answer.result().content == expected
+            assert answer.result().headers["ganport-batch"] == "1"  # they are too large to be run together
         with pytest.raises(requests.ConnectionError):
             server.post(GOOD)
         require_gone(server.process.pid)
