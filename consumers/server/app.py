@@ -103,9 +103,10 @@ def make_server(api: PhotoAPI, net: NetFile, limits: Limits, workers: int) -> li
 
 
 def _end_on_signals(server: litserve.LitServer, drained: Event) -> None:
-    """Let uvicorn answer what is in hand before LitServe's own end, which waits for nothing.
+    """Let uvicorn answer what is in hand, then the workers end, then LitServe, which by itself knows no SIGTERM.
 
-    LitServe forks processes, which have this handler then, and leave it to the main one.
+    Signals may come to all processes at once. Those that LitServe forks have this handler, and leave it to the main
+    one; a worker waits until `drained` is set.
     """
     main_process = os.getpid()
 
