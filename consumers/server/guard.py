@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ TRY_LATER = "Try again later"
 SEND_A_FORM = "Send the pictures as files of a multipart form"
 # Where a request's scope has its pictures: the bytes by the name of the field.
 PARTS = "ganport.parts"
+
+# It prints a line for every broken form; whoever sent that is told.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 ANSWERS = Counter("ganport_answers", "Answers by status; 'gone' if the client left before it had sent all", ["status"])
 SECONDS = Histogram("ganport_answer_seconds", "From a request's headers to its answer, pictures only")

@@ -2,6 +2,7 @@
 
 # Without `from __future__ import annotations`: LitServe reads the types of two methods here as objects.
 import contextlib
+import logging
 import queue
 import signal
 import time
@@ -72,6 +73,7 @@ class PhotoAPI(litserve.LitAPI):  # type: ignore[misc]
         """Load the net. Signals that reach the whole group of processes wait until the last answer is given."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._leave)
+        logging.getLogger("PIL").setLevel(logging.CRITICAL)  # of a damaged file the client is told
         Image.MAX_IMAGE_PIXELS = self._limits.pixels
         self._net = read_net(self._bundle).open(self._threads)
 

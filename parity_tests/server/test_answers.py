@@ -139,6 +139,34 @@ def test_bad_forms_are_refused_with_a_reason(
     assert answer.json()["error"].startswith(said)
 
 
+def damage(body: bytes, seed: int) -> bytes:
+    """Change, drop and add a few bytes, half of them where the first part's headers are."""
+    random = np.random.default_rng(seed)
+    damaged = bytearray(body)
+    for _ in range(random.integers(1, 6)):
+        place = int(random.integers(200 if random.random() < 0.5 else len(damaged)))
+        length = int(random.integers(0, 12)) if random.random() < 0.5 else 1
+        damaged[place : place + 1] = random.integers(0, 256, length, np.uint8).tobytes()
+    return bytes(damaged)
+
+
+def test_damaged_requests_get_a_reason_or_a_picture(server: Server) -> None:
+    whole = requests.Request("POST", f"{server.url}/inpaint", files=make_case(16, 24, 3)).prepare()
+    assert isinstance(whole.body, bytes)
+
+    def post(body: bytes) -> requests.Response:
+        headers = {"Content-Type": whole.headers["Content-Type"]}
+        return requests.post(f"{server.url}/inpaint", body, headers=headers, timeout=60)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(post, [damage(whole.body, seed) for seed in range(150)]))
+    assert {answer.status_code for answer in answers} - {200, 408} == {415, 422}
+    assert all(answer.json()["error"] for answer in answers if answer.status_code != 200)
+    for answer in answers:
+        if answer.status_code == 200:
+            Image.open(io.BytesIO(answer.content)).load()
+
+
 FORM = b"Content-Type: multipart/form-data; boundary=b"
 HEAD = b"POST /inpaint HTTP/1.1\r\nHost: x\r\n" + FORM + b"\r\nContent-Length: 1000\r\n\r\n"
 
