@@ -66,19 +66,38 @@ def main(bundle: Path, arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Serve the bundle beside this file over HTTP.")
-    parser.add_argument("--host", choices=["127.0.0.1", "0.0.0.0", "::"], default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--workers", type=int, help="processes that run the net (default: by cores and memory)")
-    parser.add_argument("--max-mib", type=int, default=32, help="of a request (default: 32)")
-    parser.add_argument(
-        "--max-megapixels", type=float, default=4.0, help="of a picture; a worker needs 1 GB for each (default: 4)"
+    add = parser.add_argument
+    add("--host", choices=["127.0.0.1", "0.0.0.0", "::"], default="127.0.0.1", help="(default: %(default)s)")
+    add("--port", type=_read_port, default=8000, help="from 1024 (default: %(default)s)")
+    add("--workers", type=_read_count, help="processes that run the net (default: by cores and memory)")
+    add("--max-mib", type=_read_count, default=32, help="of a request (default: %(default)s)")
+    add(
+        "--max-megapixels",
+        type=_read_positive,
+        default=4.0,
+        help="of a picture; a worker needs 1 GB for each (default: %(default)s)",
     )
-    parser.add_argument("--max-requests", type=int, default=32, help="in hand at once (default: 32)")
-    parser.add_argument(
-        "--upload-timeout", type=float, default=30.0, help="seconds for a request to arrive (default: 30)"
-    )
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds from then to the answer (default: 60)")
+    add("--max-requests", type=_read_count, default=32, help="in hand at once (default: %(default)s)")
+    add("--upload-timeout", type=_read_positive, default=30.0, help="seconds to arrive in (default: %(default)s)")
+    add("--timeout", type=_read_positive, default=60.0, help="seconds from then to the answer (default: %(default)s)")
     return parser.parse_args(arguments)
+
+
+def _read_port(text: str) -> int:
+    if not 1024 <= int(text) < 2**16:  # LitServe takes no other
+        raise ValueError
+    return int(text)
+
+
+def _read_count(text: str) -> int:
+    return int(_read_positive(str(int(text))))
+
+
+def _read_positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
 
 
 def _count_workers(pixels: int) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +15,7 @@ import pytest
 import requests
 from PIL import Image
 
-from parity_tests.support.served import Server, encode, fill, is_ready, make_case
+from parity_tests.support.served import Server, encode, fill, make_case
 
 GOOD = make_case(48, 64, 0)
 LINES = np.zeros((48, 64), np.uint8)
@@ -197,18 +195,6 @@ def test_client_that_goes_away_is_counted_and_harms_nobody(server: Server, tmp_p
     while server.count(gone) < before + 1 or server.count("ganport_requests_in_hand") > 0:
         assert time.monotonic() < end
         time.sleep(0.1)
-
-
-def test_worker_that_is_killed_is_replaced(server: Server, tmp_path: Path) -> None:
-    workers = server.list_workers()
-    assert len(workers) == 2
-    for worker in workers:
-        os.kill(worker, signal.SIGKILL)
-    end = time.monotonic() + 30
-    while set(server.list_workers()) & set(workers) or len(server.list_workers()) < 2 or not is_ready(server):
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    assert server.post(GOOD).content == fill(GOOD, tmp_path / "command")
 
 
 def test_nothing_was_answered_by_an_error_of_the_servers_own(server: Server) -> None:

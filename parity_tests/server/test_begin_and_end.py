@@ -40,7 +40,7 @@ from parity_tests.support.served import (
 pytestmark = pytest.mark.slow
 TINY, GOOD = make_case(16, 24, 0), make_case(48, 64, 0)
 # Half a second of one core, so that a signal comes while it is computed.
-LONG = make_case(224, 256, 1)
+LONG = make_case(192, 256, 1)
 
 
 def wait_for(server: Server, requests_in_hand: int) -> None:
@@ -75,9 +75,9 @@ def is_left(process: psutil.Process, session: int) -> bool:
     ids=["SIGTERM", "SIGTERM to all its processes", "Ctrl-C"],
 )
 def test_what_is_in_hand_is_answered_before_the_end(written: Path, tmp_path: Path, tell: Callable[[int], None]) -> None:
-    with serve(written, "--workers", "2") as server, ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(server.post, LONG) for _ in range(4)]
-        wait_for(server, 4)
+    with serve(written, "--workers", "2") as server, ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(server.post, LONG) for _ in range(3)]
+        wait_for(server, 3)
         time.sleep(0.1)  # now the workers are in the runtime
         tell(server.process.pid)
         said, _ = server.process.communicate(timeout=STOP_S)
@@ -125,6 +125,21 @@ def test_answer_that_takes_too_long_is_told_to_come_back(written: Path) -> None:
             assert time.monotonic() < end
 
 
+def test_worker_that_is_killed_is_replaced_and_its_request_is_told_to_come_back(written: Path, tmp_path: Path) -> None:
+    with serve(written, "--workers", "1", "--timeout", "4") as server, ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(server.post, make_case(240, 360, 2))
+        wait_for(server, 1)
+        time.sleep(0.3)  # now the worker is in the runtime
+        (worker,) = server.list_workers()
+        os.kill(worker, signal.SIGKILL)
+        assert lost.result().status_code == 503
+        end = time.monotonic() + ANSWER_S
+        while (answer := server.post(GOOD)).status_code != 200:
+            assert time.monotonic() < end
+        assert answer.content == fill(GOOD, tmp_path / "command")
+        assert server.list_workers() != [worker]
+
+
 def start_and_wait(folder: Path) -> tuple[int, str]:
     process = start(folder)
     said, _ = process.communicate(timeout=60)
@@ -157,6 +172,21 @@ def test_missing_package_is_named(written: Path) -> None:
     done = subprocess.run([sys.executable, "-S", written / "serve.py"], capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert done.stderr.endswith(" is not installed. Run: pip install -r requirements.txt.\n")
+
+
+@pytest.mark.parametrize(
+    "options", ["--workers 0", "--workers 1.5", "--timeout nan", "--max-mib -1", "--port 80", "--host localhost"]
+)
+def test_option_that_makes_no_sense_is_refused(options: str, capsys: pytest.CaptureFixture[str]) -> None:
+    require_litserve()
+    from consumers.server.app import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(Path("nothing"), options.split())
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert f"argument {options.split(maxsplit=1)[0]}: invalid" in said
+    assert len(said) < 1000
 
 
 def test_requirements_are_those_of_the_project() -> None:
