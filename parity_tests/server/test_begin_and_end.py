@@ -142,7 +142,11 @@ def test_worker_that_is_killed_is_replaced_and_its_request_is_told_to_come_back(
 
 def start_and_wait(folder: Path) -> tuple[int, str]:
     process = start(folder)
-    said, _ = process.communicate(timeout=60)
+    try:
+        said, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:  # it serves after all
+            os.killpg(process.pid, signal.SIGKILL)
     return process.returncode, said
 
 
