@@ -102,7 +102,7 @@ def time_steps(scratch: Path, repeats: int) -> list[dict[str, Any]]:
                     filled = compute(job, runner, loaded.files)
                 texts = {SOURCE_KEY: loaded.source}
                 with add_ms(steps["encode"], time.process_time):
-                    data = encode_photo(".png", filled.given.photo, filled.rgb, filled.opaque, texts)
+                    data = encode_photo(".png", filled.given.photo, filled.rgb, filled.given.opaque, texts)
                 with add_ms(steps["write"], time.perf_counter):
                     write_whole(job.out, data)
             medians = {name: round(statistics.median(values), 3) for name, values in steps.items()}
