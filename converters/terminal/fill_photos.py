@@ -119,7 +119,7 @@ class Account:
                 self.notes += outcome.notes
                 self.holes |= {} if outcome.hole is None else {str(job.out): outcome.hole}
 
-    def print(self, as_json: bool) -> None:
+    def show(self, as_json: bool) -> None:
         """Print the results' paths, or JSON."""
         written = sorted(self.written)
         if as_json:
@@ -157,7 +157,7 @@ def fill_photo(job: Job, bundle: Path | None, as_json: bool) -> None:
         print_line(note, err=True)
     account = Account(1)
     account.add(outcome, as_json)
-    account.print(as_json)
+    account.show(as_json)
     if outcome.error is not None:
         raise outcome.error
 
@@ -200,11 +200,11 @@ def fill_many(given: Many, bundle: Path | None, as_json: bool) -> None:
                     for note in outcome.notes:
                         print_line(note, err=True)
     except KeyboardInterrupt:
-        account.print(as_json)
+        account.show(as_json)
         raise
     finally:
         failures.end()
-    account.print(as_json)
+    account.show(as_json)
     if account.total == 1 and account.last_error is not None:
         raise account.last_error
     _tell(account)

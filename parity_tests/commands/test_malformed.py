@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import converters.inpaint
+import converters.photos.one_photo
 from converters.convert import Conversion
 from converters.inpaint import Job, open_pipeline
 from converters.photos.image_files import Photo
@@ -207,14 +207,14 @@ def test_failure_of_one_photo_is_that_photos_alone(
         (tmp_path / kind).mkdir()
         for name in "abc":
             Image.new("RGB", (16, 16)).save(tmp_path / kind / f"{name}.png")
-    read = converters.inpaint.read_photo
+    read = converters.photos.one_photo.read_photo
 
     def fail_on_b(path: Path, data: bytes) -> Photo:
         if path.name == "b.png":
             raise AttributeError("no such attribute")
         return read(path, data)
 
-    monkeypatch.setattr("converters.inpaint.read_photo", fail_on_b)
+    monkeypatch.setattr("converters.photos.one_photo.read_photo", fail_on_b)
     out = tmp_path / "out"
     out.mkdir()
     with open_pipeline(shipped_pipeline.bundle) as runner:
