@@ -8,7 +8,6 @@ Writes results/deepfill_memory.json.
 from __future__ import annotations
 
 import json
-import re
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from converters.convert import Settings, convert
 from converters.parity.inputs import make_input
 from converters.tensors import Array
 from parity_tests.support.deepfill_states import write_checkpoint
+from parity_tests.support.peak_memory import read_peak_gib
 
 RECORD = Path(__file__).parent / "results" / "deepfill_memory.json"
 SIDES = (256, 512, 1024)
@@ -40,7 +40,7 @@ def measure(folder: Path, layout: str) -> list[dict[str, Any]]:
     rows = []
     for side in SIDES:
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            expected, _, _ = pool.submit(_run_torch, checkpoint, side).result()
+            expected = pool.submit(_run_torch, checkpoint, side).result()
         hole = make_input([("astronaut", "large")], (side, side)).mask.repeat(3, axis=1) > 0
         row: dict[str, Any] = {"layout": layout, "side": side}
         for artifact in made.bundle.manifest.artifacts:
@@ -64,10 +64,10 @@ def _run(folder: Path, target: str, side: int) -> tuple[Array, float, float]:
         start = time.perf_counter()
         outputs = runner.run({"image": given.photo, "mask": given.mask})
         seconds = time.perf_counter() - start
-    return outputs["result"], seconds, _peak_gib()
+    return outputs["result"], seconds, read_peak_gib()
 
 
-def _run_torch(checkpoint: Path, side: int) -> tuple[Array, float, float]:
+def _run_torch(checkpoint: Path, side: int) -> Array:
     from reference.checkpoint import read_checkpoint
     from reference.registry import identify
 
@@ -75,14 +75,8 @@ def _run_torch(checkpoint: Path, side: int) -> tuple[Array, float, float]:
     given = make_input([("astronaut", "large")], (side, side))
     with torch.no_grad():
         result = identify(read).build(read).module(torch.from_numpy(given.photo), torch.from_numpy(given.mask))
-    return result.numpy(), 0.0, 0.0
-
-
-def _peak_gib() -> float:
-    """This process's. Not getrusage's, which is that of the process that started this one, if that was larger."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    assert found is not None
-    return int(found[1]) / 2**20
+    output: Array = result.numpy()
+    return output
 
 
 def _say(line: str) -> None:

@@ -9,7 +9,6 @@ run at 2048x2048 in a process of its own, for its memory; float64 is left out th
 from __future__ import annotations
 
 import json
-import re
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from converters.parity.inputs import make_input
 from converters.tensors import Array
 from parity_tests.support import lama_states
 from parity_tests.support.lama_restated import restate
+from parity_tests.support.peak_memory import read_peak_gib
 
 RECORD = Path(__file__).parent / "results" / "lama_full_size.json"
 SIZES = ((256, 256), (360, 488), (512, 512), (1024, 768))
@@ -86,7 +86,7 @@ def _run_alone(path: Path, feeds: dict[str, Array]) -> tuple[Array, float, float
     options.intra_op_num_threads = THREADS
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     (result,), run_s = _time(lambda: session.run(None, feeds))
-    return result, run_s, _peak_gib()
+    return result, run_s, read_peak_gib()
 
 
 def _largest(difference: Array, hole: Array) -> float:
@@ -97,13 +97,6 @@ def _time(work: Callable[[], Any]) -> tuple[Any, float]:
     start = time.perf_counter()
     result = work()
     return result, time.perf_counter() - start
-
-
-def _peak_gib() -> float:
-    """This process's. Not getrusage's, which is that of the process that started this one, if that was larger."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    assert found is not None
-    return int(found[1]) / 2**20
 
 
 def _say(line: str) -> None:
