@@ -1,10 +1,11 @@
 """How long a net takes on a CPU: the files of `--tune cpu` against what others make of the same checkpoint.
 
-    python benchmarks/cpu_latency.py [EDGE.pth INPAINT.pth] [--runs 7] [--size 256x256 --size 512x512]
+    python benchmarks/cpu_latency.py [EDGE.pth INPAINT.pth ...] [--runs 7] [--size 256x256 --size 512x512]
 
-Nets of the published size with seeded weights if no checkpoint is named. Every contestant is given the same photo,
-shapes are static where that helps it, all have the same two threads, and they run in turn. Writes
-results/cpu_latency.json and .svg. Needs the extras mxnet and bench.
+Nets of the published size with seeded weights if no checkpoint is named: EdgeConnect's two, and LaMa. Every contestant
+is given the same photo, shapes are static where that helps it, all have the same two threads, and they run in turn. One
+that cannot take a net is named with its reason. Writes results/cpu_latency.json and .svg. Needs the extras mxnet and
+bench.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from converters.targets.mxnet.runtime import MxnetRunner
 from converters.targets.mxnet.write import convert_to_mxnet
 from converters.tensors import Array, Tensors
 from converters.terminal.options import read_size
+from parity_tests.support import lama_states
 from parity_tests.support.seeded_checkpoints import FULL_BASE, FULL_BLOCKS, NETS, write_checkpoint
 from reference.checkpoint import read_checkpoint
 from reference.model import ReferenceModel
@@ -46,6 +48,7 @@ from reference.registry import identify
 RESULTS = Path(__file__).parent / "results" / "cpu_latency.json"
 THREADS = 2
 WARM_UP = 2
+LAMA_BLOCKS = 18
 # Idle threads of any runtime spin for some milliseconds after a run.
 PAUSE_S = 0.1
 OURS = "ganport --tune cpu, ONNX Runtime"
@@ -107,6 +110,31 @@ def open_openvino(model: onnx.ModelProto, feeds: Tensors, precision: str) -> Run
     return lambda: compiled(dict(feeds))[0]
 
 
+def open_mnn(model: onnx.ModelProto, feeds: Tensors, folder: Path) -> Run:
+    """The same graph, static, float32."""
+    # The module MNN.tools would install a package that reports its use; the converter is in this one.
+    import _tools
+    import MNN
+
+    path = folder / "net.onnx"
+    onnx.save(model, path)
+    written = folder / "net.mnn"
+    words = ("-f", "ONNX", "--modelFile", str(path), "--MNNModel", str(written), "--bizCode", "bench")
+    _tools.mnnconvert(["mnnconvert", *words])
+    settings = {"backend": 0, "precision": "high", "numThread": THREADS}
+    names = list(feeds), [value.name for value in model.graph.output]
+    net = MNN.nn.load_module_from_file(str(written), *names, runtime_manager=MNN.nn.create_runtime_manager((settings,)))
+    given = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
+
+    def run() -> Array:
+        expr = MNN.expr
+        result = net.forward([expr.const(array, list(array.shape), expr.NCHW) for array in given.values()])
+        first = result[0] if isinstance(result, list | tuple) else result
+        return np.array(expr.convert(first, expr.NCHW).read())
+
+    return run
+
+
 def open_ncnn(module: nn.Module, feeds: list[torch.Tensor], folder: Path) -> Run:
     """The net through pnnx, float32."""
     import ncnn
@@ -146,23 +174,34 @@ def write_literal_mxnet(waist: onnx.ModelProto, folder: Path) -> tuple[Path, Pat
 
 
 def open_contestants(
-    model: ReferenceModel, bundle: Path, size: tuple[int, int], feeds: Tensors, folder: Path
-) -> dict[str, Run]:
-    """Everybody, by name."""
+    model: ReferenceModel, bundle: Path, free: onnx.ModelProto, size: tuple[int, int], feeds: Tensors, folder: Path
+) -> tuple[dict[str, Run], dict[str, str]]:
+    """Everybody by name, and why some do not run; `free` is the graph of free sizes."""
     (output,) = (spec.name for spec in model.outputs)
     tensors = [torch.from_numpy(feeds[spec.name]) for spec in model.inputs]
     module = fold_spectral_norm(model.module)
-    fixed = fix_size(model, size)
-    exported = export_onnx(fixed, module, size)
+    exported = export_onnx(fix_size(model, size), module, size)
     static = simplify(exported)
-    free = simplify(export_onnx(model, module))
     contestants = dict(open_torch(model.module, tensors))
+    not_run: dict[str, str] = {}
     contestants["torch.onnx.export, ONNX Runtime"] = open_onnxruntime(exported, feeds)
     for name, precision in (("OpenVINO float32", "f32"), (BF16, "bf16")):
         opened = open_openvino(static, feeds, precision)
         if opened is not None:
             contestants[name] = opened
-    contestants["ncnn (pnnx)"] = open_ncnn(module, tensors, folder)
+    if BF16 not in contestants:
+        not_run[BF16] = "this processor has no bfloat16 arithmetic"
+    openers = {
+        "ncnn (pnnx)": lambda: open_ncnn(module, tensors, folder),
+        "MNN": lambda: open_mnn(static, feeds, folder),
+    }
+    for name, open_it in openers.items():
+        try:
+            run = open_it()
+            run()
+            contestants[name] = run
+        except Exception as error:  # of other people's converters, of any kind
+            not_run[name] = (str(error).strip().splitlines() or [type(error).__name__])[0]
     literal = MxnetRunner(*write_literal_mxnet(free, folder), model.inputs, model.outputs)
     contestants[LITERAL_MXNET] = lambda: literal.run(feeds)[output]
     name = bundle.name
@@ -171,7 +210,7 @@ def open_contestants(
     pair = (bundle / f"{name}-symbol.json", bundle / f"{name}-0000.params")
     ours_mxnet = MxnetRunner(*pair, model.inputs, model.outputs)
     contestants[OURS_MXNET] = lambda: ours_mxnet.run(feeds)[output]
-    return contestants
+    return contestants, not_run
 
 
 def measure_gemm() -> float:
@@ -190,7 +229,10 @@ def measure_gemm() -> float:
 def tuned_bundles(checkpoints: tuple[Path, ...]) -> Iterator[dict[Path, Path]]:
     """A bundle of tuned files for each checkpoint."""
     with tempfile.TemporaryDirectory() as scratch:
-        paths = checkpoints or tuple(write_checkpoint(Path(scratch), net, FULL_BASE, FULL_BLOCKS) for net in NETS)
+        paths = checkpoints or (
+            *(write_checkpoint(Path(scratch), net, FULL_BASE, FULL_BLOCKS) for net in NETS),
+            lama_states.write_checkpoint(Path(scratch), "fourier", FULL_BASE, LAMA_BLOCKS),
+        )
         start = time.perf_counter()
         made = list(convert(paths, Settings(("onnx", "mxnet"), Path(scratch) / "out", tune=True), print))
         print(f"converted in {time.perf_counter() - start:.0f} s")
@@ -227,8 +269,11 @@ def main(checkpoints: tuple[Path, ...], runs: int, sizes: tuple[tuple[int, int],
     with tuned_bundles(checkpoints) as bundles:
         gemm = measure_gemm()
         for path, bundle in bundles.items():
+            checkpoint = read_checkpoint(path)
+            model = identify(checkpoint).build(checkpoint)
+            free = simplify(export_onnx(model, fold_spectral_norm(model.module)))
             for size in sizes:
-                rows.append(measure_net(path, bundle, size, runs))
+                rows.append(measure_net(path, bundle, free, size, runs))
                 print_row(rows[-1])
     record = {"environment": read_environment(THREADS), "gemm_gflops": gemm, "runs": runs, "nets": rows}
     RESULTS.write_text(json.dumps(record, indent=2) + "\n")
@@ -236,7 +281,7 @@ def main(checkpoints: tuple[Path, ...], runs: int, sizes: tuple[tuple[int, int],
     print(f"matrix products: {gemm:.0f} GFLOP/s; {RESULTS}")
 
 
-def measure_net(path: Path, bundle: Path, size: tuple[int, int], runs: int) -> dict[str, object]:
+def measure_net(path: Path, bundle: Path, free: onnx.ModelProto, size: tuple[int, int], runs: int) -> dict[str, object]:
     """One net at one size."""
     checkpoint = read_checkpoint(path)
     model = identify(checkpoint).build(checkpoint)
@@ -247,7 +292,7 @@ def measure_net(path: Path, bundle: Path, size: tuple[int, int], runs: int) -> d
         feeds
     )
     with tempfile.TemporaryDirectory() as scratch:
-        contestants = open_contestants(model, bundle, size, feeds, Path(scratch))
+        contestants, not_run = open_contestants(model, bundle, free, size, feeds, Path(scratch))
         measured = measure(contestants, expected[output], runs)
     medians = {name: float(str(row["median_ms"])) for name, row in measured.items()}
     peers = {name: ms for name, ms in medians.items() if name not in (OURS, OURS_MXNET, BF16)}
@@ -260,7 +305,7 @@ def measure_net(path: Path, bundle: Path, size: tuple[int, int], runs: int) -> d
         "ratio": medians[OURS] / peers[fastest],
         "mxnet_ratio": medians[OURS_MXNET] / medians[LITERAL_MXNET],
         "contestants": measured,
-        "not_run": {} if BF16 in measured else {BF16: "this processor has no bfloat16 arithmetic"},
+        "not_run": not_run,
     }
 
 
@@ -271,6 +316,8 @@ def print_row(row: dict[str, object]) -> None:
     assert isinstance(measured, dict)
     for name, facts in sorted(measured.items(), key=lambda item: item[1]["median_ms"]):
         print(f"  {name:36} {facts['median_ms']:8.0f} ms  max abs error {facts['max_abs_error']:.1e}")
+    for name, why in row["not_run"].items():
+        print(f"  {name:36} not run: {why}")
     print(f"  {row['ratio']:.2f} x {row['fastest_float32_peer']}; MXNet {row['mxnet_ratio']:.2f} x literal")
 
 

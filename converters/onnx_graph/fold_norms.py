@@ -2,6 +2,7 @@
 
     norm(conv_1(x) + conv_2(y)) = s conv_1(x) + s conv_2(y) + (b - s m),   s = scale / sqrt(variance + eps)
 
+The first convolution gets the whole bias, those of the others too: the others have none.
 onnxsim folds a norm only if it is all that reads its convolution's output.
 """
 
@@ -39,10 +40,11 @@ def fold_norms(model: ModelProto) -> ModelProto:
         if convolutions is None or len({node.output[0] for node in convolutions}) != len(convolutions):
             continue
         factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + attributes.get("epsilon", 1e-5))
-        offset = bias - factor * mean
-        for node in convolutions:
-            _scale(graph, node, constants, factor, offset)
-            offset = np.zeros_like(offset)  # it is added once
+        biases = [numpy_helper.to_array(constants[name]) for node in convolutions for name in node.input[2:]]
+        first, *others = convolutions
+        _scale(graph, first, constants, factor, bias + factor * (sum(biases) - mean))
+        for node in others:
+            _scale(graph, node, constants, factor, None)
         _take_place(graph, norm)
     drop_unused_initializers(graph)
     return folded
@@ -74,13 +76,14 @@ def _list_convolutions(
 
 
 def _scale(
-    graph: GraphProto, node: NodeProto, constants: Mapping[str, TensorProto], factor: Array, offset: Array
+    graph: GraphProto, node: NodeProto, constants: Mapping[str, TensorProto], factor: Array, bias: Array | None
 ) -> None:
-    """Give a convolution new weights: its output times `factor` plus `offset`, channel by channel."""
+    """Give a convolution new weights, its own times `factor` channel by channel, and a new bias."""
     weight = numpy_helper.to_array(constants[node.input[1]])
     shape = [-1 if axis == OUTPUT_AXES[node.op_type] else 1 for axis in range(weight.ndim)]
-    bias = numpy_helper.to_array(constants[node.input[2]]) if len(node.input) > 2 else np.zeros(len(factor))
-    scaled = {"weight": weight * factor.reshape(shape), "bias": bias * factor + offset}
+    scaled = {"weight": weight * factor.reshape(shape)}
+    if bias is not None:
+        scaled["bias"] = bias
     taken = tensor_names(graph)
     del node.input[1:]
     for kind, value in scaled.items():

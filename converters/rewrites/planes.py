@@ -14,6 +14,8 @@ def read_planes(model: ModelProto) -> dict[str, str]:
     NHWC tensors are those that a TiledConvolution reads or makes, and those computed from them up to a Transpose.
     """
     planes: dict[str, str] = {}
+    # Operators that give a plane of another size, as the product with a matrix on the left does.
+    resizing = ("Transpose", "Reshape")
     kernels = {tensor.name: tensor.dims[-1] for tensor in model.graph.initializer if tensor.dims}
     for node in model.graph.node:
         (y, *_) = node.output
@@ -25,8 +27,8 @@ def read_planes(model: ModelProto) -> dict[str, str]:
                 attributes["stride"] == 1 and not attributes["transposed"] and reach == 2 * attributes["padding"]
             )
             planes[y] = planes[x] if keeps_size else y
-        elif node.op_type != "Transpose":
-            # Every other operator that reads an NHWC tensor works element by element or is a norm.
+        elif node.op_type not in resizing and not (node.op_type == "MatMul" and node.input[0] not in planes):
+            # Every other operator that reads an NHWC tensor keeps the plane's size.
             known = [planes[name] for name in node.input if name in planes]
             if known:
                 planes[y] = known[0]

@@ -44,15 +44,7 @@ class TiledConvWriter:
         b = self._builder
         height, width = (self._output_size(size, conv) for size in (x.height, x.width))
         read_rows, read_columns = (self._read_coordinates(size, conv, tiling) for size in (x.height, x.width))
-        flat = self._reshape(x.tensor, (0, -1, conv.in_channels), f"{output}_pixels")
-        if reads_zeros(conv):
-            flat = b.add("Pad", [flat, b.integers(0, 0, 0, 0, 1, 0)], f"{output}_with_zeros")
-        index = self._gather_index(read_rows, read_columns, x, conv, tiling)
-        channels = tiling.lanes**2 * conv.in_channels
-        pixels = b.add("Gather", [flat, index], f"{output}_gathered", axis=1)
-        pixels = self._reshape(pixels, (0, tiling.reads**2, -1), f"{output}_tiles")
-        points = b.add("MatMul", [b.constant(tiling.input_matrix, f"{output}_B"), pixels], f"{output}_transformed")
-        points = self._reshape(points, (0, tiling.products, -1, channels), f"{output}_points")
+        points = self._transform_input(x, self._gather_index(read_rows, read_columns, x, conv, tiling), conv, tiling)
         weights = b.constant(transform_weights(conv, tiling), f"{output}_U")
         products = b.add("MatMul", [points, weights], f"{output}_products")
         products = self._reshape(products, (0, tiling.phases**2, tiling.points**2, -1), f"{output}_sums")
@@ -67,6 +59,22 @@ class TiledConvWriter:
             b.add("Add", [result, b.constant(conv.bias, f"{output}_bias")], f"{output}_biased")
         b.rename_last_output(output)
         return height, width
+
+    def _transform_input(self, x: NhwcTensor, index: str, conv: Convolution, tiling: Tiling) -> str:
+        """The tiles of `x` times B, (N, products, tiles, lanes^2 * C); convolutions of one tensor share them."""
+        b = self._builder
+        key = ("points", x.tensor, index, tiling.input_matrix.tobytes())
+        if key not in self._shared:
+            flat = self._reshape(x.tensor, (0, -1, conv.in_channels), f"{x.tensor}_pixels")
+            if reads_zeros(conv):
+                flat = b.add("Pad", [flat, b.integers(0, 0, 0, 0, 1, 0)], f"{x.tensor}_with_zeros")
+            pixels = b.add("Gather", [flat, index], f"{x.tensor}_gathered", axis=1)
+            pixels = self._reshape(pixels, (0, tiling.reads**2, -1), f"{x.tensor}_tiles")
+            matrix = b.constant(tiling.input_matrix, f"{x.tensor}_B")
+            points = b.add("MatMul", [matrix, pixels], f"{x.tensor}_transformed")
+            shape = (0, tiling.products, -1, tiling.lanes**2 * conv.in_channels)
+            self._shared[key] = self._reshape(points, shape, f"{x.tensor}_points")
+        return self._shared[key]
 
     def _output_size(self, size: str, conv: Convolution) -> str:
         reach = conv.dilation * (conv.kernel - 1)
