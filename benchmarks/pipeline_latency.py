@@ -1,8 +1,8 @@
-"""How long from photo to photo: the single ONNX file against Canny by scikit-image and both nets in torch eager.
+"""How long from photo to photo: one ONNX file, plain and tuned, against Canny by scikit-image and both nets in torch.
 
-    python benchmarks/pipeline_latency.py [EDGE.pth INPAINT.pth] [--runs 5] [--size 256x256]
+    python benchmarks/pipeline_latency.py [EDGE.pth INPAINT.pth] [--runs 5] [--size 256x256 --size 512x512]
 
-Both take the same photo and mask in turn, in one process, with the same number of threads. Writes
+All take the same photo and mask in turn, in one process, with the same number of threads. Writes
 results/pipeline_latency.json; several runs with different checkpoints are kept side by side.
 """
 
@@ -33,6 +33,7 @@ from reference.registry import identify_model
 RESULTS = Path(__file__).parent / "results" / "pipeline_latency.json"
 THREADS = 2
 WARM_UP = 2
+PLAIN, TUNED, UPSTREAM = "one ONNX file", "one ONNX file, --tune cpu", "scikit-image and torch eager"
 # Idle threads of either runtime spin for some milliseconds after a run.
 PAUSE_S = 0.1
 
@@ -62,23 +63,48 @@ def open_torch_eager(checkpoints: list[Path]) -> Callable[[np.ndarray, np.ndarra
 @click.command()
 @click.argument("checkpoints", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--runs", default=5, show_default=True)
-@click.option("--size", type=read_size, default="256x256", show_default=True)
-def main(checkpoints: tuple[Path, ...], runs: int, size: tuple[int, int]) -> None:
+@click.option("--size", "sizes", type=read_size, multiple=True, default=["256x256", "512x512"], show_default=True)
+def main(checkpoints: tuple[Path, ...], runs: int, sizes: tuple[tuple[int, int], ...]) -> None:
     """Measure and record."""
     paths = list(checkpoints or reference.registry.shipped_checkpoints())
     torch.set_num_threads(THREADS)
+    sessions = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, tune in ((PLAIN, False), (TUNED, True)):
+            settings = Settings(("onnx",), Path(scratch) / str(tune), pipeline=True, tune=tune)
+            (conversion,) = convert(paths, settings, print)
+            sessions[name] = OnnxRunner(conversion.bundle.folder / "edgeconnect.onnx", threads=THREADS)
+    hyperparameters = conversion.bundle.manifest.hyperparameters
+    torch_eager = open_torch_eager(paths)
+    records = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    for size in sizes:
+        record = {
+            "environment": read_environment(THREADS),
+            "hyperparameters": hyperparameters,
+            **measure(sessions, torch_eager, size, runs),
+        }
+        records[f"{hyperparameters['edge_base_channels']} base channels, {size[0]}x{size[1]}"] = record
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(records, indent=2) + "\n")
+
+
+def measure(
+    sessions: dict[str, OnnxRunner],
+    torch_eager: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    size: tuple[int, int],
+    runs: int,
+) -> dict[str, object]:
+    """Everybody's times at one size, and how far the files' results are from torch's."""
     given = make_input([("coffee", "large")], size)
     photo = np.rint(given.photo[0].transpose(1, 2, 0) * 255).astype(np.uint8)
     mask = (given.mask[0, 0] * 255).astype(np.uint8)
-    with tempfile.TemporaryDirectory() as scratch:
-        (conversion,) = convert(paths, Settings(("onnx",), Path(scratch), pipeline=True), print)
-        session = OnnxRunner(conversion.bundle.folder / "edgeconnect.onnx", threads=THREADS)
     feeds = {"photo": photo[None], "mask": mask[None], "edge_edits": np.zeros((1, *size), np.int8)}
-    torch_eager = open_torch_eager(paths)
-    contestants: dict[str, Callable[[], np.ndarray]] = {
-        "one ONNX file": lambda: session.run(feeds)["result"][0],
-        "scikit-image and torch eager": lambda: torch_eager(photo, mask),
-    }
+
+    def run_file(session: OnnxRunner) -> Callable[[], np.ndarray]:
+        return lambda: session.run(feeds)["result"][0]
+
+    contestants = {name: run_file(session) for name, session in sessions.items()}
+    contestants[UPSTREAM] = lambda: torch_eager(photo, mask)
     results = {name: run() for name, run in contestants.items() for _ in range(WARM_UP)}
     latencies_ms: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(runs):
@@ -88,24 +114,20 @@ def main(checkpoints: tuple[Path, ...], runs: int, size: tuple[int, int]) -> Non
             run()
             latencies_ms[name].append(1000 * (time.perf_counter() - start))
     medians = {name: statistics.median(values) for name, values in latencies_ms.items()}
-    ours, theirs = results.values()
-    record = {
-        "environment": read_environment(THREADS),
-        "hyperparameters": conversion.bundle.manifest.hyperparameters,
+    ratios = {name: medians[name] / medians[UPSTREAM] for name in sessions}
+    theirs = results[UPSTREAM]
+    levels = {name: int(np.abs(results[name].astype(int) - theirs).max()) for name in sessions}
+    print(f"{size[0]}x{size[1]}, medians of {runs}")
+    for name, median in medians.items():
+        told = f", {ratios[name]:.2f} of torch's, at most {levels[name]} levels from it" if name in sessions else ""
+        print(f"  {name}: {median:.0f} ms{told}")
+    return {
         "size": list(size),
         "latencies_ms": latencies_ms,
         "median_ms": medians,
-        "ratio": medians["one ONNX file"] / medians["scikit-image and torch eager"],
-        "largest_difference_in_levels": int(np.abs(ours.astype(int) - theirs).max()),
+        "ratios": ratios,
+        "largest_difference_in_levels": levels,
     }
-    width = conversion.bundle.manifest.hyperparameters["edge_base_channels"]
-    key = f"{width} base channels, {size[0]}x{size[1]}"
-    records = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({**records, key: record}, indent=2) + "\n")
-    for name, median in medians.items():
-        print(f"{name}: median {median:.0f} ms of {runs}")
-    print(f"ratio {record['ratio']:.2f}, largest difference {record['largest_difference_in_levels']} levels")
 
 
 if __name__ == "__main__":

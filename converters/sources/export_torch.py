@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -97,7 +98,7 @@ def _export_piece(piece: Piece, size: tuple[int, int] | None) -> ModelProto:
     shapes = None if size is not None else _dynamic_shapes(piece.inputs)
     if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(piece.module.forward).parameters.values()):
         shapes = None if shapes is None else (shapes,)
-    with _quiet_exporter():
+    with _quiet_exporter(), _without_slow_rule():
         try:
             program = torch.onnx.export(
                 piece.module,
@@ -177,3 +178,18 @@ def _quiet_exporter() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
+
+
+@contextlib.contextmanager
+def _without_slow_rule() -> Iterator[None]:
+    """Leave out the rule of torch's exporter that joins two Slices to a Split: it compares every node with every other.
+
+    A LaMa of 18 blocks spends more time in it than in the rest of the export. Our graphs keep their Slices.
+    """
+    try:
+        from onnxscript.rewriter.rules.common import slice_split_rule
+    except ImportError:  # another release of onnxscript
+        yield
+        return
+    with patch.object(slice_split_rule, "try_rewrite", lambda *given, **options: None):
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from converters.targets.mxnet.ops import convolution
 from converters.targets.mxnet.ops.registry import Emitter, Value
 from converters.targets.mxnet.ops.windows import Windows
 from converters.targets.mxnet.runtime import MxnetRunner
+from converters.targets.mxnet.write import convert_to_mxnet
 from converters.tensors import Tensors, TensorSpec
 from parity_tests.support.command import run_ganport
 from parity_tests.support.foreign_models import make_model, write_model
@@ -200,3 +202,16 @@ def test_unlike_arrays_have_the_shapes_and_types_of_the_first() -> None:
     unlike = make_unlike(first)
     assert [(array.shape, array.dtype) for array in unlike.values()] == [(a.shape, a.dtype) for a in first.values()]
     assert not any(np.array_equal(unlike[name], first[name]) for name in first)
+
+
+PRODUCTS = {
+    "constant": ("(float[N, 4, 6] x) => (float[N, 4, 5] y)", {"w": (6, 5)}, "FullyConnected"),
+    "input": ("(float[N, 4, 6] x, float[6, 5] w) => (float[N, 4, 5] y)", {}, "dot"),
+}
+
+
+@pytest.mark.parametrize("kind", PRODUCTS)
+def test_only_a_constant_matrix_is_one_that_onednn_may_keep(kind: str) -> None:
+    signature, weights, operator = PRODUCTS[kind]
+    symbol = json.loads(convert_to_mxnet(make_model(18, "y = MatMul(x, w)", weights, signature)).symbol_json)
+    assert [node["op"] for node in symbol["nodes"] if node["op"] != "null"] == [operator]

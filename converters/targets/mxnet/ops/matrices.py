@@ -117,7 +117,7 @@ def multiply_matrices(emit: Emitter, a: Value, b: Value) -> Value:
     if 1 in (len(shape_a), len(shape_b)):
         return _multiply_vectors(emit, a, b)
     if len(shape_b) == 2:
-        return replace(emit("dot", a, b), shape=(*shape_a[:-1], shape_b[1]))
+        return replace(_multiply_by_matrix(emit, a, b), shape=(*shape_a[:-1], shape_b[1]))
     batch = broadcast_shape(Value("", shape_a[:-2]), Value("", shape_b[:-2]))
     assert batch is not None
     operands = []
@@ -132,6 +132,14 @@ def multiply_matrices(emit: Emitter, a: Value, b: Value) -> Value:
     y = emit("batch_dot", *flat)
     y = emit("reshape_like", y, operands[0], lhs_begin=0, lhs_end=1, rhs_begin=0, rhs_end=len(batch))
     return replace(y, shape=(*batch, shape_a[-2], shape_b[-1]))
+
+
+def _multiply_by_matrix(emit: Emitter, a: Value, b: Value) -> Value:
+    """numpy.matmul(a, b) for b of rank 2; oneDNN computes it if b is a constant, as it may keep that (`patches`)."""
+    if b.array is None or b.dtype != "float32":
+        return emit("dot", a, b)
+    weight = emit.constant("weight", np.ascontiguousarray(b.array.T))
+    return emit("FullyConnected", a, weight, num_hidden=b.array.shape[1], no_bias=True, flatten=False)
 
 
 def multiply_along(emit: Emitter, x: Value, axis: int, matrix: Array) -> Value:
