@@ -10,6 +10,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from converters.targets.mxnet.runtime import MxnetRunner, missing_mxnet
+from converters.targets.mxnet.sizes import Dim, add_meaning, name_size, substitute
 from converters.tensors import TensorSpec
 from parity_tests.support.runtimes import run_onnxruntime, write_mxnet_files
 
@@ -223,3 +224,13 @@ def test_multiples_of_sizes_and_an_exporters_own_names_are_understood(tmp_path: 
             x = np.random.default_rng(height).standard_normal((batch, 6, height, width)).astype(np.float32)
             (expected,) = run_onnxruntime(model, {"x": x})
             np.testing.assert_array_equal(runner.run({"x": x})["y"], expected)
+
+
+def test_a_size_never_stands_for_itself_through_others() -> None:
+    a, b, c = map(name_size, "abc")
+    meanings: dict[str, Dim] = {}
+    add_meaning(meanings, "a", b * 2)
+    add_meaning(meanings, "b", c // 3)
+    add_meaning(meanings, "c", a + 1)  # a is 2 b, which is 2 (c // 3)
+    assert substitute(a, meanings) == c // 3 * 2
+    assert substitute(c, meanings) == c

@@ -217,6 +217,13 @@ def substitute(extent: Dim, meanings: Mapping[str, Dim]) -> Dim:
     return total
 
 
+def add_meaning(meanings: dict[str, Dim], name: str, size: Dim) -> None:
+    """Let a name stand for a size in `meanings`, unless the size contains the name itself, by what is known so far."""
+    known = substitute(size, meanings)
+    if name not in list_names(known):
+        meanings[name] = known
+
+
 def solve(extent: Dim, value: Dim) -> tuple[str, Dim] | None:
     """A name and the size that it must stand for so that `extent` equals `value`.
 

@@ -33,7 +33,16 @@ from converters.targets.mxnet.function_bodies import expand_branch, expand_funct
 from converters.targets.mxnet.ops import INTERNAL_OPS, OPS, Context, Emitter, Value, constant_value
 from converters.targets.mxnet.ops.registry import MXNET_DTYPES, WITH_SIZE
 from converters.targets.mxnet.size_vectors import infer_sizes, size_vector, to_constant
-from converters.targets.mxnet.sizes import Dim, SymbolicDim, list_names, multiply, name_size, solve, substitute
+from converters.targets.mxnet.sizes import (
+    Dim,
+    SymbolicDim,
+    add_meaning,
+    list_names,
+    multiply,
+    name_size,
+    solve,
+    substitute,
+)
 from converters.targets.mxnet.symbol import SymbolGraph, serialize_params
 from converters.tensors import Array
 
@@ -264,8 +273,8 @@ class _Writer:
         if result.shape is not None:
             for old, new in zip(shape or (), result.shape, strict=False):
                 solved = solve(old, new)
-                if solved is not None and solved[0] not in self._input_size_names | list_names(solved[1]):
-                    self._aliases[solved[0]] = solved[1]
+                if solved is not None and solved[0] not in self._input_size_names:
+                    add_meaning(self._aliases, *solved)
             shape = result.shape
         if result.array is None and result.refusal is None:
             assert result.node is not None
