@@ -17,11 +17,13 @@ from parity_tests.support.shell import make_environment, run_shell, write_progra
 GAP = re.compile(r"  +")
 # Errors and sizes may differ by this factor: another processor rounds otherwise, and engines vary from build to build.
 FACTOR = 2.0
-# And PSNR by as many dB as errors by that factor.
-PSNR_DB = 6.1
+# PSNR, which follows the typical error, differs more: 127.8 on one processor was 135.1 on another.
+PSNR_DB = 10.0
+# An excess is a quotient of two errors: 2.48 and 5.60 on one processor were 1.16 and 1.94 on another.
+EXCESS = "excess"
 
 
-def is_same(said: str, printed: str) -> bool:
+def is_same(said: str, printed: str, column: str) -> bool:
     """Whether a cell is the one that was printed, numbers as near as another machine comes."""
     if said == printed:
         return True
@@ -31,23 +33,26 @@ def is_same(said: str, printed: str) -> bool:
         return False
     if one > 100:  # only PSNR is
         return abs(one - other) <= PSNR_DB
-    return max(one, other) <= FACTOR * min(one, other)
+    return max(one, other) <= (FACTOR**2 if column == EXCESS else FACTOR) * min(one, other)
 
 
 @pytest.mark.parametrize(
-    ("said", "printed", "same"),
+    ("said", "printed", "column", "same"),
     [
-        ("passed", "passed", True),
-        ("passed", "failed", False),
-        ("3.0e-06", "3.0e-05", False),
-        ("3.0e-06", "4.0e-06", True),
-        ("128.8", "131.0", True),
-        ("128.8", "100.0", False),
-        ("5.8", "58.0", False),
+        ("passed", "passed", "parity", True),
+        ("passed", "failed", "parity", False),
+        ("3.0e-06", "3.0e-05", "max abs", False),
+        ("3.0e-06", "4.0e-06", "max abs", True),
+        ("3.0e-06", "7.0e-06", "max abs", False),
+        ("128.8", "131.0", "PSNR, dB", True),
+        ("128.8", "100.0", "PSNR, dB", False),
+        ("2.48", "1.16", EXCESS, True),
+        ("2.48", "10.0", EXCESS, False),
+        ("5.8", "58.0", "MiB", False),
     ],
 )
-def test_cells_are_compared(said: str, printed: str, same: bool) -> None:
-    assert is_same(said, printed) == same
+def test_cells_are_compared(said: str, printed: str, column: str, same: bool) -> None:
+    assert is_same(said, printed, column) == same
 
 
 @pytest.mark.skipif(TARGETS["trt"].missing_builder() is not None, reason="without TensorRT the demo stops")
@@ -66,5 +71,9 @@ def test_readme_shows_what_the_demo_prints(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     said, printed = ([GAP.split(line) for line in text.splitlines()] for text in (shown, done.stdout))
     assert [len(row) for row in said] == [len(row) for row in printed], done.stdout
+    header: list[str] = []
     for row, other in zip(said, printed, strict=True):
-        assert all(map(is_same, row, other)), f"README shows {row}, the demo prints {other}"
+        header = row if EXCESS in row else header
+        # A row of a file that was not run has fewer cells, and no excess.
+        columns = header if len(header) == len(row) else [""] * len(row)
+        assert all(map(is_same, row, other, columns)), f"README shows {row}, the demo prints {other}"
