@@ -11,10 +11,10 @@ from converters.rewrites.internal_ops import TILED
 def read_planes(model: ModelProto) -> dict[str, str]:
     """Map each NHWC tensor to the first NHWC tensor that has the same height and width.
 
-    NHWC tensors are those that a TiledConvolution reads or makes, and those computed from them up to a Transpose.
+    NHWC tensors are those that a TiledConvolution reads or makes, and those computed from them up to a Transpose, a
+    Reshape or a product with a matrix on the left, which may give a plane of another size.
     """
     planes: dict[str, str] = {}
-    # Operators that give a plane of another size, as the product with a matrix on the left does.
     resizing = ("Transpose", "Reshape")
     kernels = {tensor.name: tensor.dims[-1] for tensor in model.graph.initializer if tensor.dims}
     for node in model.graph.node:
