@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from torch.export import Dim
 from converters.errors import ExportError
 from converters.onnx_graph.join_graphs import Part, join_graphs
 from converters.onnx_graph.nodes import WAIST_OPSET
+from converters.sources.quick_exporter import quick_exporter
 from converters.sources.user_code import describe_failure
 from converters.tensors import TensorSpec, fit_size
 from reference.torch_extra import require_torch
@@ -98,7 +98,7 @@ def _export_piece(piece: Piece, size: tuple[int, int] | None) -> ModelProto:
     shapes = None if size is not None else _dynamic_shapes(piece.inputs)
     if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(piece.module.forward).parameters.values()):
         shapes = None if shapes is None else (shapes,)
-    with _quiet_exporter(), _without_slow_rule():
+    with _quiet_exporter(), quick_exporter():
         try:
             program = torch.onnx.export(
                 piece.module,
@@ -178,18 +178,3 @@ def _quiet_exporter() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
-
-
-@contextlib.contextmanager
-def _without_slow_rule() -> Iterator[None]:
-    """Leave out the rule of torch's exporter that joins two Slices to a Split: it compares every node with every other.
-
-    It took 64 s of the 178 s of processor time that exporting a LaMa of 18 blocks took, and changed nothing.
-    """
-    try:
-        from onnxscript.rewriter.rules.common import slice_split_rule
-    except ImportError:  # another release of onnxscript
-        yield
-        return
-    with patch.object(slice_split_rule, "try_rewrite", lambda *given, **options: None):
-        yield
