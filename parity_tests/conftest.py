@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from filelock import FileLock
 
 import reference.registry
-from converters.bundle.folder import Bundle, read_bundle
 from converters.convert import Conversion, Settings, convert
 from converters.onnx_graph.simplify import simplify
 from converters.sources.export_torch import export_onnx
 from converters.sources.spectral_norm import fold_spectral_norm
 from converters.targets.registry import TARGETS
-from parity_tests.support.architecture_cases import CASES
+from parity_tests.support.architecture_cases import CASES, CaseBundle
 from parity_tests.support.foreign_models import GREY_PIPELINE, write_model
 from parity_tests.support.seeded_checkpoints import NETS, write_checkpoint
+from parity_tests.support.shared import make_once
 from parity_tests.support.waist import Waist
 from reference.checkpoint import read_checkpoint
 from reference.registry import identify
@@ -55,13 +53,6 @@ SLOW = (
 )
 
 
-class CaseBundle(NamedTuple):
-    """A checkpoint, and the bundle made of it."""
-
-    checkpoint: Path
-    bundle: Bundle
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of slow files, so that `-m "not slow"` leaves them out."""
     for item in items:
@@ -70,70 +61,79 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def case_bundles(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., CaseBundle]:
-    """By an architecture's name, its small seeded net converted to onnx and mxnet, or to a pipeline's onnx; read only.
-
-    All workers of a run share what one of them converted.
-    """
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run see; see make_once."""
     base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cases"
-    shared.mkdir(exist_ok=True)
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def case_bundles(shared: Path) -> Callable[..., CaseBundle]:
+    """By an architecture's name, its small seeded net converted to every target, or to a pipeline's onnx; read only."""
 
     def find(name: str, *, pipeline: bool = False) -> CaseBundle:
-        folder = shared / f"{name}-pipeline" if pipeline else shared / name
-        with FileLock(folder.with_suffix(".lock")):
-            if not folder.exists():
-                (case,) = (case for case in CASES if case.name == name)
-                partial = folder.with_suffix(".partial")
-                partial.mkdir()
-                targets = ("onnx",) if pipeline else ("onnx", "mxnet")
-                settings = Settings(targets, partial / "out", pipeline=pipeline)
-                list(convert([case.write(partial)], settings, lambda step: None))
-                partial.rename(folder)
-        (checkpoint,) = (path for path in folder.iterdir() if path.is_file())
-        return CaseBundle(checkpoint, read_bundle(next((folder / "out").iterdir())))
+        (case,) = (case for case in CASES if case.name == name)
+
+        def make(folder: Path) -> CaseBundle:
+            checkpoint = case.write(folder)
+            settings = Settings(("onnx",) if pipeline else tuple(TARGETS), folder / "out", pipeline=pipeline)
+            (conversion,) = convert([checkpoint], settings, lambda step: None)
+            return CaseBundle(checkpoint, conversion.bundle)
+
+        return make_once(shared / f"{name}-pipeline" if pipeline else shared / name, make)
 
     return find
 
 
 @pytest.fixture(scope="session")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+def checkpoints(shared: Path) -> Mapping[str, Path]:
     """The "edge" and the "inpaint" net at 4 base channels, 1 block: all the layers, little arithmetic."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-    return {net: write_checkpoint(folder, net) for net in NETS}
+    return make_once(shared / "checkpoints", lambda folder: {net: write_checkpoint(folder, net) for net in NETS})
 
 
 @pytest.fixture(scope="session")
-def conversions(checkpoints: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Conversion]:
+def conversions(checkpoints: Mapping[str, Path], shared: Path) -> Mapping[str, Conversion]:
     """Both nets converted to every target; read only: copy a bundle's folder before changing it."""
-    settings = Settings(tuple(TARGETS), tmp_path_factory.mktemp("bundles"))
-    return dict(zip(checkpoints, convert(list(checkpoints.values()), settings, lambda step: None), strict=True))
+
+    def make(folder: Path) -> Mapping[str, Conversion]:
+        settings = Settings(tuple(TARGETS), folder)
+        return dict(zip(checkpoints, convert(list(checkpoints.values()), settings, lambda step: None), strict=True))
+
+    return make_once(shared / "conversions", make)
 
 
 @pytest.fixture(scope="session")
-def waists(checkpoints: Mapping[str, Path]) -> Mapping[str, Waist]:
+def waists(checkpoints: Mapping[str, Path], shared: Path) -> Mapping[str, Waist]:
     """The graphs that the targets of both nets start from."""
-    made = {}
-    for net, path in checkpoints.items():
-        checkpoint = read_checkpoint(path)
-        model = identify(checkpoint).build(checkpoint)
-        folded = fold_spectral_norm(model.module)
-        exported = export_onnx(model, folded)
-        made[net] = Waist(model, folded, exported, simplify(exported))
-    return made
+    read = {net: read_checkpoint(path) for net, path in checkpoints.items()}
+    models = {net: identify(checkpoint).build(checkpoint) for net, checkpoint in read.items()}
+    folded = {net: fold_spectral_norm(model.module) for net, model in models.items()}
+    exported = make_once(
+        shared / "exported", lambda _: {net: export_onnx(model, folded[net]) for net, model in models.items()}
+    )
+    return {net: Waist(models[net], folded[net], exported[net], simplify(exported[net])) for net in models}
 
 
 @pytest.fixture(scope="session")
-def shipped_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Conversion:
+def shipped_pipeline(shared: Path) -> Conversion:
     """The pair that ships as one bundle, its files named in the wrong order; read only."""
-    settings = Settings(("onnx", "trt"), tmp_path_factory.mktemp("pipeline"), pipeline=True)
-    (conversion,) = convert(tuple(reversed(reference.registry.shipped_checkpoints())), settings, lambda step: None)
-    return conversion
+
+    def make(folder: Path) -> Conversion:
+        settings = Settings(("onnx", "trt"), folder, pipeline=True)
+        (conversion,) = convert(tuple(reversed(reference.registry.shipped_checkpoints())), settings, lambda step: None)
+        return conversion
+
+    return make_once(shared / "pipeline", make)
 
 
 @pytest.fixture(scope="session")
-def grey_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def grey_pipeline(shared: Path) -> Path:
     """The bundle of a stand-in for a pipeline, which paints the hole in one grey; read only."""
-    folder = tmp_path_factory.mktemp("grey")
-    (conversion,) = convert([write_model(folder, GREY_PIPELINE)], Settings(("onnx",), folder), lambda step: None)
-    return conversion.bundle.folder
+
+    def make(folder: Path) -> Path:
+        (conversion,) = convert([write_model(folder, GREY_PIPELINE)], Settings(("onnx",), folder), lambda step: None)
+        return conversion.bundle.folder
+
+    return make_once(shared / "grey", make)

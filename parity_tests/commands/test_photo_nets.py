@@ -16,7 +16,7 @@ import ganport
 from converters.bundle.folder import Bundle
 from converters.errors import ArchitectureError
 from converters.tensors import Array
-from parity_tests.support.architecture_cases import CASES
+from parity_tests.support.architecture_cases import CASES, CaseBundle
 from parity_tests.support.command import run_ganport
 from reference.checkpoint import read_checkpoint
 from reference.photo_pipeline import Back, find_fault
@@ -38,7 +38,7 @@ class PhotoNet:
 
 
 @pytest.fixture(params=SUITED, ids=str)
-def net(request: pytest.FixtureRequest, case_bundles: Callable[..., tuple[Path, Bundle]]) -> PhotoNet:
+def net(request: pytest.FixtureRequest, case_bundles: Callable[..., CaseBundle]) -> PhotoNet:
     checkpoint, bundle = case_bundles(request.param.name, pipeline=True)
     assert bundle.manifest.architecture == f"{request.param.name}-photo"
     (artifact,) = bundle.manifest.artifacts

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from converters.bundle.folder import Bundle
 from converters.convert import Conversion
 from converters.inpaint import FILLING, PICTURING, Job, inpaint, open_pipeline
 from converters.runners import OnnxRunner
-from parity_tests.support.architecture_cases import CASES
+from parity_tests.support.architecture_cases import CASES, CaseBundle
 from parity_tests.support.command import rewrite_sums, run_ganport
 from parity_tests.support.cpp_build import BACKENDS, require_refusal, run
 from parity_tests.support.foreign_models import make_model, write_model
@@ -37,9 +36,9 @@ NODES = {"bool": "Not (bool_in)", "int64": "Add (int64_in, int64_in)"}
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_architecture_passes_its_selftest(
-    backend: str, case: Any, case_bundles: Callable[..., tuple[Path, Bundle]]
+    backend: str, case: Any, case_bundles: Callable[..., CaseBundle]
 ) -> None:
-    done = run(backend, "ganport-selftest", case_bundles(case.name)[1].folder)
+    done = run(backend, "ganport-selftest", case_bundles(case.name).bundle.folder)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "passed" in done.stdout
 
@@ -52,7 +51,7 @@ def make_picture(size: tuple[int, int]) -> Any:
 
 @pytest.mark.parametrize("case", SUITED, ids=str)
 def test_program_gives_the_pixels_that_python_gives(
-    case: Any, case_bundles: Callable[..., tuple[Path, Bundle]], tmp_path: Path
+    case: Any, case_bundles: Callable[..., CaseBundle], tmp_path: Path
 ) -> None:
     _, bundle = case_bundles(case.name, pipeline=True)
     fills = len(bundle.signature.inputs) > 1

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from converters.convert import Conversion, Settings, convert
 from converters.parity.compare import ParityReport
 from converters.parity.inputs import ParityInput, long_inputs
 from converters.prove import prove
 from converters.targets.proven import format_support, read_support
 from converters.targets.registry import TARGETS
 from converters.tensors import TensorSpec
-from parity_tests.support.architecture_cases import CASES, ArchitectureCase
+from parity_tests.support.architecture_cases import CASES, ArchitectureCase, CaseBundle
 from parity_tests.support.places import ROOT
 from reference.checkpoint import read_checkpoint
 from reference.registry import ARCHITECTURES, identify, open_architecture
@@ -27,24 +26,16 @@ EACH = pytest.mark.parametrize("case", NEW, ids=str)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Path, Conversion]]:
-    """Each net's checkpoint and what became of it."""
-    folder = tmp_path_factory.mktemp("architectures")
-    paths = {case.name: case.write(folder) for case in NEW}
-    settings = Settings((*RUN_HERE, "trt"), folder / "out")
-    return {name: (path, next(convert([path], settings, lambda step: None))) for name, path in paths.items()}
-
-
-@pytest.fixture(scope="module")
-def reports(made: Mapping[str, tuple[Path, Conversion]]) -> Mapping[str, list[ParityReport]]:
+def reports(case_bundles: Callable[..., CaseBundle]) -> Mapping[str, list[ParityReport]]:
     """The long set's squares of 256 and 512 on each bundle; `convert` itself proved the smaller ones."""
 
     def squares(inputs: Sequence[TensorSpec]) -> tuple[ParityInput, ...]:
         return tuple(given for given in long_inputs(inputs) if given.name.endswith(("256x256", "512x512")))
 
+    made = {case.name: case_bundles(case.name) for case in NEW}
     return {
-        name: prove(conversion.bundle.folder, [path], squares, lambda step: None)[0]
-        for name, (path, conversion) in made.items()
+        name: prove(bundle.folder, [checkpoint], squares, lambda step: None)[0]
+        for name, (checkpoint, bundle) in made.items()
     }
 
 
@@ -95,8 +86,8 @@ def test_a_plane_that_is_all_hole_gives_finite_numbers_everywhere(
 
 
 @EACH
-def test_engine_is_built(case: ArchitectureCase, made: Mapping[str, tuple[Path, Conversion]]) -> None:
-    folder = made[case.name][1].bundle.folder
+def test_engine_is_built(case: ArchitectureCase, case_bundles: Callable[..., CaseBundle]) -> None:
+    folder = case_bundles(case.name).bundle.folder
     assert (folder / f"{case.name}.engine").stat().st_size > 0
 
 

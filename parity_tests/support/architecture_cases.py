@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
+from converters.bundle.folder import Bundle
 from parity_tests.support import (
     aot_gan_states,
     deepfill_states,
@@ -29,6 +31,13 @@ class ArchitectureCase:
 
     def __str__(self) -> str:
         return self.name
+
+
+class CaseBundle(NamedTuple):
+    """A checkpoint, and the bundle made of it."""
+
+    checkpoint: Path
+    bundle: Bundle
 
 
 def write_resnet(folder: Path, layout: str) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.bundle.folder import Bundle
 from converters.onnx_graph.simplify import simplify
 from converters.sources.export_torch import export_onnx, fix_size
 from converters.sources.spectral_norm import fold_spectral_norm
@@ -68,6 +69,14 @@ class WrittenNet:
 
     def open(self, version: float = 13.0) -> InterpretedRunner:
         return InterpretedRunner(self.folder, self.artifact, self.model, version)
+
+
+def read_net(path: Path, bundle: Bundle) -> WrittenNet:
+    """The package of a bundle that was made from the checkpoint `path`."""
+    checkpoint = read_checkpoint(path)
+    artifact = bundle.manifest.find_artifact("wolfram")
+    assert artifact is not None
+    return WrittenNet(bundle.folder, identify(checkpoint).build(checkpoint), artifact)
 
 
 def write_net(architecture: str, folder: Path, *, raw: bool = False, size: tuple[int, int] | None = None) -> WrittenNet:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,11 @@ from converters.parity.compare import require_passed
 from converters.parity.inputs import GOLDEN_SIZE, golden_input, short_inputs
 from converters.sources.torch_source import run_reference
 from converters.targets.wolfram.target import WolframTarget
-from parity_tests.support.architecture_cases import CASES
+from parity_tests.support.architecture_cases import CASES, CaseBundle
 from parity_tests.support.mathics import Symbol
 from parity_tests.support.places import ROOT
 from parity_tests.support.wolfram_layers import UndocumentedError
-from parity_tests.support.wolfram_nets import OF_ONE_SIZE, WrittenNet, write_net
+from parity_tests.support.wolfram_nets import OF_ONE_SIZE, WrittenNet, read_net, write_net
 
 GATE = WolframTarget.gate
 # Those of EdgeConnect are in test_nets.py.
@@ -33,9 +33,9 @@ NEED_12 = ("aot-gan", "deepfill-v2", "mi-gan", "partial-conv")
 
 
 @pytest.fixture(scope="module")
-def nets(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, WrittenNet]:
+def nets(case_bundles: Callable[..., CaseBundle]) -> Mapping[str, WrittenNet]:
     """Written for any size where that is possible."""
-    return {name: write_net(name, tmp_path_factory.mktemp(name)) for name in OTHERS}
+    return {name: read_net(*case_bundles(name)) for name in OTHERS}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
