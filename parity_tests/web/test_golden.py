@@ -9,15 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from converters.bundle.folder import Bundle
-from converters.convert import Conversion
+from converters.convert import Conversion, Settings, convert
 from converters.parity.compare import ParityReport
 from converters.parity.expected import ReferenceOutputs
 from converters.tensors import Array
 from converters.verify import GoldenCase
 from parity_tests.support.architecture_cases import CASES
+from parity_tests.support.seeded_checkpoints import write_checkpoint
 from parity_tests.support.web_page import NODE_MODULES, require_node
 
 REPLAY, JUDGE = (Path(__file__).with_name(name) for name in ("replay.mjs", "judge.mjs"))
@@ -43,7 +45,9 @@ def judge(bundle: Bundle, actual: dict[str, Array]) -> list[ParityReport]:
     feeds, outputs = bundle.golden()
     named, policies = (GoldenCase(""),), bundle.manifest.judging
     golden = ReferenceOutputs(bundle.signature.outputs, named, (feeds,), (outputs,), None, policies=policies)
-    return golden.compare_outputs("onnx", "onnx", [(0, actual)])
+    artifact = bundle.manifest.find_artifact("onnx")
+    assert artifact is not None
+    return golden.compare_outputs("onnx", artifact.gate, [(0, actual)])
 
 
 def require_same(bundle: Bundle, folder: Path) -> None:
@@ -65,6 +69,16 @@ def test_every_architecture_gives_its_golden_outputs(
 
 def test_shipped_pipeline_gives_its_golden_outputs(shipped_pipeline: Conversion, tmp_path: Path) -> None:
     require_same(shipped_pipeline.bundle, tmp_path)
+
+
+def test_net_tuned_for_a_cpu_gives_its_golden_outputs(tmp_path: Path) -> None:
+    """With enough channels that tiles pay in the middle of the net."""
+    require_node()
+    settings = Settings(("onnx",), tmp_path / "out", tune=True)
+    (made,) = convert([write_checkpoint(tmp_path, "inpaint", 32, 1)], settings, lambda step: None)
+    operators = {node.op_type for node in onnx.load(made.bundle.folder / "edgeconnect-inpaint.onnx").graph.node}
+    assert {"Gather", "MatMul"} <= operators  # tiles
+    require_same(made.bundle, tmp_path)
 
 
 def damage(golden: Array, hole: Array, unit: float) -> dict[str, Array]:
