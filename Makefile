@@ -25,9 +25,9 @@ demo: $(VENV)/run.stamp
 	$(BIN)/ganport convert --pipeline --to onnx,trt -o $(OUT) --overwrite
 	$(BIN)/ganport inpaint $(PHOTO) reference/photos/coffee-mask.png --bundle $(OUT)/edgeconnect -o $(OUT)/coffee-inpainted.png
 
-# Two processes of one thread each, a file of tests after another.
+# Two processes of one thread each, a file of tests after another, in the order of parity_tests/conftest.py.
 test: $(VENV)/dev.stamp $(CPP)/deps.stamp $(OLDEST) $(STRANGERS) $(WEB)/tests.stamp lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 
 # Lint, types and the tests of fast files.
 check: lint

@@ -22,41 +22,32 @@ from parity_tests.support.waist import Waist
 from reference.checkpoint import read_checkpoint
 from reference.registry import identify
 
-# Left out by `make check`: they take half a minute or more, or need what `make test` fetches into build/.
+# Left out by `make check`: they take half a minute or more, or need what `make test` fetches into build/. The longest
+# are first, so that no worker is left alone with one of them at the end of a run.
 SLOW = (
-    *("bundle/test_bad_output_place.py", "bundle/test_killed_runs.py", "bundle/test_same_bytes.py"),
-    *(
-        "bundle/test_shipped_bundle.py",
-        "bundle/test_standalone.py",
-        "commands/test_demo.py",
-        "commands/test_full_size.py",
-        "commands/test_many_photos_on_ray.py",
-        "commands/test_parity.py",
-        "commands/test_photo_nets.py",
-    ),
-    *(
-        "commands/test_pipeline.py",
-        "commands/test_supervised.py",
-        "commands/test_fuzz.py",
-        "cpp/",
-        "mxnet/test_conformance.py",
-        "examples/",
-        "packaging/test_code_blocks.py",
-        "reference/test_architectures.py",
-        "reference/test_canny.py",
-    ),
-    *("reference/test_deepfill.py", "reference/test_partial_conv_masks.py", "rewrites/test_tuned_file.py"),
-    *("python/test_types.py", "packaging/test_plugins.py", "web/"),
-    *("sources/test_resnet_conversion.py", "sources/test_strangers_onnx.py"),
-    *("packaging/test_core_install.py", "wolfram/test_nets.py", "wolfram/test_package.py"),
-    *("wolfram/test_architectures.py", "wolfram/test_edge_connect_inpaint.py"),
+    *("packaging/test_code_blocks.py", "reference/test_architectures.py", "cpp/test_all_nets.py"),
+    *("commands/test_photo_nets.py", "commands/test_full_size.py", "sources/test_resnet_conversion.py", "cpp/"),
+    *("wolfram/test_architectures.py", "rewrites/test_tuned_file.py", "reference/test_deepfill.py"),
+    *("commands/test_demo.py", "commands/test_pipeline.py", "examples/", "web/", "bundle/test_killed_runs.py"),
+    *("commands/test_fuzz.py", "wolfram/test_nets.py", "commands/test_supervised.py"),
+    *("reference/test_partial_conv_masks.py", "wolfram/test_edge_connect_inpaint.py", "wolfram/test_package.py"),
+    *("mxnet/test_conformance.py", "packaging/test_plugins.py", "bundle/test_bad_output_place.py"),
+    *("bundle/test_same_bytes.py", "bundle/test_shipped_bundle.py", "bundle/test_standalone.py"),
+    *("commands/test_many_photos_on_ray.py", "commands/test_parity.py", "reference/test_canny.py"),
+    *("python/test_types.py", "sources/test_strangers_onnx.py", "packaging/test_core_install.py"),
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of slow files, so that `-m "not slow"` leaves them out."""
+    """Put the tests of slow files first, and mark them, so that `-m "not slow"` leaves them out."""
+
+    def place(item: pytest.Item) -> int:
+        file = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((i for i, prefix in enumerate(SLOW) if file.startswith(prefix)), len(SLOW))
+
+    items.sort(key=place)
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW):
+        if place(item) < len(SLOW):
             item.add_marker(pytest.mark.slow)
 
 

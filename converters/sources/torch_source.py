@@ -20,6 +20,7 @@ from converters.sources.copy_module import copy_module
 from converters.sources.export_torch import export_onnx, fix_size
 from converters.sources.source import Prove, Size, Waist, describe_non_finite, prove_waist
 from converters.sources.spectral_norm import fold_spectral_norm
+from converters.sources.thin_convolution import ThinConvolutions
 from converters.tensors import GraphPiece, Tensors, TensorSpec
 from reference.model import Piece, ReferenceModel
 
@@ -152,7 +153,8 @@ def _run_in_float64(model: ReferenceModel, feeds: Sequence[Tensors]) -> tuple[Te
     """The outputs in float64; None if the module does not run so, as one that makes float32 tensors itself."""
     double = TorchRunner(copy_module(model.module).double(), model.inputs, model.outputs, np.dtype(np.float64))
     try:
-        return tuple(double.run(feed) for feed in feeds)
+        with ThinConvolutions():
+            return tuple(double.run(feed) for feed in feeds)
     except (RuntimeError, TypeError, ValueError):
         return None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,17 +27,18 @@ EACH = pytest.mark.parametrize("case", NEW, ids=str)
 
 
 @pytest.fixture(scope="module")
-def reports(case_bundles: Callable[..., CaseBundle]) -> Mapping[str, list[ParityReport]]:
-    """The long set's squares of 256 and 512 on each bundle; `convert` itself proved the smaller ones."""
+def find_reports(case_bundles: Callable[..., CaseBundle]) -> Callable[[str], list[ParityReport]]:
+    """The long set's squares of 256 and 512 on a net's bundle; `convert` itself proved the smaller ones."""
 
     def squares(inputs: Sequence[TensorSpec]) -> tuple[ParityInput, ...]:
         return tuple(given for given in long_inputs(inputs) if given.name.endswith(("256x256", "512x512")))
 
-    made = {case.name: case_bundles(case.name) for case in NEW}
-    return {
-        name: prove(bundle.folder, [checkpoint], squares, lambda step: None)[0]
-        for name, (checkpoint, bundle) in made.items()
-    }
+    @functools.cache
+    def find(name: str) -> list[ParityReport]:
+        checkpoint, bundle = case_bundles(name)
+        return prove(bundle.folder, [checkpoint], squares, lambda step: None)[0]
+
+    return find
 
 
 def test_every_architecture_has_a_row() -> None:
@@ -59,10 +61,11 @@ def test_architecture_is_identified_by_its_file_alone(case: ArchitectureCase, tm
 
 @EACH
 def test_every_gate_is_passed_at_256x256_and_512x512_by_one_and_by_two(
-    case: ArchitectureCase, reports: Mapping[str, list[ParityReport]]
+    case: ArchitectureCase, find_reports: Callable[[str], list[ParityReport]]
 ) -> None:
-    assert [report.rung for report in reports[case.name]] == list(RUN_HERE)
-    for report in reports[case.name]:
+    reports = find_reports(case.name)
+    assert [report.rung for report in reports] == list(RUN_HERE)
+    for report in reports:
         assert report.passed
         assert report.outside == ()
         cases = {tensor.case for tensor in report.tensors}
@@ -74,9 +77,9 @@ def test_every_gate_is_passed_at_256x256_and_512x512_by_one_and_by_two(
 
 @EACH
 def test_a_plane_that_is_all_hole_gives_finite_numbers_everywhere(
-    case: ArchitectureCase, reports: Mapping[str, list[ParityReport]]
+    case: ArchitectureCase, find_reports: Callable[[str], list[ParityReport]]
 ) -> None:
-    for report in reports[case.name]:
+    for report in find_reports(case.name):
         full = [tensor for tensor in report.tensors if "/full 256x256" in tensor.case]
         assert full
         for tensor in full:

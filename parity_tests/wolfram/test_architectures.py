@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +33,17 @@ NEED_12 = ("aot-gan", "deepfill-v2", "mi-gan", "partial-conv")
 
 
 @pytest.fixture(scope="module")
-def nets(case_bundles: Callable[..., CaseBundle]) -> Mapping[str, WrittenNet]:
+def find_net(case_bundles: Callable[..., CaseBundle]) -> Callable[[str], WrittenNet]:
     """Written for any size where that is possible."""
-    return {name: read_net(*case_bundles(name)) for name in OTHERS}
+    return lambda name: read_net(*case_bundles(name))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", OTHERS)
 def test_net_of_the_package_passes_the_gate_in_every_version(
-    name: str, version: float, nets: Mapping[str, WrittenNet]
+    name: str, version: float, find_net: Callable[[str], WrittenNet]
 ) -> None:
-    written = nets[name]
+    written = find_net(name)
     runner = written.open(version)
     if version < 12 and name in NEED_12:
         assert runner.kernel.evaluate(f"{runner.builder}[]") == Symbol("$Failed")
@@ -75,8 +75,10 @@ def test_bare_net_passes_the_gate(name: str, tmp_path: Path) -> None:
     require_passed(report, name)
 
 
-def test_net_whose_layers_depend_on_the_size_takes_the_golden_cases_size_only(nets: Mapping[str, WrittenNet]) -> None:
-    written = nets["deepfill-v2"]
+def test_net_whose_layers_depend_on_the_size_takes_the_golden_cases_size_only(
+    find_net: Callable[[str], WrittenNet],
+) -> None:
+    written = find_net("deepfill-v2")
     height, width = GOLDEN_SIZE
     assert written.artifact.details["size"] == [height, width]
     runner = written.open()
@@ -88,9 +90,9 @@ def test_net_whose_layers_depend_on_the_size_takes_the_golden_cases_size_only(ne
     )
 
 
-def test_older_layers_are_no_layers_of_newer_versions(nets: Mapping[str, WrittenNet]) -> None:
+def test_older_layers_are_no_layers_of_newer_versions(find_net: Callable[[str], WrittenNet]) -> None:
     """The package asks $VersionNumber when it is used: what it makes for one version does not run in another."""
-    written = nets["style-transfer"]
+    written = find_net("style-transfer")
     runner = written.open(11.3)
     runner.version = 13.0
     feeds = {"image": np.zeros((1, 3, 8, 8), np.float32)}
