@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
-# Methods of torch's SymNode, a size that is not a number yet, that make another one of two.
+# Methods of torch's SymNode, a size that is not a number yet, that make another one of two. Not "add": some
+# values in a graph with a loop then get other names.
 OF_TWO_SIZES = (
-    *("add", "sub", "mul", "mod", "floordiv", "int_floordiv", "sym_max", "sym_min"),
+    *("sub", "mul", "mod", "floordiv", "int_floordiv", "sym_max", "sym_min"),
     *("eq", "ne", "ge", "gt", "le", "lt", "and_", "or_", "sym_and", "sym_or"),
 )
 
@@ -18,7 +19,7 @@ _operators: dict[tuple[object, ...], Any] = {}
 
 @contextlib.contextmanager
 def quick_exporter() -> Iterator[None]:
-    """Export without the slow rule; read torch's operators once, and work out each sum of free sizes once."""
+    """Export without the slow rule; read torch's operators once, and work out each product of free sizes once."""
     with _without_slow_rule(), _operators_kept(), _sizes_kept():
         yield
 
@@ -57,9 +58,9 @@ def _operators_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _sizes_kept() -> Iterator[None]:
-    """Keep what torch works out of two free sizes: for every tensor it asks again, 19 times out of 20 what it knows.
+    """Keep what torch works out of two free sizes: for every tensor it asks again, mostly what it knows.
 
-    The strides and the number of elements of each tensor are such sums and products, each through Python and sympy.
+    The strides of a tensor, its number of elements and what is compared with them are such, through Python and sympy.
     """
     from torch.fx.experimental.proxy_tensor import get_proxy_mode
     from torch.fx.experimental.sym_node import SymNode
@@ -83,9 +84,12 @@ def _sizes_kept() -> Iterator[None]:
                 finally:
                     traced = False
             key = (name, id(a.shape_env), version, a._expr, b._expr, a.pytype, b.pytype)
-            if key not in known:
-                known[key] = work_out(a, b)
-            return known[key]
+            if key in known:
+                return known[key]
+            result = work_out(a, b)
+            if not getattr(result._expr, "is_symbol", False):  # torch tells sizes of the inputs apart by their nodes
+                known[key] = result
+            return result
 
         return look_up
 
