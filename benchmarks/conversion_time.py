@@ -30,7 +30,7 @@ Steps = dict[str, tuple[float, float]]
 
 
 def convert_once(paths: list[Path]) -> Steps:
-    """Seconds of every step, imports included."""
+    """Seconds of every step. The 2 s that torch takes to be imported are not in them: this file imports it."""
     steps: Steps = {}
     start = last = (time.perf_counter(), time.process_time())
     current = "importing"
