@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 # Methods of torch's SymNode, a size that is not a number yet, that make another one of two. Not "add": some
 # values in a graph with a loop then get other names.
-OF_TWO_SIZES = (
+BINARY_METHODS = (
     *("sub", "mul", "mod", "floordiv", "int_floordiv", "sym_max", "sym_min"),
     *("eq", "ne", "ge", "gt", "le", "lt", "and_", "or_", "sym_and", "sym_or"),
 )
@@ -94,7 +94,7 @@ def _sizes_kept() -> Iterator[None]:
         return look_up
 
     with contextlib.ExitStack() as patches:
-        for name in OF_TWO_SIZES:
+        for name in BINARY_METHODS:
             if hasattr(SymNode, name):
                 patches.enter_context(patch.object(SymNode, name, keep(name)))
         yield

@@ -51,6 +51,7 @@ def test_others_are_left_to_torch(convolved: list[Tensor]) -> None:
         F.conv2d(x, weight, stride=2)
         F.conv2d(x, weight, None, 2)
         F.conv2d(x, weight, None, 1, "same")
+        torch.conv2d(x, weight, None, (1, 1), (1,), (2,))
         F.conv2d(x, weight[:, :2], None, 1, 0, 1, 3)
         F.conv2d(x, torch.cat([weight, weight]))
         F.conv2d(x, weight[:, :, :1, :1])
