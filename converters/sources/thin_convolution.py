@@ -1,8 +1,8 @@
 """Run torch's float64 convolutions of many channels to few without a copy of their input for each weight.
 
 For a convolution in float64, torch copies the input once for every element of the kernel: one of 7x7 from 64 channels
-to 3 fills 6.6 GB on a plane of 512x512. The sum is the same but for its order. benchmarks/float64_convolution.py measures
-both ways.
+to 3 fills 6.6 GB on a plane of 512x512. The sum is the same but for its order. Both ways are measured by
+benchmarks/float64_convolution.py.
 """
 
 from __future__ import annotations
