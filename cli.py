@@ -62,6 +62,11 @@ def main() -> None:
     type=click.Choice(["cpu"]),
     help="Rewrite the graph so that a CPU runs the ONNX and MXNet files faster; trt and wolfram are left as they are.",
 )
+@click.option(
+    "--small",
+    is_flag=True,
+    help="With --tune cpu: an ONNX file as small as an untuned one, for downloads; loading it takes more memory.",
+)
 @profile_options
 @click.option("--checkpoint", type=PATH, help="The weights of the module that FILE.py:FUNCTION makes.")
 @click.option(
@@ -83,6 +88,7 @@ def convert(
     raw: bool,
     size: Size | None,
     tune: str | None,
+    small: bool,
     trt_min: Size | None,
     trt_opt: Size | None,
     trt_max: Size | None,
@@ -102,12 +108,14 @@ def convert(
 
     if pipeline and (raw or size is not None):
         raise click.UsageError("A pipeline is neither --raw nor of one --size.")
+    if small and (tune is None or not any("onnx" in group for group in targets)):
+        raise click.UsageError("--small is for the ONNX file of --tune cpu.")
     require_fitting(sources, name, checkpoint, inputs, pipeline)
     chosen = tuple(dict.fromkeys(target for group in targets for target in group))
     profile = read_profile(chosen, size, trt_min, trt_opt, trt_max)
     with show_progress() as report_progress:
         read, npz = read_given(sources, name, checkpoint, inputs)
-        settings = Settings(chosen, out, name, raw, size, overwrite, pipeline, tune is not None, profile, npz)
+        settings = Settings(chosen, out, name, raw, size, overwrite, pipeline, tune is not None, small, profile, npz)
         conversions = list(convert_all(read, settings, report_progress))
     if as_json:
         print_json({"bundles": [_describe(conversion) for conversion in conversions]})

@@ -93,6 +93,7 @@ def convert(
     raw: bool = False,
     size: int | tuple[int, int] | None = None,
     tune: bool = False,
+    small: bool = False,
     trt_sizes: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
@@ -115,6 +116,7 @@ def convert(
         raw: Whether to convert a checkpoint's bare generator, without masking and compositing.
         size: (H, W), or one number for both, for static shapes and a batch of 1.
         tune: Whether to rewrite the graph so that a CPU runs the ONNX and MXNet files faster.
+        small: Whether the tuned ONNX file is to be as small as an untuned one; loading it then takes more memory.
         trt_sizes: (H, W) of the smallest size that an engine takes, of the one it is tuned for, and of the largest.
         overwrite: Whether to replace a bundle that is there.
         progress: Called with a description of each step before it begins.
@@ -130,17 +132,14 @@ def convert(
     from converters.from_python import convert_sources
 
     folders = convert_sources(
-        source, to, Path(out), inputs, outputs, known, name, pipeline, raw, size, tune, trt_sizes, overwrite, progress
-    )
+        source, to, Path(out), inputs, outputs, known, name, pipeline, raw, size, tune, small, trt_sizes, overwrite,
+        progress,
+    )  # fmt: skip
     return [Bundle(folder) for folder in folders]
 
 
 def read_bundle(folder: str | Path) -> Bundle:
-    """The bundle in a folder.
-
-    Raises:
-        BundleError: the folder holds none.
-    """
+    """The bundle in a folder; see Bundle."""
     return Bundle(folder)
 
 

@@ -65,6 +65,7 @@ class Settings:
         overwrite: Whether to replace a bundle that is there.
         pipeline: Whether all checkpoints together make one bundle.
         tune: Whether to rewrite the graph for a CPU.
+        small: Whether the tuned ONNX file is to be as small as an untuned one; see TuningStep.
         profile: The sizes that a TensorRT engine takes.
         inputs: An .npz file of arrays to judge an ONNX file on.
     """
@@ -77,6 +78,7 @@ class Settings:
     overwrite: bool = False
     pipeline: bool = False
     tune: bool = False
+    small: bool = False
     profile: Profile = DEFAULT_PROFILE
     inputs: Path | None = None
 
@@ -318,7 +320,7 @@ class _Conversion:
     def _make_input(self, source: Source, waist: Waist, prove: Prove) -> TargetInput:
         """What the targets write from; each rewrite for a CPU is proven."""
         tuned = None
-        for tuned in tune_for_cpu(waist.graph) if self._settings.tune else ():
+        for tuned in tune_for_cpu(waist.graph, small=self._settings.small) if self._settings.tune else ():
             self._report_progress(f"rewriting for a CPU: {tuned.rung}")
             prove(tuned.rung, tuned.gate, open_accurate(tuned.graph, source.model))
         hashes = " ".join(file.sha256 for file in self._job.files)

@@ -59,6 +59,7 @@ def convert_sources(
     raw: bool,
     size: int | tuple[int, int] | None,
     tune: bool,
+    small: bool,
     trt_sizes: tuple[Size, Size, Size] | None,
     overwrite: bool,
     progress: Progress | None,
@@ -77,8 +78,10 @@ def convert_sources(
         targets, static = _read_targets(to), _read_size(size)
         if trt_sizes is not None and ("trt" not in targets or static is not None):
             raise ConversionError("trt_sizes", "there is no engine of free sizes", 'Leave it out, or give to="trt"')
+        if small and not (tune and "onnx" in targets):
+            raise ConversionError("small", "no tuned ONNX file is asked for", 'Give tune=True and to="onnx" with it')
         profile = make_profile(*(trt_sizes or (None, None, None)))
-        settings = Settings(targets, out, name, raw, static, overwrite, pipeline, tune, profile, npz)
+        settings = Settings(targets, out, name, raw, static, overwrite, pipeline, tune, small, profile, npz)
         conversions = list(convert(read, settings, report))
     refusals = [refusal for conversion in conversions for refusal in conversion.refusals]
     if refusals:

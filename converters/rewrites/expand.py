@@ -15,20 +15,25 @@ from converters.rewrites.tiling import make_tiling
 from converters.tensors import Array
 
 
-def expand(model: ModelProto) -> ModelProto:
-    """A copy of `model` with ONNX's own operators only, or `model` itself if it has no others."""
+def expand(model: ModelProto, *, small: bool = False) -> ModelProto:
+    """A copy of `model` with ONNX's own operators only, or `model` itself if it has no others.
+
+    Args:
+        model: The graph.
+        small: Whether weights of tiles are computed in the graph; see TiledConvWriter.
+    """
     if all(node.domain != INTERNAL_DOMAIN for node in model.graph.node):
         return model
-    return _Expansion(model).run()
+    return _Expansion(model, small).run()
 
 
 class _Expansion:
     """Walks the graph once and remembers which scalar tensors hold the height and width of NHWC tensors."""
 
-    def __init__(self, model: ModelProto) -> None:
+    def __init__(self, model: ModelProto, small: bool) -> None:
         self._model = model
         self._builder = GraphBuilder(model)
-        self._writer = TiledConvWriter(self._builder)
+        self._writer = TiledConvWriter(self._builder, small=small)
         self._constants = read_constants(model)
         self._planes = read_planes(model)
         # Names of the height and width, by `read_planes`' representative of the NHWC tensors that have them.

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from converters.onnx_graph.builder import GraphBuilder
-from converters.rewrites.tiling import Convolution, Tiling, reads_zeros, transform_weights
+from converters.rewrites.tiling import (
+    Convolution,
+    Tiling,
+    combine_axes,
+    list_elements,
+    reads_zeros,
+    transform_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -33,10 +40,17 @@ class NhwcTensor:
 
 
 class TiledConvWriter:
-    """Writes tiled convolutions. Convolutions of equal geometry on planes of equal size share their index tensors."""
+    """Writes tiled convolutions. Convolutions of equal geometry on planes of equal size share their index tensors.
 
-    def __init__(self, builder: GraphBuilder) -> None:
+    Args:
+        builder: Takes the nodes.
+        small: Whether the graph keeps the convolutions' own weights and computes those of the products from them.
+            Runtimes do that once, when they load it.
+    """
+
+    def __init__(self, builder: GraphBuilder, *, small: bool = False) -> None:
         self._builder = builder
+        self._small = small
         self._shared: dict[tuple[object, ...], str] = {}
 
     def write(self, x: NhwcTensor, conv: Convolution, tiling: Tiling, output: str) -> tuple[str, str]:
@@ -45,8 +59,7 @@ class TiledConvWriter:
         height, width = (self._output_size(size, conv) for size in (x.height, x.width))
         read_rows, read_columns = (self._read_coordinates(size, conv, tiling) for size in (x.height, x.width))
         points = self._transform_input(x, self._gather_index(read_rows, read_columns, x, conv, tiling), conv, tiling)
-        weights = b.constant(transform_weights(conv, tiling), f"{output}_U")
-        products = b.add("MatMul", [points, weights], f"{output}_products")
+        products = b.add("MatMul", [points, self._weights(conv, tiling, output)], f"{output}_products")
         products = self._reshape(products, (0, tiling.phases**2, tiling.points**2, -1), f"{output}_sums")
         outputs = b.add("MatMul", [b.constant(tiling.output_matrix, f"{output}_A"), products], f"{output}_outputs")
         outputs = self._reshape(outputs, (0, -1, conv.out_channels), f"{output}_output_pixels")
@@ -75,6 +88,16 @@ class TiledConvWriter:
             shape = (0, tiling.products, -1, tiling.lanes**2 * conv.in_channels)
             self._shared[key] = self._reshape(points, shape, f"{x.tensor}_points")
         return self._shared[key]
+
+    def _weights(self, conv: Convolution, tiling: Tiling, output: str) -> str:
+        """The weights of the products, as `transform_weights` has them."""
+        b = self._builder
+        if not self._small:
+            return b.constant(transform_weights(conv, tiling), f"{output}_U")
+        matrix = b.constant(combine_axes(tiling).astype(np.float32), f"{output}_G")
+        points = b.add("MatMul", [matrix, b.constant(list_elements(conv), f"{output}_w")], f"{output}_points")
+        shape = (tiling.products, tiling.lanes**2 * conv.in_channels, conv.out_channels)
+        return self._reshape(points, shape, f"{output}_U")
 
     def _output_size(self, size: str, conv: Convolution) -> str:
         reach = conv.dilation * (conv.kernel - 1)

@@ -156,13 +156,26 @@ def transform_weights(conv: Convolution, tiling: Tiling) -> Array:
         (products, lanes^2 * in, out) float32. Products are in the order of the rows of `tiling.input_matrix`, input
         channels in the order (q_h, q_w, c).
     """
-    weight = conv.weight.astype(np.float64)
-    if conv.transposed:
-        weight = weight.swapaxes(0, 1)  # (out, in, r, r)
+    points = combine_axes(tiling) @ list_elements(conv).astype(np.float64)
+    return _float32(points.reshape(tiling.products, tiling.lanes**2 * conv.in_channels, conv.out_channels))
+
+
+def combine_axes(tiling: Tiling) -> Array:
+    """The kernel matrix for both axes.
+
+    Returns:
+        (products * lanes^2, r^2) float64. Rows are in the order (p_h, p_w, i_h, i_w, q_h, q_w), columns in that of
+        `list_elements`.
+    """
     kernel = tiling.kernel_matrix
-    over_rows = np.einsum("piqa,ocab->piqocb", kernel, weight, optimize=True)
-    both = np.einsum("piqocb,PIQb->pPiIqQco", over_rows, kernel, optimize=True)
-    return _float32(both.reshape(tiling.products, tiling.lanes**2 * conv.in_channels, conv.out_channels))
+    both: Array = np.einsum("piqa,PIQb->pPiIqQab", kernel, kernel)
+    return both.reshape(tiling.products * tiling.lanes**2, kernel.shape[-1] ** 2)
+
+
+def list_elements(conv: Convolution) -> Array:
+    """The weights with a row for each element of the kernel: (r^2, in * out) float32."""
+    weight = conv.weight.swapaxes(0, 1) if conv.transposed else conv.weight  # (out, in, r, r)
+    return np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(conv.kernel**2, -1)
 
 
 def reads_zeros(conv: Convolution) -> bool:

@@ -27,25 +27,32 @@ class TuningStep:
         gate: Name of the tolerance that the graph must keep.
         planned: The graph after this and all earlier rewrites, with internal operators (`internal_ops`).
         choices: How each convolution is computed, as far as this and earlier rewrites decided it.
+        small: Whether the ONNX file has the weights of the convolutions themselves, and not those of their tiles.
     """
 
     rung: str
     gate: str
     planned: ModelProto
     choices: tuple[ConvolutionChoice, ...] = ()
+    small: bool = False
 
     @cached_property
     def graph(self) -> ModelProto:
         """The same graph with ONNX's own operators only."""
-        return expand(self.planned)
+        return expand(self.planned, small=self.small)
 
     def describe(self) -> dict[str, Any]:
         """The manifest's entries on the tuning, as JSON types."""
-        return {"tuned_for": "cpu", "convolutions": [asdict(choice) for choice in self.choices]}
+        return {"tuned_for": "cpu", "small": self.small, "convolutions": [asdict(choice) for choice in self.choices]}
 
 
-def tune_for_cpu(waist: ModelProto) -> Iterator[TuningStep]:
-    """Yield the graph after each rewrite that changed it; the last one is the tuned graph."""
+def tune_for_cpu(waist: ModelProto, *, small: bool = False) -> Iterator[TuningStep]:
+    """Yield the graph after each rewrite that changed it; the last one is the tuned graph.
+
+    Args:
+        waist: The simplified graph.
+        small: See TuningStep.
+    """
     graph = waist
     for rung, rewrite in (("cancelled bias", rewrite_cancelled_bias), ("sigmoid of tanh", rewrite_sigmoid_of_tanh)):
         rewritten = rewrite(graph)
@@ -58,4 +65,4 @@ def tune_for_cpu(waist: ModelProto) -> Iterator[TuningStep]:
         yield TuningStep("block convolution", "exact", graph, blocks)
     rewritten, tiles = rewrite_winograd(graph)
     if rewritten is not graph:
-        yield TuningStep("winograd", "winograd", rewritten, (*blocks, *tiles))
+        yield TuningStep("winograd", "winograd", rewritten, (*blocks, *tiles), small)

@@ -18,7 +18,7 @@ from converters.onnx_graph.traversal import list_graphs
 from converters.parity.inputs import make_input
 from converters.rewrites import tiled_conv, tune_cpu
 from converters.rewrites.choices import ConvolutionChoice
-from converters.rewrites.tiling import Convolution, Tiling, transform_weights
+from converters.rewrites.tiling import Convolution, Tiling, combine_axes, transform_weights
 from converters.runners import OnnxRunner, TorchRunner
 from converters.tensors import Array, Tensors
 from parity_tests.support.command import remembered_exports, run_ganport
@@ -49,8 +49,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     return {net: write_checkpoint(folder, net, BASE, BLOCKS) for net in NETS}
 
 
-def tune(checkpoints: Mapping[str, Path], out: Path) -> Mapping[str, Conversion]:
-    made = convert(list(checkpoints.values()), Settings(("onnx",), out, tune=True), lambda step: None)
+def tune(checkpoints: Mapping[str, Path], out: Path, *, small: bool = False) -> Mapping[str, Conversion]:
+    made = convert(list(checkpoints.values()), Settings(("onnx",), out, tune=True, small=small), lambda step: None)
     return dict(zip(checkpoints, made, strict=True))
 
 
@@ -130,6 +130,24 @@ def test_inspect_says_what_was_chosen_for_each_convolution_and_why(net: str, tun
         assert convolution["before"] >= convolution["after"] or convolution["chosen"] == "blocks"
 
 
+def test_small_file_has_the_source_weights_and_gives_the_same_answers(
+    checkpoints: Mapping[str, Path], tuned: Mapping[str, Conversion], tmp_path: Path
+) -> None:
+    (small,) = tune({"inpaint": checkpoints["inpaint"]}, tmp_path, small=True).values()
+    given, large = file_of(small), file_of(tuned["inpaint"])
+    weights = sum(tensor.numel() for tensor in read_checkpoint(checkpoints["inpaint"]).tensors.values()) * 4
+    # Beside the weights: the indices, the matrices of the tiles, names. The last convolution's blocks stay as they are.
+    assert weights < given.stat().st_size < 1.2 * weights < large.stat().st_size / 2
+    assert json.loads(run_ganport("inspect", given, "--json").stdout)["claims"]["tuning"]["small"] is True
+    feeds, outputs = small.bundle.golden()
+    ((name, expected),) = outputs.items()
+    spec = small.bundle.signature
+    for file in (given, large):
+        assert np.abs(OnnxRunner(file, spec.inputs, spec.outputs).run(feeds)[name] - expected).max() <= LARGEST_ERROR
+    in_oldest = run_in_oldest_runtime(given, tmp_path)[name]
+    assert np.abs(in_oldest - expected).max() <= LARGEST_ERROR
+
+
 def test_same_checkpoint_gives_the_same_tuned_bytes(
     checkpoints: Mapping[str, Path], tuned: Mapping[str, Conversion], tmp_path: Path
 ) -> None:
@@ -164,6 +182,19 @@ def test_wrong_tile_weights_miss_the_winograd_rung(
 
     monkeypatch.setattr(tiled_conv, "transform_weights", wrong)
     require_refused("winograd", checkpoints, tmp_path)
+
+
+def test_wrong_weights_of_a_small_file_miss_the_winograd_rung(
+    checkpoints: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(tiling: Tiling) -> Array:
+        matrix = combine_axes(tiling).copy()
+        matrix[7] *= 1.001
+        return matrix
+
+    monkeypatch.setattr(tiled_conv, "combine_axes", wrong)
+    with pytest.raises(ParityError, match="rung 'winograd'"):
+        tune({"inpaint": checkpoints["inpaint"]}, tmp_path, small=True)
 
 
 def without_last_bias(model: ModelProto) -> ModelProto:

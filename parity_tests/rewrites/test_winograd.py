@@ -35,8 +35,9 @@ def op_types(model: ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
 
 
+@pytest.mark.parametrize("small", [False, True])
 @pytest.mark.parametrize("name", CONVS)
-def test_tiled_convolution_gives_what_torch_gives_at_any_size(name: str) -> None:
+def test_tiled_convolution_gives_what_torch_gives_at_any_size(name: str, small: bool) -> None:
     conv = CONVS[name]
     tiled, (choice,) = rewrite_winograd(model_of(conv))
     assert choice.chosen == "tiles"
@@ -47,7 +48,7 @@ def test_tiled_convolution_gives_what_torch_gives_at_any_size(name: str) -> None
     for batch, height, width in SIZES:
         x = random.standard_normal((batch, IN_CHANNELS, height, width)).astype(np.float32)
         expected = torch_result(conv, x)
-        (actual,) = run_onnx(tiled, x)
+        (actual,) = run_onnx(tiled, x, small=small)
         assert actual.shape == expected.shape
         assert np.abs(actual - expected).max() <= RELATIVE * np.abs(expected).max(), (batch, height, width)
 

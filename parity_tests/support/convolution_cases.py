@@ -124,8 +124,8 @@ def chain(*more: onnx.NodeProto, outputs: tuple[str, ...] = ("y",)) -> ModelProt
     return make_model(nodes, constants, outputs)
 
 
-def run_onnx(model: ModelProto, x: Array) -> list[Array]:
-    model = expand(model)
+def run_onnx(model: ModelProto, x: Array, *, small: bool = False) -> list[Array]:
+    model = expand(model, small=small)
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(serialize(model), providers=["CPUExecutionProvider"])
     results: list[Array] = session.run(None, {"x": x})

@@ -71,10 +71,11 @@ def test_shipped_pipeline_gives_its_golden_outputs(shipped_pipeline: Conversion,
     require_same(shipped_pipeline.bundle, tmp_path)
 
 
-def test_net_tuned_for_a_cpu_gives_its_golden_outputs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("small", [False, True])
+def test_net_tuned_for_a_cpu_gives_its_golden_outputs(small: bool, tmp_path: Path) -> None:
     """With enough channels that tiles pay in the middle of the net."""
     require_node()
-    settings = Settings(("onnx",), tmp_path / "out", tune=True)
+    settings = Settings(("onnx",), tmp_path / "out", tune=True, small=small)
     (made,) = convert([write_checkpoint(tmp_path, "inpaint", 32, 1)], settings, lambda step: None)
     operators = {node.op_type for node in onnx.load(made.bundle.folder / "edgeconnect-inpaint.onnx").graph.node}
     assert {"Gather", "MatMul"} <= operators  # tiles
