@@ -1,7 +1,7 @@
 """What a tuned ONNX file costs beside the plain one: bytes, seconds to load it, and memory; with --small and without.
 
-EdgeConnect's inpainting net of the published size and a LaMa of 6 blocks, seeded weights, ONNX Runtime with two threads,
-each measurement in a process of its own. Writes results/tuned_file.json.
+EdgeConnect's inpainting net of the published size and a LaMa of 6 blocks, seeded weights, ONNX Runtime with two
+threads, each measurement in a process of its own. Writes results/tuned_file.json.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def write_files(checkpoint: Path, folder: Path) -> dict[str, Path]:
 
 
 def run(file: Path, side: int | None) -> tuple[float, float]:
-    """Load the file, and run it twice on a plane of this side; the seconds of loading and this process's peak in GiB."""
+    """Load the file, run it twice on a plane of this side; the seconds of loading, and this process's peak in GiB."""
     import numpy as np
     import onnxruntime
 
@@ -98,7 +98,9 @@ def main() -> None:
             rows = measure(write_files(checkpoint, folder))
             nets.append({"net": net, "files": rows})
             print(net, *rows, sep="\n")
-    RECORD.write_text(json.dumps({"environment": read_environment(THREADS), "loads": LOADS, "nets": nets}, indent=2) + "\n")
+    RECORD.write_text(
+        json.dumps({"environment": read_environment(THREADS), "loads": LOADS, "nets": nets}, indent=2) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from converters.bundle.manifest import Manifest
 from converters.files import GOLDEN
 from converters.parity.compare import ParityReport
-from converters.parity.report import METRIC_FORMS, format_metric
+from converters.parity.report import EXCESS, METRIC_FORMS, format_metric
 from converters.targets.registry import TARGETS
 from converters.tensors import Signature, TensorSpec
 from converters.text import escape_markdown, format_code_span
@@ -124,8 +124,10 @@ def _format_proof(manifest: Manifest, reports: Sequence[ParityReport]) -> str:
         cells = " | ".join(format_metric(summary, key) for key in METRIC_FORMS)
         rows.append(f"| {artifact.target} | {report.describe_verdict()} | {cells} |")
     held = {artifact.target for artifact in manifest.artifacts}
-    missing = {target: why for target, why in manifest.not_verified.items() if target not in held}
-    rows += [f"| {target} | {escape_markdown(why)}: not in this bundle | | | |" for target, why in missing.items()]
+    for name, why in manifest.not_verified.items():
+        if name not in held:
+            ending = "" if name == EXCESS else ": not in this bundle"
+            rows.append(f"| {name} | {escape_markdown(why)}{ending} | | | |")
     return "\n".join(rows) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,6 +26,7 @@ class GraphBuilder:
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, Array] = {}
         self._taken = tensor_names(model.graph)
+        self._made: list[NodeProto] = []
         self._names_by_content: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     def unique_name(self, base: str) -> str:
@@ -42,12 +44,20 @@ class GraphBuilder:
 
     def define(self, op: str, inputs: Iterable[str], output: str, **attributes: Any) -> str:
         """Add a node whose output has exactly the name `output`, because the rest of the graph reads that name."""
-        self.nodes.append(helper.make_node(op, list(inputs), [output], name=output, **attributes))
+        self._made.append(helper.make_node(op, list(inputs), [output], name=output, **attributes))
+        self.nodes.append(self._made[-1])
         return output
 
     def rename_last_output(self, output: str) -> None:
         """Give the output of the node added last the name `output`, because the rest of the graph reads that name."""
         self.nodes[-1].output[0] = output
+
+    def drop_repeated_names(self) -> None:
+        """Take the names of new nodes away that other nodes have: runtimes refuse two nodes of one name."""
+        counts = Counter(node.name for node in self.nodes)
+        for node in self._made:
+            if counts[node.name] > 1:
+                node.name = ""
 
     def constant(self, value: Array, name: str) -> str:
         """The name of a constant with this value, type and shape; a new one is called `name`."""
@@ -71,6 +81,7 @@ def rebuild(model: ModelProto, builder: GraphBuilder) -> ModelProto:
 
     What value_info says of tensors that are still there is kept: shape inference cannot find all of it again.
     """
+    builder.drop_repeated_names()
     rebuilt = ModelProto()
     rebuilt.CopyFrom(model)
     graph = rebuilt.graph
@@ -86,8 +97,8 @@ def rebuild(model: ModelProto, builder: GraphBuilder) -> ModelProto:
 
 
 def drop_unused_initializers(graph: GraphProto) -> None:
-    """Delete the initializers that no node reads and that are no graph output."""
-    readers = find_readers(graph)
-    used = [tensor for tensor in graph.initializer if tensor.name in readers]
+    """Delete the initializers that no node reads and that are neither a graph output nor the default of an input."""
+    used_names = {*find_readers(graph), *(value.name for value in graph.input)}
+    used = [tensor for tensor in graph.initializer if tensor.name in used_names]
     del graph.initializer[:]
     graph.initializer.extend(used)

@@ -29,7 +29,12 @@ def fold_norms(model: ModelProto) -> ModelProto:
     folded.CopyFrom(model)
     graph = folded.graph
     for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
-        constants = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
+        given = {value.name for value in graph.input}  # whose initializers are defaults
+        constants = {
+            tensor.name: tensor
+            for tensor in graph.initializer
+            if tensor.data_type == TensorProto.FLOAT and tensor.name not in given
+        }
         if len(norm.output) != 1 or any(name not in constants for name in norm.input[1:]):
             continue
         scale, bias, mean, variance = (numpy_helper.to_array(constants[name]) for name in norm.input[1:])
@@ -38,6 +43,8 @@ def fold_norms(model: ModelProto) -> ModelProto:
             continue
         convolutions = _list_convolutions(graph, norm.input[0], norm, constants, len(scale))
         if convolutions is None or len({node.output[0] for node in convolutions}) != len(convolutions):
+            continue
+        if len({len(constants[node.input[1]].dims) for node in convolutions}) > 1:  # a sum that repeats a summand
             continue
         factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + attributes.get("epsilon", 1e-5))
         biases = [numpy_helper.to_array(constants[name]) for node in convolutions for name in node.input[2:]]

@@ -34,7 +34,7 @@ def rename(model: ModelProto, names: Mapping[str, str]) -> None:
     renamed = dict(names)
     for name in sorted((set(names.values()) - set(names)) & existing):
         free = f"{name}_inner"
-        while free in existing:
+        while free in existing or free in renamed.values():
             free += "_"
         renamed[name] = free
     for graph in list_graphs(model.graph):

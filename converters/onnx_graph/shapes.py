@@ -60,7 +60,13 @@ def describe_type(kind: TypeProto) -> str:
 
 def _infer(model: ModelProto) -> list[ValueInfoProto]:
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    return [*graph.input, *graph.value_info, *graph.output]
+    given = {value.name for value in graph.input}
+    constants = [
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in graph.initializer
+        if tensor.name not in given
+    ]
+    return [*constants, *graph.input, *graph.value_info, *graph.output]
 
 
 def _shape_of(value: ValueInfoProto) -> Shape | None:

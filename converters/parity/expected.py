@@ -39,8 +39,9 @@ class ReferenceOutputs:
         inputs: The parity inputs' names and hashes.
         feeds: The arrays of each parity input, by input name.
         float32: The source's outputs for each.
-        float64: Its outputs in float64; None where it cannot be run so: then no excess error is judged.
+        float64: Its outputs in float64; None where it was not run so: then no excess error is judged.
         perturbed: Its float32 outputs on the inputs moved by one float32 step, where it was run on such.
+        no_float64: Why it was not run in float64, if it should have been.
         policies: How an output is judged, by its name, if not on the whole plane by the target's gate.
         find_float64: Runs the source in float64 after all, slowly; called only where a file misses its gate. Its answer
             is None if the source does not run so.
@@ -52,6 +53,7 @@ class ReferenceOutputs:
     float32: tuple[Tensors, ...]
     float64: tuple[Tensors, ...] | None
     perturbed: tuple[Tensors | None, ...] | None = None
+    no_float64: str | None = None
     policies: Mapping[str, OutputPolicy] = field(default_factory=dict)
     find_float64: Callable[[], tuple[Tensors, ...] | None] | None = None
 
@@ -96,6 +98,7 @@ class ReferenceOutputs:
             feeds=self.feeds[i : i + 1],
             float32=self.float32[i : i + 1],
             float64=None,
+            no_float64=None,
             perturbed=None,
             find_float64=None,
         )

@@ -17,6 +17,8 @@ from converters.text import escape_markdown
 if TYPE_CHECKING:
     from converters.parity.expected import NamedInput
 
+# Among what was not verified, beside targets: where the source has no float64 run to judge it by.
+EXCESS = "excess error"
 FILES = ("parity.json", "parity.md")
 # The metrics that a table shows, and how.
 METRIC_FORMS = {"max_abs": ".1e", "psnr_db": ".1f", "excess": ".2f"}

@@ -12,6 +12,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto
 
 from converters.onnx_graph.builder import GraphBuilder, rebuild
+from converters.onnx_graph.traversal import read_names
 from converters.rewrites.choices import ConvolutionChoice
 from converters.rewrites.internal_ops import BLOCKS, make_internal_node
 from converters.rewrites.read_convolution import ConvolutionReader
@@ -42,7 +43,7 @@ def rewrite_block_convolution(model: ModelProto) -> tuple[ModelProto, tuple[Conv
         padding = 0 if found.convolution.reflect else found.convolution.padding
         rows, columns = BLOCK
         attributes = {"padding": padding, "rows": rows, "columns": columns}
-        builder.nodes.append(make_internal_node(BLOCKS, list(node.input), node.output[0], **attributes))
+        builder.nodes.append(make_internal_node(BLOCKS, list(read_names(node)), node.output[0], **attributes))
         choices.append(_describe(node, found.convolution))
     return (rebuild(model, builder), tuple(choices)) if choices else (model, ())
 

@@ -127,7 +127,7 @@ class ChannelsLastWriter:
 
     def _binary(self, node: NodeProto) -> Stored | None:
         stored = [self._stored.get(name) for name in node.input]
-        scalar = [name in self._constants and self._constants[name].size == 1 for name in node.input]
+        scalar = [self._is_scalar(name) for name in node.input]
         ways = {x.turned for x in stored if x is not None}
         if len(ways) != 1 or not all(x is not None or is_scalar for x, is_scalar in zip(stored, scalar, strict=True)):
             return None
@@ -177,9 +177,9 @@ class ChannelsLastWriter:
     def _product(self, node: NodeProto) -> Stored | None:
         """A product with one matrix for all planes."""
         x, matrix = self._stored.get(node.input[0]), node.input[1]
-        channels = self._shapes.get(node.input[0], (None, None))[1]
         if x is None or matrix in self._stored or len(self._shapes.get(matrix, ())) != 2:
             return None
+        channels = self._shapes.get(node.input[0], (None, None))[1]
         if not x.turned:
             return self._add(node, [self._swap(matrix), x.tensor], turned=False)
         if not isinstance(channels, int):
@@ -192,10 +192,18 @@ class ChannelsLastWriter:
     def _add(self, node: NodeProto, inputs: list[str], turned: bool, **attributes: Any) -> Stored:
         return Stored(self._builder.add(node.op_type, inputs, f"{node.output[0]}_channels_last", **attributes), turned)
 
+    def _is_scalar(self, name: str) -> bool:
+        """Whether a tensor is one constant number, and has no more axes than what it is combined with."""
+        value = self._constants.get(name)
+        return value is not None and value.size == 1 and value.ndim <= 4
+
     def _scalar(self, name: str) -> str:
         return self._builder.constant(self._constants[name].reshape(()), f"{name}_scalar")
 
     def _swap(self, matrix: str) -> str:
+        if matrix in self._constants:
+            swapped = np.ascontiguousarray(self._constants[matrix].T)
+            return self._builder.constant(swapped, f"{matrix}_swapped")
         if matrix not in self._swapped:
             self.require_original(matrix)
             self._swapped[matrix] = self._builder.add("Transpose", [matrix], f"{matrix}_swapped", perm=[1, 0])

@@ -12,7 +12,8 @@ def read_planes(model: ModelProto) -> dict[str, str]:
     """Map each NHWC tensor to the first NHWC tensor that has the same height and width.
 
     NHWC tensors are those that a TiledConvolution reads or makes, and those computed from them up to a Transpose, a
-    Reshape or a product with a matrix on the left, which may give a plane of another size.
+    Reshape or a product with a matrix on the left, which may give a plane of another size. So may an operator on two
+    tensors whose planes are not known to be equal: the smaller one may be repeated.
     """
     planes: dict[str, str] = {}
     resizing = ("Transpose", "Reshape")
@@ -28,8 +29,9 @@ def read_planes(model: ModelProto) -> dict[str, str]:
             )
             planes[y] = planes[x] if keeps_size else y
         elif node.op_type not in resizing and not (node.op_type == "MatMul" and node.input[0] not in planes):
-            # Every other operator that reads an NHWC tensor keeps the plane's size.
-            known = [planes[name] for name in node.input if name in planes]
-            if known:
-                planes[y] = known[0]
+            known = {planes[name]: None for name in node.input if name in planes}
+            if len(known) == 1 or (known and node.op_type == "Concat"):  # of channels: its planes are equal
+                planes[y] = next(iter(known))
+            elif known:
+                planes[y] = y
     return planes

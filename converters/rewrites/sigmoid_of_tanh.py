@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 from onnx import ModelProto, NodeProto
 
 from converters.onnx_graph.builder import GraphBuilder, rebuild
@@ -41,6 +40,8 @@ def rewrite_sigmoid_of_tanh(model: ModelProto) -> ModelProto:
             convolution = NodeProto()
             convolution.CopyFrom(node)
             for index, name in enumerate(node.input[1:], start=1):
+                if not name:
+                    continue
                 convolution.input[index] = builder.constant(2 * constants[name], f"{name}_doubled")
             builder.nodes.append(convolution)
         elif result in sigmoid_inputs:
@@ -54,7 +55,7 @@ def _find_chain(
     convolution: NodeProto, readers: Mapping[str, list[NodeProto | None]], constants: Mapping[str, Array]
 ) -> list[NodeProto]:
     """The four nodes of the chain that starts at `convolution`, or none if no chain starts there."""
-    if convolution.op_type != "Conv" or any(name not in constants for name in convolution.input[1:]):
+    if convolution.op_type != "Conv" or any(name not in constants for name in convolution.input[1:] if name):
         return []
     chain = [convolution]
     for operands in CHAIN:
@@ -64,7 +65,13 @@ def _find_chain(
             return []
         operand = operands[node.op_type]
         others = [constants.get(name) for name in node.input if name != result]
-        if operand is not None and not all(other is not None and np.all(other == operand) for other in others):
+        rank = constants[convolution.input[1]].ndim
+        if operand is not None and not all(_is_number(other, operand, rank) for other in others):
             return []
         chain.append(node)
     return chain
+
+
+def _is_number(array: Array | None, number: float, rank: int) -> bool:
+    """Whether a constant is this one number, and makes nothing larger that has `rank` axes."""
+    return array is not None and array.size == 1 and array.ndim <= rank and array.item() == number

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ from converters.rewrites.winograd import rewrite_winograd
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+TILES_GATE = "winograd"
 
 
 @dataclass(frozen=True)
@@ -41,28 +42,38 @@ class TuningStep:
         """The same graph with ONNX's own operators only."""
         return expand(self.planned, small=self.small)
 
+    def gate_of_file(self, own: str) -> str:
+        """The gate of a target's file: that of the tiles, if there are any, else the target's own."""
+        return self.gate if self.gate == TILES_GATE else own
+
     def describe(self) -> dict[str, Any]:
         """The manifest's entries on the tuning, as JSON types."""
         return {"tuned_for": "cpu", "small": self.small, "convolutions": [asdict(choice) for choice in self.choices]}
 
 
-def tune_for_cpu(waist: ModelProto, *, small: bool = False) -> Iterator[TuningStep]:
-    """Yield the graph after each rewrite that changed it; the last one is the tuned graph.
+def tune_for_cpu(waist: ModelProto, *, small: bool = False) -> list[TuningStep]:
+    """The graph after each rewrite that changed it, in order; the last one is the tuned graph.
 
     Args:
         waist: The simplified graph.
         small: See TuningStep.
+
+    Returns:
+        If nothing pays, one step with the graph as it is.
     """
+    steps: list[TuningStep] = []
     graph = waist
     for rung, rewrite in (("cancelled bias", rewrite_cancelled_bias), ("sigmoid of tanh", rewrite_sigmoid_of_tanh)):
         rewritten = rewrite(graph)
         if rewritten is not graph:
             graph = rewritten
-            yield TuningStep(rung, "exact", graph)
+            steps.append(TuningStep(rung, "exact", graph))
     rewritten, blocks = rewrite_block_convolution(graph)
     if rewritten is not graph:
         graph = rewritten
-        yield TuningStep("block convolution", "exact", graph, blocks)
+        steps.append(TuningStep("block convolution", "exact", graph, blocks))
     rewritten, tiles = rewrite_winograd(graph)
     if rewritten is not graph:
-        yield TuningStep("winograd", "winograd", rewritten, (*blocks, *tiles), small)
+        steps.append(TuningStep("winograd", TILES_GATE, rewritten, small=small))
+    last = steps.pop() if steps else TuningStep("nothing pays", "exact", waist)
+    return [*steps, replace(last, choices=(*blocks, *tiles))]

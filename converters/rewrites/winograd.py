@@ -61,7 +61,8 @@ def _rewrite(
     writer = ChannelsLastWriter(model, reader.constants, builder, pointwise)
     nodes, outputs = list(model.graph.node), [value.name for value in model.graph.output]
     read_elsewhere = {name for node in nodes if node.output[0] not in found for name in read_names(node)}
-    absorbed_pads = {read.pad for read, _ in found.values()} - read_elsewhere - set(outputs)
+    sources = {read.source for read, _ in found.values()}
+    absorbed_pads = {read.pad for read, _ in found.values()} - read_elsewhere - sources - set(outputs)
     for node in nodes:
         (result, *_) = node.output
         if result in found:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
@@ -15,12 +17,17 @@ BINARY_METHODS = (
 )
 
 _operators: dict[tuple[object, ...], Any] = {}
+# What is changed in torch is changed for all threads.
+_one_at_a_time = threading.RLock()
 
 
 @contextlib.contextmanager
 def quick_exporter() -> Iterator[None]:
-    """Export without the slow rule; read torch's operators once, and work out each product of free sizes once."""
-    with _without_slow_rule(), _operators_kept(), _sizes_kept():
+    """Export without the slow rule; read torch's operators once, and keep what is worked out of free sizes.
+
+    Other threads that export meanwhile wait.
+    """
+    with _one_at_a_time, _without_slow_rule(), _operators_kept(), _sizes_kept():
         yield
 
 
@@ -50,7 +57,9 @@ def _operators_kept() -> Iterator[None]:
         key = tuple(options.items())
         if key not in _operators:
             _operators[key] = read(**options)
-        return _operators[key]
+        registry = copy.copy(_operators[key])
+        registry.functions = {name: list(known) for name, known in registry.functions.items()}
+        return registry
 
     with patch.object(ONNXRegistry, "from_torchlib", staticmethod(look_up)):
         yield

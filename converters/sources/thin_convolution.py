@@ -41,11 +41,23 @@ def _is_thin(
     dilation: object = 1,
     groups: int = 1,
 ) -> bool:
+    """Whether it is such a convolution, and one that torch takes; what it does not take is left to its own error."""
+    if x.dim() != 4 or weight.dim() != 4 or groups != 1 or stride not in (1, (1, 1)):
+        return False
+    if not (_is_pair(padding, least=0) and _is_pair(dilation, least=1)):
+        return False
     out_channels, channels, *kernel = weight.shape
-    # torch takes "same" and (1,), too.
-    known = all(isinstance(each, int) or (isinstance(each, tuple) and len(each) == 2) for each in (padding, dilation))
-    plain = x.dim() == 4 and groups == 1 and stride in (1, (1, 1))
-    return known and plain and x.dtype == weight.dtype == torch.float64 and out_channels < channels and max(kernel) > 1
+    if any(tensor.dtype != torch.float64 for tensor in (x, weight, *([] if bias is None else [bias]))):
+        return False
+    if x.shape[1] != channels or (bias is not None and bias.shape != (out_channels,)):
+        return False
+    return 0 < out_channels < channels and min(kernel) > 0 and max(kernel) > 1
+
+
+def _is_pair(value: object, least: int) -> bool:
+    """Whether it is a number, or one for rows and one for columns; torch takes "same" and (1,), too."""
+    numbers = (value, value) if isinstance(value, int) else value
+    return isinstance(numbers, tuple) and len(numbers) == 2 and all(number >= least for number in numbers)
 
 
 def _convolve(

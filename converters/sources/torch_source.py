@@ -21,6 +21,7 @@ from converters.sources.export_torch import export_onnx, fix_size
 from converters.sources.source import Prove, Size, Waist, describe_non_finite, prove_waist
 from converters.sources.spectral_norm import fold_spectral_norm
 from converters.sources.thin_convolution import ThinConvolutions
+from converters.sources.user_code import describe_failure
 from converters.tensors import GraphPiece, Tensors, TensorSpec
 from reference.model import Piece, ReferenceModel
 
@@ -113,16 +114,18 @@ def run_on_feeds(model: ReferenceModel, inputs: Sequence[NamedInput], feeds: Seq
                 f"on {given.name}: in PyTorch, {fault}",
                 "Take an earlier checkpoint: this net has diverged",
             )
+    float64 = _run_in_float64(model, feeds)
     return ReferenceOutputs(
         model.outputs,
         tuple(inputs),
         tuple(feeds),
         float32,
-        _run_in_float64(model, feeds),
+        None if isinstance(float64, str) else float64,
         tuple(
             _run_moved(model, feed) if moved is None else single.run(moved)
             for feed, moved in zip(feeds, perturbed, strict=True)
         ),
+        float64 if isinstance(float64, str) else None,
         model.policies,
     )
 
@@ -149,14 +152,14 @@ def _run_moved(model: ReferenceModel, feeds: Tensors) -> Tensors | None:
         hook.remove()
 
 
-def _run_in_float64(model: ReferenceModel, feeds: Sequence[Tensors]) -> tuple[Tensors, ...] | None:
-    """The outputs in float64; None if the module does not run so, as one that makes float32 tensors itself."""
+def _run_in_float64(model: ReferenceModel, feeds: Sequence[Tensors]) -> tuple[Tensors, ...] | str:
+    """The outputs in float64, or why the module does not run so, as one that makes float32 tensors itself."""
     double = TorchRunner(copy_module(model.module).double(), model.inputs, model.outputs, np.dtype(np.float64))
     try:
         with ThinConvolutions():
             return tuple(double.run(feed) for feed in feeds)
-    except (RuntimeError, TypeError, ValueError):
-        return None
+    except Exception as error:  # of the user's own code, too
+        return f"not judged: the source does not run in float64 ({describe_failure(error)})"
 
 
 def _describe_piece(piece: Piece) -> GraphPiece:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from converters.parity.report import METRIC_FORMS, format_metric, format_number
+from converters.parity.report import EXCESS, METRIC_FORMS, format_metric, format_number
 from converters.terminal.output import print_line
 from converters.text import escape_controls
 
@@ -41,8 +41,9 @@ def print_conversions(conversions: Sequence[Conversion]) -> None:
             size = sum(manifest.files[file].size for file in artifact.files) / 2**20
             rows.append((manifest.name, artifact.target, *_parity_cells(conversion, artifact.target), f"{size:.1f}"))
         held = {artifact.target for artifact in manifest.artifacts}
-        missing = [target for target in manifest.not_verified if target not in held]
-        rows += [(manifest.name, target, "refused: see below", *[""] * 4) for target in missing]
+        for name, why in manifest.not_verified.items():
+            if name not in held:
+                rows.append((manifest.name, name, why if name == EXCESS else "refused: see below", *[""] * 4))
     _print_table(CONVERT_COLUMNS, rows)
     for conversion in conversions:
         print_line(f"{conversion.bundle.folder}/")

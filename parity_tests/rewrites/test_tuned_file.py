@@ -22,6 +22,7 @@ from converters.rewrites.tiling import Convolution, Tiling, combine_axes, transf
 from converters.runners import OnnxRunner, TorchRunner
 from converters.tensors import Array, Tensors
 from parity_tests.support.command import remembered_exports, run_ganport
+from parity_tests.support.convolution_cases import IN_CHANNELS, make_model
 from parity_tests.support.runtimes import run_in_oldest_runtime
 from parity_tests.support.seeded_checkpoints import NETS, write_checkpoint
 from reference.checkpoint import read_checkpoint
@@ -155,12 +156,22 @@ def test_same_checkpoint_gives_the_same_tuned_bytes(
     assert hash_file(file_of(again["inpaint"])) == hash_file(file_of(tuned["inpaint"]))
 
 
-def test_graph_in_which_nothing_pays_is_not_said_to_be_tiled(tmp_path: Path) -> None:
+def test_graph_in_which_no_tiles_pay_keeps_the_gate_of_its_target(tmp_path: Path) -> None:
     small = write_checkpoint(tmp_path, "edge")
     (conversion,) = tune({"edge": small}, tmp_path / "out").values()
     (artifact,) = conversion.bundle.manifest.artifacts
-    assert artifact.gate == "exact"
+    assert artifact.gate == "onnx"
     assert "winograd" not in [report.rung for report in conversion.reports]
+    assert {choice["chosen"] for choice in artifact.details["convolutions"]} == {"as it is"}
+    assert all(choice["reason"] for choice in artifact.details["convolutions"])
+
+
+def test_graph_in_which_nothing_pays_is_said_to_be_as_it_was() -> None:
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], pads=[1] * 4)
+    model = make_model([node], {"w": np.ones((8, IN_CHANNELS, 3, 3), np.float32)})
+    (step,) = tune_cpu.tune_for_cpu(model)
+    assert step.planned is model
+    assert [choice.chosen for choice in step.choices] == ["as it is"]
 
 
 # ---- a rewrite that is wrong is refused under its own name

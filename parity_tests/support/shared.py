@@ -19,12 +19,14 @@ def make_once(folder: Path, make: Callable[[Path], T]) -> T:
     Another process that asks meanwhile waits.
     """
     made = folder / "made.pickle"
-    with FileLock(folder.with_suffix(".lock")):
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not made.is_file():
             shutil.rmtree(folder, ignore_errors=True)  # of a call that failed
             folder.mkdir()
             result = make(folder)
-            made.write_bytes(pickle.dumps(result))
+            unfinished = folder / "unfinished.pickle"
+            unfinished.write_bytes(pickle.dumps(result))
+            unfinished.rename(made)
             return result
         given: T = pickle.loads(made.read_bytes())
         return given

@@ -45,7 +45,8 @@ class MxnetTarget(Target):
 
         graph, gate, details = source.waist, self.gate, {}
         if source.tuned is not None:
-            graph, gate, details = source.tuned.planned, source.tuned.gate, source.tuned.describe()
+            graph, details = source.tuned.planned, source.tuned.describe()
+            gate = source.tuned.gate_of_file(self.gate)
         files = convert_to_mxnet(graph)
         symbol, params = f"{source.name}-symbol.json", f"{source.name}-0000.params"
         (folder / symbol).write_text(files.symbol_json)

@@ -298,8 +298,8 @@ class _Index:
         return self._do("_contrib_arange_like", vector, axis=2)
 
     def _range_of_batch(self) -> Value:
-        # The whole graph has one batch.
-        return self._emit.memoize(("batch",), lambda: self._do("_contrib_arange_like", self._x, axis=0))
+        # Tensors whose planes are known to be equal come of one tensor, item by item: they have its batch, too.
+        return self._emit.memoize(("batch", self._plane), lambda: self._do("_contrib_arange_like", self._x, axis=0))
 
     def _count(self, vector: Value) -> Value:
         """(1,), the length of axis 2 of the vector."""
