@@ -12,6 +12,7 @@ from onnx import ModelProto
 from converters.onnx_graph.nodes import INTERNAL_DOMAIN
 from converters.rewrites import block_convolution, choose_tiling
 from converters.rewrites.block_convolution import rewrite_block_convolution
+from converters.rewrites.tune_cpu import tune_for_cpu
 from converters.rewrites.winograd import rewrite_winograd
 from converters.targets.mxnet.runtime import MxnetRunner, missing_mxnet
 from converters.tensors import Array, TensorSpec
@@ -27,6 +28,7 @@ from parity_tests.support.convolution_cases import (
     torch_result,
 )
 from parity_tests.support.runtimes import write_mxnet_files
+from parity_tests.support.unusual_graphs import GRAPHS, run
 
 pytestmark = pytest.mark.skipif(missing_mxnet() is not None, reason=str(missing_mxnet()))
 BLOCKS = {
@@ -89,3 +91,21 @@ def test_block_convolution_gives_what_torch_gives_at_any_size(name: str, tmp_pat
     planned, _ = rewrite_block_convolution(model_of(BLOCKS[name]))
     assert own_ops(planned) == {"BlockConvolution"}
     require_torchs(open_mxnet(planned, tmp_path), BLOCKS[name])
+
+
+@pytest.mark.parametrize("name", [name for name, graph in GRAPHS.items()])
+def test_unusual_graph_gives_what_onnx_runtime_gives(name: str, tmp_path: Path) -> None:
+    given = GRAPHS[name]
+    model = given.build()
+    *_, tuned = tune_for_cpu(model)
+    files = write_mxnet_files(tuned.planned, tmp_path)
+    inputs, outputs = (
+        [TensorSpec(x, (f"N{x}", "C", f"H{x}", f"W{x}"), "float32", "NCHW", None, "any") for x in names]
+        for names in (given.inputs, "y")
+    )
+    runner = MxnetRunner(*files, inputs, outputs)
+    for feeds in given.feeds:
+        expected = run(model, feeds)
+        actual = runner.run(feeds)["y"]
+        assert actual.shape == expected.shape
+        assert np.abs(actual - expected).max() <= 20 * RELATIVE * np.abs(expected).max()
