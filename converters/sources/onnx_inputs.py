@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,9 @@ FREE_SIZE = 64
 # Other sizes of free axes, by axis index; the first entry with which the file runs is used. Swapped axes, mixed batch
 # items and hard-coded sizes show only if sizes differ.
 VARIED_SIZES: Sequence[Mapping[int, int]] = ({0: 2, 1: 96, 2: 128, 3: 96}, {1: 96, 2: 128, 3: 96}, {0: 2})
+# By how much a size grows from one name of an axis to the next; 0: the further ones are 1, which runtimes repeat. What
+# is taken for equal shows only where it differs.
+GROWTHS = (16, 0)
 # Smallest and largest value, by numpy's kind of element type: "f", "i", "u".
 Ranges = Mapping[str, tuple[int, int]]
 # Ranges beyond [0, 1], by their description in reports; the first with which the file gives finite numbers is used. A
@@ -75,8 +79,9 @@ def seeded_inputs(file: Runnable, specs: Sequence[TensorSpec], seed: int = 0) ->
 
     The first two hold floats in [0, 1] and integers 0 or 1. A free first axis has size 1, every other free axis 64, or
     the next size that its spec allows.
-    The third has other sizes if the file accepts one of VARIED_SIZES. The fourth has other values; it is left out if
-    the file accepts none of WIDE_RANGES. An input whose spec has a range of values keeps to it.
+    The third has other sizes if the file accepts one of VARIED_SIZES; where free axes of one index have several names,
+    they differ by one of GROWTHS if the file accepts that. The fourth has other values; it is left out if the file
+    accepts none of WIDE_RANGES. An input whose spec has a range of values keeps to it.
 
     Args:
         file: Runs the cases, to find sizes and values that it accepts.
@@ -92,7 +97,11 @@ def seeded_inputs(file: Runnable, specs: Sequence[TensorSpec], seed: int = 0) ->
             met = f"its input '{spec.name}' has {size} elements, and seeded ones {MAX_ELEMENTS} at most"
             raise UnrunnableError(file.path, met, GIVE_INPUTS)
     first, second, third = (_make_input(f"seed {i}", specs, i, {}, {}) for i in range(seed, seed + 3))
-    varied = (_make_input(f"seed {seed + 2}", specs, seed + 2, sizes, {}) for sizes in VARIED_SIZES)
+    varied = (
+        _make_input(f"seed {seed + 2}", specs, seed + 2, sizes, {}, growth)
+        for growth in (*(GROWTHS if _has_several_names(specs) else ()), None)
+        for sizes in VARIED_SIZES
+    )
     last = seed + 3
     free = any(spec.value_range is None for spec in specs)
     titles = WIDE_RANGES if free else {}
@@ -108,8 +117,19 @@ def gives_finite_outputs(file: Runnable, case: OnnxInput) -> bool:
         return False
 
 
+def _has_several_names(specs: Sequence[TensorSpec]) -> bool:
+    """Whether free axes of one index have more than one name."""
+    names = {(index, axis) for spec in specs for index, axis in enumerate(spec.shape) if isinstance(axis, str)}
+    return len({index for index, _ in names}) < len(names)
+
+
 def _make_input(
-    name: str, specs: Sequence[TensorSpec], seed: int, free_sizes: Mapping[int, int], ranges: Ranges
+    name: str,
+    specs: Sequence[TensorSpec],
+    seed: int,
+    free_sizes: Mapping[int, int],
+    ranges: Ranges,
+    growth: int | None = None,
 ) -> OnnxInput:
     """Random arrays for all inputs.
 
@@ -119,15 +139,20 @@ def _make_input(
         seed: Added to SEED.
         free_sizes: Sizes of free axes, by axis index; others get their default size.
         ranges: Ranges of values, where a spec has none; a kind that is not in it gets values from 0 to 1.
+        growth: One of GROWTHS; None gives all names of an axis index the same size.
     """
     random = np.random.default_rng(SEED + seed)
     feeds: dict[str, Array] = {}
     sizes: dict[str, int] = {}
+    named = Counter[int]()
     for spec in specs:
         for index, axis in enumerate(spec.shape):
-            if isinstance(axis, str):
+            if isinstance(axis, str) and axis not in sizes:
                 size = free_sizes.get(index, 1 if index == 0 else FREE_SIZE)
-                sizes.setdefault(axis, size if index == 0 else round_up(size, spec))
+                if growth is not None and named[index] > 0:
+                    size = size + named[index] * (growth if index else 1) if growth else 1
+                named[index] += 1
+                sizes[axis] = size if index == 0 else round_up(size, spec)
         shape = tuple(sizes[axis] if isinstance(axis, str) else axis for axis in spec.shape)
         dtype = np.dtype(spec.dtype)
         low, high = spec.value_range or ranges.get(dtype.kind, (0, 1))

@@ -94,6 +94,29 @@ def test_norm_that_cannot_be_folded_stays(name: str) -> None:
     assert np.array_equal(actual, expected)
 
 
+@pytest.mark.parametrize("name", ["v", "scale"])
+def test_norm_of_numbers_that_a_user_may_replace_stays(name: str) -> None:
+    model = make_model(FOLDED["behind a convolution"])
+    model.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, SHAPES[name]))
+    assert "BatchNormalization" in list_operators(fold_norms(model))
+
+
+def test_norm_of_a_sum_that_repeats_a_summand_stays() -> None:
+    head = (
+        '<ir_version: 8, opset_import: ["": 18]> net (float[4, 3, 4, 8] x, float[4, 8, 8] z) => (float[N, C, H, W] y)'
+    )
+    body = f"c = Conv{SAME}(x, v) d = Conv<pads = [1, 1]>(z, u) e = Add(c, d) y = {NORM.format('e')}"
+    model = onnx.parser.parse_model(f"{head} {{ {body} }}")
+    random = np.random.default_rng(11)
+    for name, shape in (SHAPES | {"u": (4, 8, 3)}).items():
+        if any(name in node.input for node in model.graph.node):
+            value = (random.random(shape) + 0.5).astype(np.float32)
+            model.graph.initializer.append(numpy_helper.from_array(value, name))
+    feeds = {"x": random.random((4, 3, 4, 8), np.float32), "z": random.random((4, 8, 8), np.float32)}
+    (expected,), (actual,) = run_onnxruntime(model, feeds), run_onnxruntime(fold_norms(model), feeds)
+    assert np.array_equal(actual, expected)
+
+
 def test_graph_without_norms_is_left_as_it_is() -> None:
     model = make_model(f"y = Conv{SAME}(x, v)")
     assert fold_norms(model) is model

@@ -82,3 +82,10 @@ def test_weight_of_the_graph_is_renamed_where_a_branch_reads_it(model: ModelProt
     onnx.checker.check_model(model, full_check=True)
     then_branch = model.graph.node[-1].attribute[0].g
     assert [list(node.input) for node in then_branch.node] == [["normalized"], ["epsilon_inner", "epsilon"]]
+
+
+def test_name_that_makes_room_is_not_one_that_another_tensor_gets() -> None:
+    text = '<ir_version: 8, opset_import: ["": 18]> net (float[N] p) => (float[N] y) { q = Relu(p) y = Sigmoid(q) }'
+    model = onnx.parser.parse_model(text)
+    rename(model, {"p": "y", "q": "y_inner"})
+    onnx.checker.check_model(model, full_check=True)

@@ -234,3 +234,28 @@ def test_file_that_somebody_changed_is_found_by_proving(tmp_path: Path) -> None:
     rewrite_hashes(bundle.folder)
     with pytest.raises(ganport.ParityError, match="rung onnx misses its gate"):
         ganport.prove(bundle, module=module)
+
+
+class OnlyFloat32(nn.Module):
+    """Checks its input, as some people's nets do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert x.dtype == torch.float32, "float32 only"
+        result: torch.Tensor = self.conv(x)
+        return result
+
+
+def test_module_that_does_not_run_in_float64_is_converted_and_that_is_said(tmp_path: Path) -> None:
+    module = seed(OnlyFloat32())
+    bundle = convert(module, tmp_path)
+    said = bundle.not_verified["excess error"]
+    assert said.startswith("not judged: the source does not run in float64 (AssertionError: float32 only")
+    assert all(summary.excess is None for summary in bundle.parity.values())
+    for file in ("README.md", "parity.md"):
+        assert "excess error | not judged: the source does not run in float64" in (bundle.folder / file).read_text()
+    assert "not in this bundle" not in (bundle.folder / "README.md").read_text()
+    ganport.prove(bundle, module=module)

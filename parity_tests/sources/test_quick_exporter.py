@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from pathlib import Path
 
 import pytest
 from onnxscript.rewriter.rules.common import slice_split_rule
 from torch.fx.experimental.sym_node import SymNode
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from converters.sources import quick_exporter
 from converters.sources.export_torch import export_onnx
@@ -52,3 +54,40 @@ def test_graph_is_the_same_where_every_size_is_worked_out_again(
     monkeypatch.setattr(quick_exporter, "_sizes_kept", contextlib.nullcontext)
     assert export(tmp_path) == kept
     assert worked_out > 5 * few
+
+
+def test_graph_is_the_same_where_the_operators_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = export(tmp_path)
+    monkeypatch.setattr(quick_exporter, "_operators_kept", contextlib.nullcontext)
+    assert export(tmp_path) == kept
+
+
+def test_what_one_export_adds_to_the_operators_is_not_there_in_the_next() -> None:
+    with quick_exporter.quick_exporter():
+        first, second = ONNXRegistry.from_torchlib(), ONNXRegistry.from_torchlib()
+        assert first.functions == second.functions
+        first.functions["net::own"] = []
+        next(iter(first.functions.values())).clear()
+        assert first.functions != second.functions == ONNXRegistry.from_torchlib().functions
+
+
+def test_threads_wait_for_each_other_and_torch_is_as_before() -> None:
+    before = SymNode.mul, slice_split_rule.try_rewrite, ONNXRegistry.from_torchlib
+    inside = 0
+    most = 0
+
+    def enter() -> None:
+        nonlocal inside, most
+        for _ in range(20):
+            with quick_exporter.quick_exporter():
+                inside += 1
+                most = max(most, inside)
+                inside -= 1
+
+    threads = [threading.Thread(target=enter) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert (SymNode.mul, slice_split_rule.try_rewrite, ONNXRegistry.from_torchlib) == before

@@ -21,6 +21,7 @@ FIXED_BATCH = "(float[N, 4, H, W] x) => (float[1, 4, P] y)"
 SPLIT = "s = Shape(x) h = Gather(s, {first}) w = Gather(s, {second})"
 ROWS = np.random.default_rng(3).random((16, 4), np.float32)
 SIZES: Weights = {"one": np.array([1]), "four": np.array([4]), "two": np.array([2]), "three": np.array([3])}
+TWO = "(float[N, 3, H, W] x, float[M, 3, A, B] z) => (float[R, 3, S, T] y)"
 SUM = "y = ReduceSum<keepdims = 0>(r, three)"
 
 
@@ -50,6 +51,12 @@ FAULTS: Mapping[str, tuple[str, str, str, Weights]] = {
         flatten("three", "two"),
         FIXED_BATCH,
         SIZES,
+    ),
+    "one batch taken for two": (
+        "m = ReduceMean<axes = [0, 2, 3], keepdims = 1>(z) y = Add(x, m)",
+        "s = ReduceSum(z, all) n = Size(x) f = Cast<to = 1>(n) m = Div(s, f) t = Mul(m, three) y = Add(x, t)",
+        TWO,
+        {"all": np.array([0, 2, 3]), "three": np.array(3, np.float32)},
     ),
 }
 
@@ -98,3 +105,19 @@ def test_batch_of_one_still_gets_unlike_sizes(tmp_path: Path) -> None:
 def test_square_that_is_wanted_gets_a_batch_of_two(tmp_path: Path) -> None:
     square = "t = Transpose<perm = [0, 1, 3, 2]>(x) y = Add(x, t)"
     assert names(tmp_path, square, "(float[N, 3, H, W] x) => (float[N, 3, H, W] y)")[2] == "seed 2, 2x3x64x64"
+
+
+def test_axes_of_unlike_names_get_unlike_sizes(tmp_path: Path) -> None:
+    assert names(tmp_path, "m = ReduceMean<axes = [0, 2, 3], keepdims = 1>(z) y = Add(x, m)", TWO)[2] == (
+        "seed 2, 2x3x128x96, 3x3x144x112"
+    )
+
+
+def test_axes_that_may_be_repeated_have_size_one(tmp_path: Path) -> None:
+    assert names(tmp_path, "y = Add(x, z)", TWO)[2] == "seed 2, 2x3x128x96, 1x3x1x1"
+
+
+def test_axes_of_unlike_names_that_must_be_equal_are(tmp_path: Path) -> None:
+    assert names(tmp_path, "y = Concat<axis = 1>(x, z)", TWO.replace("R, 3", "R, 6"))[2] == (
+        "seed 2, 2x3x128x96, 2x3x128x96"
+    )

@@ -56,3 +56,22 @@ def test_others_are_left_to_torch(convolved: list[Tensor]) -> None:
         F.conv2d(x, torch.cat([weight, weight]))
         F.conv2d(x, weight[:, :, :1, :1])
     assert convolved == []
+
+
+X, WEIGHT = torch.randn(1, 6, 9, 9, dtype=torch.float64), torch.randn(3, 6, 3, 3, dtype=torch.float64)
+REFUSED = {
+    "negative padding": (X, WEIGHT, None, 1, -1),
+    "no dilation": (X, WEIGHT, None, 1, 0, 0),
+    "a float32 bias": (X, WEIGHT, torch.zeros(3)),
+    "a bias of one number": (X, WEIGHT, torch.zeros(1, dtype=torch.float64)),
+    "no output channels": (X, WEIGHT[:0]),
+    "other input channels": (X[:, :5], WEIGHT),
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_what_torch_refuses_is_refused(why: str) -> None:
+    with pytest.raises(RuntimeError):
+        F.conv2d(*REFUSED[why])  # type: ignore[arg-type]
+    with ThinConvolutions(), pytest.raises(RuntimeError):
+        F.conv2d(*REFUSED[why])  # type: ignore[arg-type]
