@@ -11,6 +11,7 @@ bench.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -265,6 +266,7 @@ def measure(contestants: dict[str, Run], expected: Array, runs: int) -> dict[str
 def main(checkpoints: tuple[Path, ...], runs: int, sizes: tuple[tuple[int, int], ...]) -> None:
     """Measure and record."""
     torch.set_num_threads(THREADS)
+    os.environ["OMP_NUM_THREADS"] = str(THREADS)  # which MXNet takes
     rows = []
     with tuned_bundles(checkpoints) as bundles:
         gemm = measure_gemm()

@@ -71,6 +71,7 @@ def measure_net(path: Path, folder: Path, sizes: tuple[tuple[int, int], ...], ru
 @click.option("--size", "sizes", type=read_size, multiple=True, default=["256x256", "512x512"], show_default=True)
 def main(runs: int, sizes: tuple[tuple[int, int], ...]) -> None:
     """Measure and record."""
+    os.environ["OMP_NUM_THREADS"] = str(THREADS)
     isa = os.environ.get("DNNL_MAX_CPU_ISA", "what the processor has")
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
