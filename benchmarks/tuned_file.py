@@ -15,19 +15,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from converters.bench.measure import read_environment
-from converters.onnx_graph.serialize import serialize
-from converters.onnx_graph.simplify import simplify
-from converters.rewrites.accurate_norm import rewrite_accurate_norm
-from converters.rewrites.tune_cpu import tune_for_cpu
-from converters.sources.export_torch import export_onnx
-from converters.sources.spectral_norm import fold_spectral_norm
-from parity_tests.support.lama_states import write_checkpoint as write_lama
-from parity_tests.support.peak_memory import read_peak_gib
-from parity_tests.support.seeded_checkpoints import FULL_BASE, FULL_BLOCKS, write_checkpoint
-from reference.checkpoint import read_checkpoint
-from reference.registry import identify
-
 RECORD = Path(__file__).parent / "results" / "tuned_file.json"
 SIDES = (256, 512, 1024)
 THREADS, LOADS = 2, 5
@@ -35,6 +22,16 @@ THREADS, LOADS = 2, 5
 
 def write_files(checkpoint: Path, folder: Path) -> dict[str, Path]:
     """The plain file, the tuned one and the small one."""
+    # Imported here because they import torch, and the processes that are measured import this file.
+    from converters.onnx_graph.serialize import serialize
+    from converters.onnx_graph.simplify import simplify
+    from converters.rewrites.accurate_norm import rewrite_accurate_norm
+    from converters.rewrites.tune_cpu import tune_for_cpu
+    from converters.sources.export_torch import export_onnx
+    from converters.sources.spectral_norm import fold_spectral_norm
+    from reference.checkpoint import read_checkpoint
+    from reference.registry import identify
+
     read = read_checkpoint(checkpoint)
     model = identify(read).build(read)
     waist = simplify(export_onnx(model, fold_spectral_norm(model.module)))
@@ -51,6 +48,8 @@ def run(file: Path, side: int | None) -> tuple[float, float]:
     """Load the file, run it twice on a plane of this side; the seconds of loading, and this process's peak in GiB."""
     import numpy as np
     import onnxruntime
+
+    from parity_tests.support.peak_memory import read_peak_gib
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
@@ -88,6 +87,10 @@ def measure(files: dict[str, Path]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Measure and record."""
+    from converters.bench.measure import read_environment
+    from parity_tests.support.lama_states import write_checkpoint as write_lama
+    from parity_tests.support.seeded_checkpoints import FULL_BASE, FULL_BLOCKS, write_checkpoint
+
     nets = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
