@@ -153,9 +153,11 @@ def verify(bundle: Path, as_json: bool) -> None:
         return
     run = any(replay.max_abs is not None for replay in replays)
     print_line("hashes verified" if run else "hashes verified, nothing was run here")
+    several = len({replay.output for replay in replays}) > 1
     for replay in replays:
         said = replay.skipped or f"golden case reproduced, max abs error {replay.max_abs:.1e}"
-        print_line(f"{replay.target}: {said}")
+        named = f"{replay.target}, {replay.output}" if several and replay.output is not None else replay.target
+        print_line(f"{named}: {said}")
 
 
 @main.command(cls=SupervisedCommand)

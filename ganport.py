@@ -308,7 +308,7 @@ def prove(
 
 
 def bench(
-    sources: Sequence[Bundle | str | Path],
+    sources: Bundle | str | Path | Sequence[Bundle | str | Path],
     *,
     size: int | tuple[int, int] = 256,
     batch: int = 1,
@@ -321,7 +321,7 @@ def bench(
     Call it below `if __name__ == "__main__":` in a script: the processes import the script again.
 
     Args:
-        sources: Bundles, or paths of bundles, ONNX files or checkpoints; a checkpoint runs in torch.
+        sources: A bundle, or the path of a bundle, ONNX file or checkpoint, or several; a checkpoint runs in torch.
         size: (H, W) in pixels, or one number for both.
         batch: Items per run.
         threads: Of each runtime.
@@ -333,7 +333,8 @@ def bench(
     """
     from converters.from_python import measure
 
-    return measure([_folder_of(source) for source in sources], size, batch, threads, runs, progress)
+    given = [sources] if isinstance(sources, Bundle | str | Path) else sources
+    return measure([_folder_of(source) for source in given], size, batch, threads, runs, progress)
 
 
 def inpaint(

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 
 from converters.bench.measure import read_environment
+from converters.bench.peak_memory import read_peak_gib
 from converters.bundle.folder import read_bundle
 from converters.bundle.run_artifact import NotRun, open_artifact
 from converters.convert import Settings, convert
 from converters.parity.inputs import make_input
 from converters.tensors import Array
 from parity_tests.support.deepfill_states import write_checkpoint
-from parity_tests.support.peak_memory import read_peak_gib
 
 RECORD = Path(__file__).parent / "results" / "deepfill_memory.json"
 SIDES = (256, 512, 1024)

@@ -22,9 +22,9 @@ import click
 import torch
 
 from converters.bench.measure import read_environment
+from converters.bench.peak_memory import read_peak_gib
 from converters.parity.inputs import make_input
 from converters.sources import torch_source
-from parity_tests.support.peak_memory import read_peak_gib
 from parity_tests.support.seeded_checkpoints import FULL_BASE, FULL_BLOCKS, write_checkpoint
 from reference.checkpoint import read_checkpoint
 from reference.registry import identify

@@ -21,13 +21,13 @@ from typing import Any
 import torch
 
 from converters.bench.measure import read_environment
+from converters.bench.peak_memory import read_peak_gib
 from converters.bundle.run_artifact import NotRun, open_artifact
 from converters.convert import Settings, convert
 from converters.parity.inputs import make_input
 from converters.tensors import Array
 from parity_tests.support import lama_states
 from parity_tests.support.lama_restated import restate
-from parity_tests.support.peak_memory import read_peak_gib
 
 RECORD = Path(__file__).parent / "results" / "lama_full_size.json"
 SIZES = ((256, 256), (360, 488), (512, 512), (1024, 768))

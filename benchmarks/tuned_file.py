@@ -49,7 +49,7 @@ def run(file: Path, side: int | None) -> tuple[float, float]:
     import numpy as np
     import onnxruntime
 
-    from parity_tests.support.peak_memory import read_peak_gib
+    from converters.bench.peak_memory import read_peak_gib
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS

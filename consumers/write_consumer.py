@@ -83,7 +83,10 @@ def new_folder(folder: Path) -> Iterator[None]:
                 folder.mkdir(exist_ok=True)
             raise
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        if isinstance(error, shutil.Error):  # of copytree: a list of what it did not copy, and why
+            (_, _, reason), *_ = error.args[0]
+        else:
+            reason = error.strerror or type(error).__name__
         raise ConsumerError(folder, f"cannot be written ({reason})", "Name another folder") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -126,6 +127,10 @@ def convert(
                 folder, "several of the sources would become this bundle", "Convert them one by one, with --name"
             )
         require_writable(folder, settings.overwrite)
+        for given in (*sources, settings.inputs):
+            if isinstance(given, Path) and folder.resolve() in given.resolve().parents:
+                remedy = "Convert it from elsewhere, or name another folder with -o or --name"
+                raise BundleError(folder, f"it would be replaced, and '{given}' lies in it", remedy)
     for job in jobs:
         yield _Conversion(job, settings, report_progress).run()
 
@@ -135,7 +140,7 @@ def _require_targets(settings: Settings) -> tuple[str, ...]:
     names = with_companions(settings.targets)
     for target in (TARGETS[name] for name in settings.targets):
         if settings.pipeline and target.no_pipeline is not None:
-            remedy = "Convert the nets by themselves: leave out --pipeline"
+            remedy = f"Leave {target.name} out of --to, or convert the nets by themselves, without --pipeline"
             raise ConversionError(f"--pipeline --to {target.name}", target.no_pipeline, remedy)
     for target in (TARGETS[name] for name in names):
         missing = target.missing_builder()
@@ -216,6 +221,10 @@ class _PartialBundle:
     signature: Signature
 
 
+# torch's exporter changes torch for all threads.
+_one_at_a_time = threading.RLock()
+
+
 class _Conversion:
     """One job on its way: what was proven so far, and what was not."""
 
@@ -228,11 +237,15 @@ class _Conversion:
         self._refusals: list[ConversionError] = []
 
     def run(self) -> Conversion:
-        """Make the bundle.
+        """Make the bundle; other threads that make one meanwhile wait.
 
         Raises:
             ParityError: see convert.
         """
+        with _one_at_a_time:
+            return self._run()
+
+    def _run(self) -> Conversion:
         folder = self._job.folder
         self._report_progress("running what its files are held to")
         source = self._job.open()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -68,7 +69,13 @@ def convert_sources(
     sources = list(given) if isinstance(given, list | tuple) else [given]
     if not sources:
         raise ConversionError("source", "it is empty", "Give a checkpoint, an ONNX file or a torch module")
-    if name is not None and not is_folder_name(name):
+    choices = {"pipeline": pipeline, "raw": raw, "tune": tune, "small": small, "overwrite": overwrite}
+    for option, value in choices.items():
+        if not isinstance(value, bool):
+            raise ConversionError(option, f"it is {value!r}", "Give True or False")
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise FeedError(INPUTS, f"it is of type {type(inputs).__name__}", "Give a dict: an array for each name")
+    if name is not None and not (isinstance(name, str) and is_folder_name(name)):
         raise BundleError(f"name={name!r}", "it is no folder name", "Give one without slashes or control characters")
     if len(sources) > 1 and not pipeline and any(option is not None for option in (name, inputs, outputs, known)):
         raise ConversionError("source", "there are several", "Give name, inputs, outputs and known with one source")
@@ -137,9 +144,13 @@ def _read_targets(to: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _read_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    if size is None or isinstance(size, tuple):
-        return size
-    return size, size
+    if size is None:
+        return None
+    sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, Integral) and side > 0 for side in sides):
+        raise ConversionError("size", f"it is {size!r}", "Give (H, W) in pixels, or one number for both")
+    height, width = map(int, sides)
+    return height, width
 
 
 def _say_nothing(step: str) -> None:

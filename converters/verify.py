@@ -27,11 +27,13 @@ class Replay:
         target: The artifact's target.
         max_abs: Largest absolute error where the output is judged; None if nothing was measured.
         skipped: Why nothing was measured.
+        output: Name of the output; None if none was compared.
     """
 
     target: str
     max_abs: float | None
     skipped: str | None
+    output: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,4 +117,4 @@ def _summarize(report: ParityReport, target: str) -> Iterator[Replay]:
     for name in dict.fromkeys(tensor.tensor for tensor in report.tensors):
         errors = [tensor.metrics.max_abs for tensor in report.tensors if tensor.tensor == name and tensor.metrics]
         why = None if errors else f"golden output '{name}' has no elements to judge"
-        yield Replay(target, max(errors, default=None), why)
+        yield Replay(target, max(errors, default=None), why, name)

@@ -67,7 +67,7 @@ def read_checkpoint(path: Path, find_match: FindNearest = find_nearest) -> Check
     else:
         kind = "torch zip" if data[:2] == b"PK" else "torch legacy"
         if kind == "torch zip":
-            _require_small_when_unpacked(path, data)
+            _require_sound_archive(path, data)
         content = _read_torch(path, data, kind)
     tensors, settings = find_state(path, content, find_match)
     return Checkpoint(path, kind, _clean(path, tensors), settings, hashlib.sha256(data).hexdigest())
@@ -94,16 +94,35 @@ def _read_safetensors(path: Path, data: bytes) -> object:
         ) from error
 
 
-def _require_small_when_unpacked(path: Path, data: bytes) -> None:
+def _require_sound_archive(path: Path, data: bytes) -> None:
+    """Refuse an archive that is much larger unpacked, or of which a part is not what its check sum says.
+
+    torch does not look at check sums. It can leave them out, too: then all parts have wrong ones.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
+            entries = [entry for entry in archive.infolist() if entry.file_size]
+            unpacked = sum(entry.file_size for entry in entries)
+            if unpacked - len(data) > MAX_EXPANDED_BYTES:
+                raise CheckpointError(
+                    path, f"it holds {len(data)} bytes and claims {unpacked} unpacked", "Save it again with torch.save"
+                )
+            damaged = [entry.filename for entry in entries if not _has_its_sum(archive, entry)]
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, UnicodeDecodeError):
         return  # torch says what is wrong with it
-    if unpacked - len(data) > MAX_EXPANDED_BYTES:
-        raise CheckpointError(
-            path, f"it holds {len(data)} bytes and claims {unpacked} unpacked", "Save it again with torch.save"
-        )
+    if 0 < len(damaged) < len(entries):
+        met = f"it is damaged: '{damaged[0]}' in it is not what its check sum says"
+        raise CheckpointError(path, met, "Download or copy it again")
+
+
+def _has_its_sum(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+    try:
+        archive.read(entry)
+    except zipfile.BadZipFile as error:
+        if "CRC" in str(error):
+            return False
+        raise
+    return True
 
 
 def _read_torch(path: Path, data: bytes, kind: str) -> object:

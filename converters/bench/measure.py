@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.bench.peak_memory import read_peak_gib
 from converters.bench.sources import BUFFERS, TORCH, Contestant, Group
 from converters.bundle.run_artifact import NotRun
 from converters.errors import GanportError, MissingPackageError, UnrunnableError, explain_unforeseen
@@ -244,8 +245,6 @@ def _serve(pipe: Connection, contestant: Contestant, feeds: Sequence[Tensors], t
     element of `feeds` and sends the latency in ms. On None, it sends the outputs for all of `feeds` and its peak
     memory in MiB. A GanportError is sent in place of an answer.
     """
-    import resource
-
     os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
         with explain_unforeseen(UnrunnableError, contestant.file):
@@ -262,7 +261,7 @@ def _serve(pipe: Connection, contestant: Contestant, feeds: Sequence[Tensors], t
                 with explain_unforeseen(UnrunnableError, contestant.file):
                     runner.run(feeds[buffer])
                 pipe.send(1000 * (time.perf_counter() - start))
-            peak_rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            peak_rss_mib = 1024 * read_peak_gib()
             with explain_unforeseen(UnrunnableError, contestant.file):
                 outputs = [dict(runner.run(feed)) for feed in feeds]
             pipe.send((outputs, peak_rss_mib))

@@ -37,6 +37,12 @@ def _format_sum(sha256: str, file: str) -> str:
     return f"{mark}{sha256}  {escaped}\n"
 
 
+def list_unlisted(folder: Path) -> list[str]:
+    """The files below `folder` that SHA256SUMS does not list; a bundle without them holds nothing of the user's."""
+    listed = _parse_sums(read_text_file(folder / SUMS))
+    return [file for file in list_files(folder) if file != SUMS and file not in listed]
+
+
 def verify_hashes(folder: Path) -> None:
     """Compare SHA256SUMS byte for byte with the sums of the files that are there.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from converters.bundle.checksums import MANIFEST, SUMS, explain_os_error, format_sums
+from converters.bundle.checksums import MANIFEST, SUMS, explain_os_error, format_sums, list_unlisted
 from converters.bundle.manifest import SCHEMA_VERSION, Manifest
 from converters.bundle.scratch import NEW, OLD, clear_stale, open_scratch, require_unheld
 from converters.errors import BundleError
@@ -81,8 +81,8 @@ def require_writable(folder: Path, overwrite: bool) -> None:
     """Refuse a place where no bundle can be written, before any work is done.
 
     Raises:
-        BundleError: a bundle is there and `overwrite` is not given; something else is there; another run is writing
-            there; a parent is a file or may not be written to.
+        BundleError: a bundle is there and `overwrite` is not given, or it holds files that are not its own; something
+            else is there; another run is writing there; a parent is a file or may not be written to.
     """
     with explain_os_error(folder):
         clear_stale(folder)
@@ -91,6 +91,11 @@ def require_writable(folder: Path, overwrite: bool) -> None:
             if not overwrite:
                 raise BundleError(
                     folder, "a bundle is already there", "Replace it with --overwrite, or name another folder"
+                )
+            strangers = list_unlisted(folder)
+            if strangers:
+                raise BundleError(
+                    folder, f"'{strangers[0]}' in it is no file of the bundle", "Move it away, or name another folder"
                 )
         elif folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
             raise BundleError(

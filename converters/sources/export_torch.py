@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import io
 import logging
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import torch
@@ -166,14 +167,28 @@ def _dynamic_shapes(inputs: tuple[TensorSpec, ...]) -> tuple[object, ...]:
     )
 
 
+class _OfOtherThreads:
+    """A stream that drops what the thread that made it writes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._thread = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Silence the exporter's notes on torchvision, pytree and axis names: they do not concern the user."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)  # torch logs and prints whole graphs; what it raises is what is told
-    said = io.StringIO()
+    stdout, stderr = _OfOtherThreads(sys.stdout), _OfOtherThreads(sys.stderr)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
@@ -17,17 +16,15 @@ BINARY_METHODS = (
 )
 
 _operators: dict[tuple[object, ...], Any] = {}
-# What is changed in torch is changed for all threads.
-_one_at_a_time = threading.RLock()
 
 
 @contextlib.contextmanager
 def quick_exporter() -> Iterator[None]:
     """Export without the slow rule; read torch's operators once, and keep what is worked out of free sizes.
 
-    Other threads that export meanwhile wait.
+    What is changed in torch is changed for all threads, so that only one may be here.
     """
-    with _one_at_a_time, _without_slow_rule(), _operators_kept(), _sizes_kept():
+    with _without_slow_rule(), _operators_kept(), _sizes_kept():
         yield
 
 

@@ -95,6 +95,17 @@ def test_overwrite_replaces_the_bundle(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
+@pytest.mark.parametrize("file", ["notes.txt", ".hidden", "golden/mine.npy", "new/folder/file"])
+def test_bundle_that_holds_a_file_of_the_users_is_not_replaced(file: str, tmp_path: Path) -> None:
+    write_sample(tmp_path / "b")
+    mine = tmp_path / "b" / file
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    mine.write_text("mine")
+    with pytest.raises(BundleError, match=f"'{file}' in it is no file of the bundle. Move it away"):
+        bundle.require_writable(tmp_path / "b", overwrite=True)
+    assert mine.read_text() == "mine"
+
+
 def leave_scratch(folder: Path, name: str = "b") -> Path:
     """What a killed run leaves: a scratch folder whose lock nobody holds."""
     scratch = folder / f".{name}.ganport-dead"

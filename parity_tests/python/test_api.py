@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -100,6 +101,14 @@ REFUSED = {
     "a name of two": ({"source": ["a.pth", "b.pth"], "name": "net"}, "there are several"),
     "no sources": ({"source": []}, "it is empty"),
     "no file": ({"source": "gone.pth"}, "there is no such file"),
+    "a size of three": ({"size": (8, 8, 8)}, r"size: it is \(8, 8, 8\)"),
+    "a size of one": ({"size": (8,)}, r"Give \(H, W\) in pixels, or one number"),
+    "no size": ({"size": 0}, "size: it is 0"),
+    "a size in words": ({"size": "64x64"}, "size: it is '64x64'"),
+    "a name that is a number": ({"name": 5}, "it is no folder name"),
+    "tuning as in the shell": ({"tune": "cpu"}, "tune: it is 'cpu'. Give True or False"),
+    "inputs without names": ({"source": "net.onnx", "inputs": [np.zeros(1)]}, "Give a dict: an array for each name"),
+    "a small file that is not tuned": ({"small": True}, "Give tune=True"),
 }
 
 
@@ -128,7 +137,7 @@ def test_prove_and_verify_refuse_what_they_cannot_judge(conversions: Mapping[str
 @pytest.mark.skipif(missing_mxnet() is not None, reason=str(missing_mxnet()))
 def test_bench_measures_what_runs_here(conversions: Mapping[str, Conversion]) -> None:
     bundle = ganport.Bundle(conversions["edge"].bundle.folder)
-    rows = ganport.bench([bundle], size=16, runs=2, threads=1)
+    rows = ganport.bench(bundle, size=16, runs=2, threads=1)
     assert {row.contestant.target for row in rows} >= {"onnx", "mxnet"}
     assert all(row.latency_ms.p50 > 0 for row in rows)
 
@@ -212,3 +221,28 @@ def test_shell_and_python_write_the_same_files(checkpoints: Mapping[str, Path], 
     ganport.convert(checkpoints["edge"], "onnx", tmp_path / "python", size=(16, 24))
     name = "edgeconnect-edge/SHA256SUMS"
     assert (tmp_path / "shell" / name).read_text() == (tmp_path / "python" / name).read_text()
+
+
+def test_threads_wait_for_each_other_and_what_others_print_is_printed(
+    checkpoints: Mapping[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sys.stdout, sys.stderr
+    made: list[ganport.Bundle] = []
+
+    def convert(net: str) -> None:
+        made.extend(ganport.convert(checkpoints[net], "onnx", tmp_path))
+
+    threads = [threading.Thread(target=convert, args=(net,)) for net in checkpoints]
+    for thread in threads:
+        thread.start()
+    ticks = 0
+    while any(thread.is_alive() for thread in threads):
+        print("tick")
+        ticks += 1
+        threads[-1].join(0.02)
+    for thread in threads:
+        thread.join()
+    assert sorted(bundle.name for bundle in made) == ["edgeconnect-edge", "edgeconnect-inpaint"]
+    assert (sys.stdout, sys.stderr) == before
+    assert capsys.readouterr().out == "tick\n" * ticks
+    assert ticks > 20

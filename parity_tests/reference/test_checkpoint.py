@@ -316,3 +316,23 @@ def test_weight_that_is_no_floating_point_number_is_refused_by_name(dtype: torch
     checkpoint = make_checkpoint(EDGE | {"encoder.4.bias": torch.ones(8, dtype=dtype)})
     with pytest.raises(ArchitectureError, match=f"'encoder.4.bias' is {dtype}"):
         reference.registry.identify(checkpoint).build(checkpoint)
+
+
+def test_part_that_is_not_what_its_check_sum_says_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save({"w": torch.arange(1000.0), "v": torch.ones(3)}, path)
+    data = bytearray(path.read_bytes())
+    data[data.index(torch.arange(500.0, 502.0).numpy().tobytes())] ^= 1
+    path.write_bytes(data)
+    assert torch.load(path, weights_only=True)["w"][500] != 500  # torch does not look
+    with pytest.raises(CheckpointError, match="it is damaged: 'a/data/0' in it is not what its check sum says"):
+        read_checkpoint(path)
+
+
+def test_file_that_torch_wrote_without_check_sums_is_read(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"w": torch.arange(1000.0)}, tmp_path / "a.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert read_checkpoint(tmp_path / "a.pth").tensors["w"].sum() == 499500

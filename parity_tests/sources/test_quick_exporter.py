@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from pathlib import Path
 
 import pytest
@@ -69,25 +68,3 @@ def test_what_one_export_adds_to_the_operators_is_not_there_in_the_next() -> Non
         first.functions["net::own"] = []
         next(iter(first.functions.values())).clear()
         assert first.functions != second.functions == ONNXRegistry.from_torchlib().functions
-
-
-def test_threads_wait_for_each_other_and_torch_is_as_before() -> None:
-    before = SymNode.mul, slice_split_rule.try_rewrite, ONNXRegistry.from_torchlib
-    inside = 0
-    most = 0
-
-    def enter() -> None:
-        nonlocal inside, most
-        for _ in range(20):
-            with quick_exporter.quick_exporter():
-                inside += 1
-                most = max(most, inside)
-                inside -= 1
-
-    threads = [threading.Thread(target=enter) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == 1
-    assert (SymNode.mul, slice_split_rule.try_rewrite, ONNXRegistry.from_torchlib) == before

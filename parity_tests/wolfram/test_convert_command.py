@@ -62,6 +62,19 @@ def test_onnx_and_mxnet_come_with_it_and_are_proven(checkpoints: Mapping[str, Pa
     ]
 
 
+@pytest.mark.parametrize("options", [["--raw"], ["--size", "32x48"]])
+def test_net_that_takes_no_photo_of_any_size_comes_without_the_program_from_photo_to_photo(
+    options: list[str], checkpoints: Mapping[str, Path], tmp_path: Path
+) -> None:
+    result = run_ganport("convert", checkpoints["inpaint"], "--to", "wolfram", "-o", tmp_path, *options)
+    assert result.exit_code == 0, result.stderr
+    folder = tmp_path / "edgeconnect-inpaint"
+    assert not (folder / "EdgeConnectInpaint.wl").exists()
+    readme = (folder / "README.md").read_text()
+    assert "EdgeConnectInpaint[" not in readme
+    assert ("RunEdgeconnectInpaint[" in readme) == (options[0] == "--size")
+
+
 def test_verify_says_that_nobody_has_run_it(conversions: Mapping[str, Conversion]) -> None:
     result = run_ganport("verify", conversions["edge"].bundle.folder)
     assert result.exit_code == 0
@@ -84,7 +97,7 @@ def test_pipeline_is_refused_with_the_reason_and_nothing_is_written(tmp_path: Pa
     result = run_ganport("convert", "--pipeline", "--to", "wolfram", "-o", tmp_path / "out")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("ganport: --pipeline --to wolfram: a NetGraph has no loop")
-    assert "Convert the nets by themselves: leave out --pipeline." in result.stderr
+    assert "Leave wolfram out of --to, or convert the nets by themselves, without --pipeline." in result.stderr
     assert list_tree(tmp_path) == {}
 
 

@@ -37,13 +37,7 @@ net = {builder}["ImageSize" -> {{width, height}}];
 net[<|{feeds}|>]
 ```
 
-From photo to photo, where all inputs and outputs are images of one size:
-
-```wl
-{artifact.details["run"]}[{", ".join(make_variables(names))}]
-```
-
-{_format_pipeline(artifact)}{_format_ports([*signature.inputs, *signature.outputs])}
+{_format_run(signature, artifact)}{_format_pipeline(artifact)}{_format_ports([*signature.inputs, *signature.outputs])}
 `?{builder}` tells the rest. From version 12.1 on, `PacletInstall` takes this folder, too.
 """
 
@@ -61,6 +55,21 @@ def _format_ports(specs: Sequence[TensorSpec]) -> str:
         'Inputs are of that size. What has 1 or 3 channels is an image, or with `"Ports" -> "Arrays"` an array;\n'
         f"{named}."
     )
+
+
+def _format_run(signature: Signature, artifact: Artifact) -> str:
+    """How to go from photo to photo, where all inputs and outputs are images."""
+    specs = [*signature.inputs, *signature.outputs]
+    if any(spec.shape[1] not in IMAGE_CHANNELS for spec in specs):
+        return ""
+    variables = ", ".join(make_variables([spec.name for spec in signature.inputs]))
+    return f"""From photo to photo, of one size:
+
+```wl
+{artifact.details["run"]}[{variables}]
+```
+
+"""
 
 
 def _format_pipeline(artifact: Artifact) -> str:

@@ -15,6 +15,11 @@ from converters.tensors import Signature
 PIPELINES_LAST_NET, PIPELINE = "edgeconnect-inpaint", "EdgeConnectInpaint.wl"
 
 
+def _takes_photos(signature: Signature) -> bool:
+    """Whether a net takes photo, edges and mask as they are, of any size: not with `--raw` or `--size`."""
+    return len(signature.inputs) > 1 and all(isinstance(axis, str) for axis in signature.inputs[0].shape[2:])
+
+
 class WolframTarget(Target):
     """NAME.wl builds a NetGraph from the arrays of NAME-weights.wxf; NAME-check.wl runs the golden case."""
 
@@ -58,7 +63,7 @@ class WolframTarget(Target):
         (folder / files.check).write_text(format_check(files, inputs, outputs, largest), encoding="ascii")
         (folder / files.paclet).write_text(format_paclet(files, net), encoding="ascii")
         extra: tuple[str, ...] = ()
-        if source.facts.get("architecture") == PIPELINES_LAST_NET:
+        if source.facts.get("architecture") == PIPELINES_LAST_NET and _takes_photos(source.signature):
             (folder / PIPELINE).write_text((TEMPLATES / PIPELINE).read_text(encoding="ascii"), encoding="ascii")
             extra = (PIPELINE,)
         return Artifact(
