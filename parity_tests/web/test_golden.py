@@ -19,7 +19,7 @@ from converters.parity.expected import ReferenceOutputs
 from converters.tensors import Array
 from converters.verify import GoldenCase
 from parity_tests.support.architecture_cases import CASES
-from parity_tests.support.seeded_checkpoints import write_checkpoint
+from parity_tests.support.seeded_checkpoints import NETS, write_checkpoint
 from parity_tests.support.web_page import NODE_MODULES, require_node
 
 REPLAY, JUDGE = (Path(__file__).with_name(name) for name in ("replay.mjs", "judge.mjs"))
@@ -79,6 +79,15 @@ def test_net_tuned_for_a_cpu_gives_its_golden_outputs(small: bool, tmp_path: Pat
     (made,) = convert([write_checkpoint(tmp_path, "inpaint", 32, 1)], settings, lambda step: None)
     operators = {node.op_type for node in onnx.load(made.bundle.folder / "edgeconnect-inpaint.onnx").graph.node}
     assert {"Gather", "MatMul"} <= operators  # tiles
+    require_same(made.bundle, tmp_path)
+
+
+def test_tuned_pipeline_gives_its_golden_outputs(tmp_path: Path) -> None:
+    require_node()
+    pair = [write_checkpoint(tmp_path, net, 32, 1) for net in NETS]
+    settings = Settings(("onnx",), tmp_path / "out", pipeline=True, tune=True, small=True)
+    (made,) = convert(pair, settings, lambda step: None)
+    assert made.bundle.manifest.artifacts[0].details["small"] is True
     require_same(made.bundle, tmp_path)
 
 
