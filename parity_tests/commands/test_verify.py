@@ -48,6 +48,13 @@ def test_sound_bundle_passes_on_every_runtime_present(folder: Path) -> None:
     assert "golden case reproduced" in lines[1]
 
 
+def test_outputs_are_named_where_there_are_several(shipped_pipeline: Conversion) -> None:
+    lines = run_ganport("verify", shipped_pipeline.bundle.folder).stdout.splitlines()
+    outputs = [spec.name for spec in shipped_pipeline.bundle.signature.outputs]
+    assert {line.split(":")[0] for line in lines[1:]} >= {f"onnx, {name}" for name in outputs}
+    assert len(set(lines)) == len(lines)
+
+
 @pytest.mark.parametrize("found", ["before it is opened", "as it is opened"])
 def test_gpu_without_tensorrt_is_told_and_the_other_runtimes_are_used(
     found: str, folder: Path, monkeypatch: pytest.MonkeyPatch
