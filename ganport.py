@@ -192,7 +192,7 @@ class Bundle:
 
     @property
     def not_verified(self) -> dict[str, str]:
-        """Why a target's files were not run when they were made, or are not there."""
+        """Why a target's files were not run or are not there; under "excess error", why none was judged."""
         return dict(self._read.manifest.not_verified)
 
     def golden(self) -> tuple[dict[str, Array], dict[str, Array]]:

@@ -67,7 +67,7 @@ class Manifest:
         contract: Inputs and outputs.
         artifacts: One per target that wrote files.
         gates: The limits of every gate, by its name.
-        not_verified: Why the files of a target were not run, by the target's name; and why no excess error was.
+        not_verified: Why a target's files were not run, by its name; under "excess error", why none was judged.
         files: Every other file in the bundle.
         versions: Of ganport, Python, the libraries and the plugins' packages that made the bundle.
         license_note: Which licence covers the files.

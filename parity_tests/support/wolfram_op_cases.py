@@ -116,6 +116,7 @@ CASES = (
     OpCase("Mul", "very small number", (PLANE, number(3e-7))),
     OpCase("Add", "opset 7", (PLANE, MASK), opset=7),
     OpCase("Relu", "plane", (PLANE,)),
+    OpCase("Identity", "plane", (PLANE,)),
     OpCase("Neg", "plane", (PLANE,)),
     OpCase("Sigmoid", "plane", (PLANE,), {}, TRANSCENDENTAL),
     OpCase("Tanh", "plane", (PLANE,), {}, TRANSCENDENTAL),

@@ -16,7 +16,14 @@ BINARY_OPS = {"Add": ("Plus", "+"), "Sub": ("Subtract", "-"), "Mul": ("Times", "
 # ONNX operator to the function of an ElementwiseLayer that computes it of one tensor taken twice.
 TWICE = {"Add": "2. * #", "Mul": "#^2"}
 # ONNX operator to the function of an ElementwiseLayer.
-UNARY_OPS = {"Relu": "Ramp", "Sigmoid": "LogisticSigmoid", "Tanh": "Tanh", "Sqrt": "Sqrt", "Neg": "-# &"}
+UNARY_OPS = {
+    "Identity": "# &",  # an input that is an output, too
+    "Relu": "Ramp",
+    "Sigmoid": "LogisticSigmoid",
+    "Tanh": "Tanh",
+    "Sqrt": "Sqrt",
+    "Neg": "-# &",
+}
 
 # A tensor with one number per channel c: factor and offset of x op c and of c op x.
 AFFINE: dict[
