@@ -32,6 +32,7 @@ MIN_OPSET, MAX_OPSET = 6, 23
 MAX_AXES = 32
 # numpy's kind codes of the element types that every step of a conversion handles: floats, integers, booleans.
 NUMERIC_KINDS = "fiub"
+FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 # A bundle's ONNX file is one protobuf message, which must be smaller than this.
 MAX_PROTOBUF_BYTES = 2**31
 
@@ -65,11 +66,16 @@ class OnnxFile:
         name = "".join(char if char.isprintable() and char != "\\" else "_" for char in self.path.stem)
         return name if name.strip(".") else "model"
 
-    @property
-    def computes_in_float16(self) -> bool:
-        """Whether an input or an initializer is float16."""
-        types = {tensor.data_type for tensor in self.model.graph.initializer}
-        return TensorProto.FLOAT16 in types or any(spec.dtype == "float16" for spec in self.inputs)
+    def computes_in(self, elem_type: int) -> bool:
+        """Whether an input or an initializer is of this element type of ONNX."""
+        graph = self.model.graph
+        types = {tensor.data_type for tensor in graph.initializer}
+        return elem_type in types | {value.type.tensor_type.elem_type for value in graph.input}
+
+    def find_nan(self) -> str | None:
+        """The name of an initializer that holds NaN, if there is one."""
+        floats = (tensor for tensor in self.model.graph.initializer if tensor.data_type in FLOATS)
+        return next((tensor.name for tensor in floats if np.isnan(numpy_helper.to_array(tensor)).any()), None)
 
     @property
     def opset(self) -> int:
@@ -110,7 +116,8 @@ class OnnxFile:
         except BundleError as error:
             met = f"{refused.met}, nor at opset {RUNTIME_OPSET}, to which ONNX's converter brings it"
             raise CheckpointError(self.path, met, "Export it again") from error
-        raise CheckpointError(self.path, refused.met, "Export it again") from refused
+        remedy = "Export it in float32" if self.computes_in(TensorProto.DOUBLE) else "Export it again"
+        raise CheckpointError(self.path, refused.met, remedy) from refused
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
         """Compute the outputs in ONNX Runtime; see `runner`.

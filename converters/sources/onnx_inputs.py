@@ -210,6 +210,9 @@ def run_cases(file: OnnxFile, cases: Sequence[OnnxInput]) -> tuple[Tensors, ...]
             raise UnrunnableError(file.path, met, remedy) from error
         fault = describe_non_finite(outputs[-1])
         if fault is not None:
+            weight = file.find_nan()
+            if weight is not None:
+                raise UnrunnableError(file.path, f"its weight '{weight}' holds NaN", "Export it from sound weights")
             raise UnrunnableError(file.path, f"on {case.name}: {fault}", GIVE_INPUTS)
     for name, array in file.run(cases[0].feeds).items():
         before = outputs[0][name]

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from onnx import TensorProto
+
 from converters.errors import ConversionError, ParityError, explain_unforeseen
 from converters.onnx_graph.nodes import WAIST_OPSET
 from converters.parity.compare import DO_NOT_USE
@@ -80,7 +82,7 @@ class OnnxSource:
 
     @property
     def remedy(self) -> str:
-        if self.file.computes_in_float16:
+        if self.file.computes_in(TensorProto.FLOAT16):
             return "It computes in float16, of which runtimes round the third digit differently: export it in float32"
         return DO_NOT_USE
 

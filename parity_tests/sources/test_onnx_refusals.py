@@ -171,6 +171,14 @@ MODELS: dict[str, tuple[ModelProto | bytes, str]] = {
         make_model(17, "a = Sub(x, w) y = Log(a)", {"w": np.array(2, np.float32)}, TABLE),
         "on seed 0, 1x3: 3 values of its output 'y' are NaN or infinite. Give inputs that fit it with --inputs",
     ),
+    "a weight that is NaN": (
+        make_model(17, "y = Add(x, w)", {"w": np.array([1, np.nan, 2], np.float32)}, TABLE),
+        "its weight 'w' holds NaN. Export it from sound weights.",
+    ),
+    "float64": (
+        make_model(17, "y = Conv(x, w)", {"w": np.ones((4, 3, 3, 3))}, PLANE.replace("float[", "double[")),
+        "). Export it in float32.",
+    ),
     "chance": (make_model(17, "y = RandomNormalLike(x)", signature=TABLE), "its output 'y' is another one each time"),
 }
 
