@@ -10,6 +10,7 @@ from onnx import ModelProto, helper, numpy_helper
 
 from converters.onnx_graph.serialize import serialize
 from converters.rewrites import choose_tiling
+from converters.rewrites.tiling import Convolution
 from converters.rewrites.winograd import rewrite_winograd
 from parity_tests.support.convolution_cases import (
     CONVS,
@@ -165,3 +166,23 @@ def test_choices_say_what_is_saved() -> None:
     # For each of 16 outputs: 36 sums over channels, 36 x 36 in and 36 x 16 out.
     assert choice.after == 36 * (IN_CHANNELS * OUT_CHANNELS + 36 * IN_CHANNELS + 16 * OUT_CHANNELS) / 16
     assert "4x4 outputs of 3x3 taps by 6x6 points" in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "pays"),
+    [
+        (4, (256, 128), True),
+        (4, (128, 64), True),
+        (3, (512, 256), False),
+        (3, (256, 128), False),
+        (3, (128, 64), False),
+    ],
+)
+def test_transposed_convolution_is_tiled_where_it_saves_time(
+    size: int, channels: tuple[int, int], pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EdgeConnect's are; LaMa's took as long in tiles, and half as much memory again (benchmarks/tuned_file.py)."""
+    monkeypatch.undo()
+    weight = np.ones((*channels, size, size), np.float32)
+    conv = Convolution(weight, None, stride=2, padding=1, transposed=True, output_padding=size % 2)
+    assert (choose_tiling.choose_tiling(conv).tiling is not None) == pays
