@@ -85,6 +85,7 @@ def new_folder(folder: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, shutil.Error):  # of copytree: a list of what it did not copy, and why
             (_, _, reason), *_ = error.args[0]
+            reason = reason.partition("] ")[2].partition(":")[0] or reason
         else:
             reason = error.strerror or type(error).__name__
         raise ConsumerError(folder, f"cannot be written ({reason})", "Name another folder") from error

@@ -87,7 +87,7 @@ def convert_sources(
             raise ConversionError("trt_sizes", "there is no engine of free sizes", 'Leave it out, or give to="trt"')
         if small and not (tune and "onnx" in targets):
             raise ConversionError("small", "no tuned ONNX file is asked for", 'Give tune=True and to="onnx" with it')
-        profile = make_profile(*(trt_sizes or (None, None, None)))
+        profile = make_profile(*_read_profile_sizes(trt_sizes))
         settings = Settings(targets, out, name, raw, static, overwrite, pipeline, tune, small, profile, npz)
         conversions = list(convert(read, settings, report))
     refusals = [refusal for conversion in conversions for refusal in conversion.refusals]
@@ -131,7 +131,10 @@ def _write_npz(inputs: Mapping[str, Any] | None) -> Iterator[Path | None]:
 
 
 def _read_targets(to: str | Sequence[str]) -> tuple[str, ...]:
-    given = [name.strip() for name in (to.split(",") if isinstance(to, str) else to)]
+    parts = to.split(",") if isinstance(to, str) else to
+    if not isinstance(parts, Sequence) or not all(isinstance(name, str) for name in parts):
+        raise ConversionError(f"to={to!r}", "it names no targets", f"Give one or several of {', '.join(TARGETS)}")
+    given = [name.strip() for name in parts]
     names = [ALIASES.get(name, name) for name in given]
     for name in names:
         if name not in TARGETS:
@@ -147,10 +150,19 @@ def _read_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
     sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (size, size)
-    if len(sides) != 2 or not all(isinstance(side, Integral) and side > 0 for side in sides):
+    whole = all(isinstance(side, Integral) and not isinstance(side, bool) and side > 0 for side in sides)
+    if len(sides) != 2 or not whole:
         raise ConversionError("size", f"it is {size!r}", "Give (H, W) in pixels, or one number for both")
     height, width = map(int, sides)
     return height, width
+
+
+def _read_profile_sizes(sizes: object) -> Sequence[tuple[int, int] | None]:
+    if sizes is None:
+        return (None, None, None)
+    if not isinstance(sizes, Sequence) or len(sizes) != 3 or not all(isinstance(size, Sequence) for size in sizes):
+        raise ConversionError("trt_sizes", f"it is {sizes!r}", "Give three sizes, (H, W) each")
+    return [_read_size(size) for size in sizes]
 
 
 def _say_nothing(step: str) -> None:
@@ -210,7 +222,8 @@ def measure(
         if not path.is_dir() and path.suffix not in (*SUFFIXES, ONNX_SUFFIX):
             raise BundleError(path, "it is no bundle, checkpoint or ONNX file", "Name a bundle's folder or a file")
     wanted = _read_size(size)
-    assert wanted is not None
+    if wanted is None:
+        raise ConversionError("size", "it is None", "Give (H, W) in pixels, or one number for both")
     groups = read_sources(sources, wanted, batch)
     return [row for group in groups for row in measure_group(group, threads, runs, progress or _say_nothing)[0]]
 

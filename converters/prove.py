@@ -16,6 +16,7 @@ from converters.parity.compare import ParityReport
 from converters.parity.expected import NamedInput, ReferenceOutputs
 from converters.parity.gates import require_gate
 from converters.parity.inputs import MakeInputs, ParityInput, short_inputs
+from converters.parity.report import EXCESS
 from converters.runners import Runner
 from converters.sources.onnx_file import SUFFIX as ONNX_SUFFIX
 from converters.sources.onnx_file import read_onnx
@@ -119,9 +120,12 @@ def _judge(
 ) -> tuple[list[ParityReport], Sequence[NamedInput], dict[str, str]]:
     manifest = bundle.manifest
     unverified = {name: why for name, why in manifest.not_verified.items() if manifest.find_artifact(name) is None}
+    unverified.pop(EXCESS, None)
     judged: list[JudgedInput] = []
     reports: dict[str, dict[str, ParityReport]] = {artifact.target: {} for artifact in manifest.artifacts}
     for expected in groups:
+        if expected.no_float64 is not None:
+            unverified[EXCESS] = expected.no_float64
         judged += (JudgedInput(given.name, given.sha256) for given in expected.inputs)
         for artifact in manifest.artifacts:
             if artifact.target in unverified:

@@ -38,9 +38,9 @@ def _format_sum(sha256: str, file: str) -> str:
 
 
 def list_unlisted(folder: Path) -> list[str]:
-    """The files below `folder` that SHA256SUMS does not list; a bundle without them holds nothing of the user's."""
-    listed = _parse_sums(read_text_file(folder / SUMS))
-    return [file for file in list_files(folder) if file != SUMS and file not in listed]
+    """The files of a bundle's folder that neither SHA256SUMS nor the manifest lists; without them, nothing is lost."""
+    listed = {MANIFEST, SUMS, *_read_recorded_files(folder), *_parse_sums(read_text_file(folder / SUMS))}
+    return [file for file in list_files(folder) if file not in listed]
 
 
 def verify_hashes(folder: Path) -> None:

@@ -92,11 +92,7 @@ def require_writable(folder: Path, overwrite: bool) -> None:
                 raise BundleError(
                     folder, "a bundle is already there", "Replace it with --overwrite, or name another folder"
                 )
-            strangers = list_unlisted(folder)
-            if strangers:
-                raise BundleError(
-                    folder, f"'{strangers[0]}' in it is no file of the bundle", "Move it away, or name another folder"
-                )
+            _require_own_files(folder)
         elif folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
             raise BundleError(
                 folder, "something that is not a bundle is there", "Name another folder with -o or --name"
@@ -106,6 +102,18 @@ def require_writable(folder: Path, overwrite: bool) -> None:
         raise BundleError(folder, f"'{parent.name}' is a file, not a folder", "Name another folder with -o")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise BundleError(folder, f"the folder '{parent.name}' is not writable", "Name another folder with -o")
+
+
+def _require_own_files(folder: Path) -> None:
+    """
+    Raises:
+        BundleError: a bundle's folder holds files that are not its own, which would be lost with it.
+    """
+    strangers = list_unlisted(folder)
+    if strangers:
+        raise BundleError(
+            folder, f"'{strangers[0]}' in it is no file of the bundle", "Move it away, or name another folder"
+        )
 
 
 @contextlib.contextmanager
@@ -126,6 +134,8 @@ def write_bundle(folder: Path, overwrite: bool = True) -> Iterator[Path]:
             if folder.exists():
                 if not overwrite and any(folder.iterdir()):
                     raise BundleError(folder, "another run has written it meanwhile", "Replace it with --overwrite")
+                if (folder / SUMS).is_file():
+                    _require_own_files(folder)
                 folder.rename(old)
             new.rename(folder)
         except BaseException:

@@ -48,7 +48,7 @@ class TuningStep:
 
     def describe(self) -> dict[str, Any]:
         """The manifest's entries on the tuning, as JSON types."""
-        return {"tuned_for": "cpu", "small": self.small, "convolutions": [asdict(choice) for choice in self.choices]}
+        return {"tuned_for": "cpu", "convolutions": [asdict(choice) for choice in self.choices]}
 
 
 def tune_for_cpu(waist: ModelProto, *, small: bool = False) -> list[TuningStep]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import io
 import logging
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -168,14 +169,24 @@ def _dynamic_shapes(inputs: tuple[TensorSpec, ...]) -> tuple[object, ...]:
 
 
 class _OfOtherThreads:
-    """A stream that drops what the thread that made it writes."""
+    """A stream that drops what the thread that made it writes, until `end`.
+
+    Somebody may keep it longer, as other threads replace streams, too.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._thread = threading.get_ident()
+        self._muted: int | None = threading.get_ident()
+
+    def end(self) -> None:
+        self._muted = None
 
     def write(self, text: str) -> int:
-        return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
+        return len(text) if threading.get_ident() == self._muted else self._stream.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -186,10 +197,13 @@ def _quiet_exporter() -> Iterator[None]:
     """Silence the exporter's notes on torchvision, pytree and axis names: they do not concern the user."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)  # torch logs and prints whole graphs; what it raises is what is told
-    stdout, stderr = _OfOtherThreads(sys.stdout), _OfOtherThreads(sys.stderr)
+    streams = [_OfOtherThreads(stream or io.StringIO()) for stream in (sys.stdout, sys.stderr)]
+    stdout, stderr = streams
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
             warnings.simplefilter("ignore")
             yield
     finally:
+        for stream in streams:
+            stream.end()
         logging.disable(disabled)

@@ -116,7 +116,8 @@ class OnnxFile:
         except BundleError as error:
             met = f"{refused.met}, nor at opset {RUNTIME_OPSET}, to which ONNX's converter brings it"
             raise CheckpointError(self.path, met, "Export it again") from error
-        remedy = "Export it in float32" if self.computes_in(TensorProto.DOUBLE) else "Export it again"
+        untaught = "Could not find an implementation" in refused.met and self.computes_in(TensorProto.DOUBLE)
+        remedy = "Export it in float32" if untaught else "Export it again"
         raise CheckpointError(self.path, refused.met, remedy) from refused
 
     def run(self, feeds: Tensors) -> dict[str, Array]:

@@ -25,9 +25,11 @@ FREE_SIZE = 64
 # Other sizes of free axes, by axis index; the first entry with which the file runs is used. Swapped axes, mixed batch
 # items and hard-coded sizes show only if sizes differ.
 VARIED_SIZES: Sequence[Mapping[int, int]] = ({0: 2, 1: 96, 2: 128, 3: 96}, {1: 96, 2: 128, 3: 96}, {0: 2})
-# By how much a size grows from one name of an axis to the next; 0: the further ones are 1, which runtimes repeat. What
-# is taken for equal shows only where it differs.
+# By how much a size grows from one name of an axis to the next; 0: further planes have size 1, which runtimes repeat,
+# at the same batch. What is taken for equal shows only where it differs.
 GROWTHS = (16, 0)
+# After so many names, sizes begin again, so that many inputs take no more memory than few.
+UNLIKE_NAMES = 3
 # Smallest and largest value, by numpy's kind of element type: "f", "i", "u".
 Ranges = Mapping[str, tuple[int, int]]
 # Ranges beyond [0, 1], by their description in reports; the first with which the file gives finite numbers is used. A
@@ -75,13 +77,13 @@ class Runnable(Protocol):
 
 
 def seeded_inputs(file: Runnable, specs: Sequence[TensorSpec], seed: int = 0) -> tuple[OnnxInput, ...]:
-    """Three or four cases of random numbers.
+    """Three to five cases of random numbers.
 
     The first two hold floats in [0, 1] and integers 0 or 1. A free first axis has size 1, every other free axis 64, or
     the next size that its spec allows.
-    The third has other sizes if the file accepts one of VARIED_SIZES; where free axes of one index have several names,
-    they differ by one of GROWTHS if the file accepts that. The fourth has other values; it is left out if the file
-    accepts none of WIDE_RANGES. An input whose spec has a range of values keeps to it.
+    The third has other sizes if the file accepts one of VARIED_SIZES. One more has other values, if the file accepts
+    one of WIDE_RANGES, and one, where free axes of one index have several names, sizes that differ by one of GROWTHS,
+    if the file accepts that. An input whose spec has a range of values keeps to it.
 
     Args:
         file: Runs the cases, to find sizes and values that it accepts.
@@ -97,17 +99,19 @@ def seeded_inputs(file: Runnable, specs: Sequence[TensorSpec], seed: int = 0) ->
             met = f"its input '{spec.name}' has {size} elements, and seeded ones {MAX_ELEMENTS} at most"
             raise UnrunnableError(file.path, met, GIVE_INPUTS)
     first, second, third = (_make_input(f"seed {i}", specs, i, {}, {}) for i in range(seed, seed + 3))
-    varied = (
-        _make_input(f"seed {seed + 2}", specs, seed + 2, sizes, {}, growth)
-        for growth in (*(GROWTHS if _has_several_names(specs) else ()), None)
-        for sizes in VARIED_SIZES
-    )
-    last = seed + 3
+    varied = (_make_input(f"seed {seed + 2}", specs, seed + 2, sizes, {}) for sizes in VARIED_SIZES)
+    fourth, fifth = seed + 3, seed + 4
     free = any(spec.value_range is None for spec in specs)
     titles = WIDE_RANGES if free else {}
-    wide = (_make_input(f"seed {last}, {title}", specs, last, {}, ranges) for title, ranges in titles.items())
+    wide = (_make_input(f"seed {fourth}, {title}", specs, fourth, {}, ranges) for title, ranges in titles.items())
+    unlike = (
+        _make_input(f"seed {fifth}", specs, fifth, sizes, {}, growth)
+        for growth in (GROWTHS if _has_several_names(specs) else ())
+        for sizes in VARIED_SIZES
+    )
     runs = partial(gives_finite_outputs, file)
-    return (first, second, next(filter(runs, varied), third), *islice(filter(runs, wide), 1))
+    more = (*islice(filter(runs, wide), 1), *islice(filter(runs, unlike), 1))
+    return (first, second, next(filter(runs, varied), third), *more)
 
 
 def gives_finite_outputs(file: Runnable, case: OnnxInput) -> bool:
@@ -149,8 +153,11 @@ def _make_input(
         for index, axis in enumerate(spec.shape):
             if isinstance(axis, str) and axis not in sizes:
                 size = free_sizes.get(index, 1 if index == 0 else FREE_SIZE)
-                if growth is not None and named[index] > 0:
-                    size = size + named[index] * (growth if index else 1) if growth else 1
+                place = named[index] % UNLIKE_NAMES
+                if growth:
+                    size += place * (growth if index else 1)
+                elif growth == 0 and place and index:
+                    size = 1
                 named[index] += 1
                 sizes[axis] = size if index == 0 else round_up(size, spec)
         shape = tuple(sizes[axis] if isinstance(axis, str) else axis for axis in spec.shape)
@@ -212,7 +219,8 @@ def run_cases(file: OnnxFile, cases: Sequence[OnnxInput]) -> tuple[Tensors, ...]
         if fault is not None:
             weight = file.find_nan()
             if weight is not None:
-                raise UnrunnableError(file.path, f"its weight '{weight}' holds NaN", "Export it from sound weights")
+                met, remedy = f"on {case.name}: {fault}, and its weight '{weight}' holds NaN", "Export sound weights"
+                raise UnrunnableError(file.path, met, f"{remedy}, or g{GIVE_INPUTS[1:]}")
             raise UnrunnableError(file.path, f"on {case.name}: {fault}", GIVE_INPUTS)
     for name, array in file.run(cases[0].feeds).items():
         before = outputs[0][name]

@@ -44,20 +44,25 @@ def _is_thin(
     """Whether it is such a convolution, and one that torch takes; what it does not take is left to its own error."""
     if x.dim() != 4 or weight.dim() != 4 or groups != 1 or stride not in (1, (1, 1)):
         return False
-    if not (_is_pair(padding, least=0) and _is_pair(dilation, least=1)):
-        return False
-    out_channels, channels, *kernel = weight.shape
     if any(tensor.dtype != torch.float64 for tensor in (x, weight, *([] if bias is None else [bias]))):
         return False
+    out_channels, channels, *kernel = weight.shape
     if x.shape[1] != channels or (bias is not None and bias.shape != (out_channels,)):
         return False
-    return 0 < out_channels < channels and min(kernel) > 0 and max(kernel) > 1
+    if not 0 < out_channels < channels or min(kernel) < 1 or max(kernel) == 1:
+        return False
+    pads, steps = _read_pair(padding, least=0), _read_pair(dilation, least=1)
+    if pads is None or steps is None:
+        return False
+    return all(x.shape[2 + axis] + 2 * pads[axis] > steps[axis] * (kernel[axis] - 1) for axis in (0, 1))
 
 
-def _is_pair(value: object, least: int) -> bool:
-    """Whether it is a number, or one for rows and one for columns; torch takes "same" and (1,), too."""
+def _read_pair(value: object, least: int) -> tuple[int, int] | None:
+    """A number for rows and one for columns; None for anything else that torch takes, such as "same" and (1,)."""
     numbers = (value, value) if isinstance(value, int) else value
-    return isinstance(numbers, tuple) and len(numbers) == 2 and all(number >= least for number in numbers)
+    if not isinstance(numbers, tuple) or len(numbers) != 2 or not all(number >= least for number in numbers):
+        return None
+    return numbers
 
 
 def _convolve(

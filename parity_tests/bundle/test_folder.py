@@ -106,6 +106,29 @@ def test_bundle_that_holds_a_file_of_the_users_is_not_replaced(file: str, tmp_pa
     assert mine.read_text() == "mine"
 
 
+@pytest.mark.parametrize("sums", [b"", b"0123\r\n", b"\xff\xfe"])
+def test_bundle_whose_sums_are_damaged_is_replaced_where_the_manifest_knows_its_files(
+    sums: bytes, tmp_path: Path
+) -> None:
+    write_sample(tmp_path / "b")
+    (tmp_path / "b" / "SHA256SUMS").write_bytes(sums)
+    bundle.require_writable(tmp_path / "b", overwrite=True)
+    (tmp_path / "b" / "notes.txt").write_text("mine")
+    with pytest.raises(BundleError, match=r"'notes\.txt' in it is no file of the bundle"):
+        bundle.require_writable(tmp_path / "b", overwrite=True)
+
+
+def test_file_that_comes_while_the_new_bundle_is_made_is_kept(tmp_path: Path) -> None:
+    write_sample(tmp_path / "b")
+    bundle.require_writable(tmp_path / "b", overwrite=True)
+    (tmp_path / "b" / "notes.txt").write_text("mine")
+    with pytest.raises(BundleError, match=r"'notes\.txt' in it is no file of the bundle"):
+        write_sample(tmp_path / "b", "two")
+    assert (tmp_path / "b" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "b" / "model.onnx").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
 def leave_scratch(folder: Path, name: str = "b") -> Path:
     """What a killed run leaves: a scratch folder whose lock nobody holds."""
     scratch = folder / f".{name}.ganport-dead"

@@ -288,3 +288,13 @@ def test_file_that_gives_nothing_to_compare_is_refused_and_names_the_option(tmp_
     done = run_ganport("convert", write_model(tmp_path, model), "--to", "onnx", "-o", tmp_path / "out")
     assert done.exit_code == 1
     assert "no input says anything about it. Give others, an ONNX file's with --inputs FILE.npz." in done.stderr
+
+
+def test_bundle_that_holds_the_source_is_not_replaced(tmp_path: Path) -> None:
+    source = convert(tmp_path, make_model(17, "y = Relu(x)")) / "net.onnx"
+    before = source.read_bytes()
+    done = run_ganport("convert", source, "--to", "onnx", "--overwrite", "-o", source.parents[1])
+    assert done.exit_code == 1
+    assert f"it would be replaced, and '{source}' lies in it. Convert it from elsewhere" in done.stderr
+    assert source.read_bytes() == before
+    assert run_ganport("convert", source, "--to", "onnx", "--name", "other", "-o", source.parents[1]).exit_code == 0

@@ -156,7 +156,7 @@ def test_litter_of_a_build_is_left_out(tmp_path: Path, monkeypatch: pytest.Monke
 
 FULL = OSError(28, "No space left on device")
 # What the system says, and what shutil makes of it.
-FULL_DISK = (FULL, shutil.Error([("from", "to", str(FULL))]))
+FULL_DISK = (FULL, shutil.Error([("from", "to", str(OSError(28, "No space left on device", "to")))]))
 
 
 @pytest.mark.parametrize("error", FULL_DISK)
@@ -176,7 +176,7 @@ def test_failed_write_leaves_nothing(
     monkeypatch.setattr(shutil, "copytree", fail_midway)
     result = run_ganport("consumers", "cpp", folder)
     assert result.exit_code == 1
-    assert "No space left on device)" in result.stderr
+    assert "cannot be written (No space left on device)" in result.stderr
     assert (folder.exists(), list_tree(tmp_path)) == (not is_new, {} if is_new else {"written": None})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -336,3 +337,28 @@ def test_file_that_torch_wrote_without_check_sums_is_read(tmp_path: Path) -> Non
     finally:
         torch.serialization.set_crc32_options(True)
     assert read_checkpoint(tmp_path / "a.pth").tensors["w"].sum() == 499500
+
+
+@pytest.mark.parametrize("fault", ["encrypted", "compressed and damaged", "longer than the file"])
+def test_archive_that_cannot_be_read_is_refused(fault: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save({"w": torch.zeros(1000), "v": torch.ones(3)}, path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    method = zipfile.ZIP_DEFLATED if fault.startswith("compressed") else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+        place = archive.getinfo("a/data/0").header_offset
+    data = bytearray(path.read_bytes())
+    if fault == "encrypted":
+        for start in (data.index(b"PK\1\2"), place):  # in the directory, and in front of the part
+            data[start + (8 if start != place else 6)] |= 1
+    elif fault.startswith("compressed"):
+        data[place + 30 + len("a/data/0")] = 0xFF
+    else:
+        entry = data.index(b"a/data/0", data.index(b"PK\1\2")) - 46
+        data[entry + 20 : entry + 28] = (10**6).to_bytes(4, "little") * 2
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError):
+        read_checkpoint(path)

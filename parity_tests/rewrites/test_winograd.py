@@ -181,7 +181,7 @@ def test_choices_say_what_is_saved() -> None:
 def test_transposed_convolution_is_tiled_where_it_saves_time(
     size: int, channels: tuple[int, int], pays: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """EdgeConnect's are; LaMa's took as long in tiles, and half as much memory again (benchmarks/tuned_file.py)."""
+    """EdgeConnect's are; LaMa's took as long in tiles, and half as much memory again."""
     monkeypatch.undo()
     weight = np.ones((*channels, size, size), np.float32)
     conv = Convolution(weight, None, stride=2, padding=1, transposed=True, output_padding=size % 2)

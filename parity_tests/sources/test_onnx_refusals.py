@@ -173,7 +173,7 @@ MODELS: dict[str, tuple[ModelProto | bytes, str]] = {
     ),
     "a weight that is NaN": (
         make_model(17, "y = Add(x, w)", {"w": np.array([1, np.nan, 2], np.float32)}, TABLE),
-        "its weight 'w' holds NaN. Export it from sound weights.",
+        "and its weight 'w' holds NaN. Export sound weights, or give inputs that fit it with --inputs",
     ),
     "float64": (
         make_model(17, "y = Conv(x, w)", {"w": np.ones((4, 3, 3, 3))}, PLANE.replace("float[", "double[")),

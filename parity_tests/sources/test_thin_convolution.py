@@ -65,6 +65,7 @@ REFUSED = {
     "a float32 bias": (X, WEIGHT, torch.zeros(3)),
     "a bias of one number": (X, WEIGHT, torch.zeros(1, dtype=torch.float64)),
     "no output channels": (X, WEIGHT[:0]),
+    "a kernel larger than the plane": (X[..., :2], WEIGHT),
     "other input channels": (X[:, :5], WEIGHT),
 }
 

@@ -34,7 +34,7 @@ class OnnxTarget(Target):
 
         graph, gate, facts, tuning = source.waist, self.gate, dict(source.facts), {}
         if source.tuned is not None:
-            graph, tuning = source.tuned.graph, source.tuned.describe()
+            graph, tuning = source.tuned.graph, {**source.tuned.describe(), "small": source.tuned.small}
             gate = source.tuned.gate_of_file(self.gate)
             facts[TUNING_FACT] = json.dumps(tuning)
         model = convert_to_onnx(graph, source.signature, facts)
