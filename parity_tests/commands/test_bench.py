@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper
 
 import cli
+from converters.bench import peak_memory
 from converters.bench.measure import summarize
 from converters.bench.sources import read_sources
 from converters.convert import Conversion
@@ -161,3 +162,17 @@ def test_errors_keep_their_parts_from_process_to_process() -> None:
 
     error = pickle.loads(pickle.dumps(ParityError("here", "this was met", "Do that")))
     assert (type(error), str(error), error.exit_code) == (ParityError, "here: this was met. Do that.", 3)
+
+
+@pytest.mark.parametrize("status", [None, b"Name:\t\xff\nVmHWM:\t  2097152 kB\n", b"Name:\tpython\n"])
+def test_peak_memory_is_read_wherever_the_system_tells_it(
+    status: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peak_memory, "STATUS", tmp_path / "status")
+    if status is not None:
+        (tmp_path / "status").write_bytes(status)
+    peak = peak_memory.read_peak_gib()
+    if status is not None and b"VmHWM" in status:
+        assert peak == 2
+    else:
+        assert 0.01 < peak < 100

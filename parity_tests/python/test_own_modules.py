@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import ganport
+from converters.prove import prove_module
 from converters.targets.mxnet.runtime import missing_mxnet
 from converters.tensors import Array, TensorSpec
 from parity_tests.support import own_modules as nets
@@ -258,4 +259,6 @@ def test_module_that_does_not_run_in_float64_is_converted_and_that_is_said(tmp_p
     for file in ("README.md", "parity.md"):
         assert "excess error | not judged: the source does not run in float64" in (bundle.folder / file).read_text()
     assert "not in this bundle" not in (bundle.folder / "README.md").read_text()
-    ganport.prove(bundle, module=module)
+    assert ganport.prove(bundle, module=module)["onnx"].excess is None
+    _, _, unverified = prove_module(bundle.folder, module, lambda step: None)
+    assert unverified["excess error"] == said

@@ -140,6 +140,7 @@ def test_small_file_has_the_source_weights_and_gives_the_same_answers(
     # Beside the weights: the indices, the matrices of the tiles, names. The last convolution's blocks stay as they are.
     assert weights < given.stat().st_size < 1.2 * weights < large.stat().st_size / 2
     assert json.loads(run_ganport("inspect", given, "--json").stdout)["claims"]["tuning"]["small"] is True
+    assert tuned["inpaint"].bundle.manifest.artifacts[0].details["small"] is False
     feeds, outputs = small.bundle.golden()
     ((name, expected),) = outputs.items()
     spec = small.bundle.signature
