@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 # A net that needs multiples of m is traced at H >= 2 m and W >= 3 m: divided by m, they still exceed 1 and differ.
 TRACE_SIZES = {"N": 2, "H": 32, "W": 48, "H4": 36, "W4": 52}
 
+# Where a program has no standard streams.
+NOWHERE = io.StringIO()
+_streams: dict[int, _OfOtherThreads] = {}
+
 
 def fix_size(model: ReferenceModel, size: tuple[int, int]) -> ReferenceModel:
     """`model` with static shapes in its contract: N = 1 and (H, W) = `size`.
@@ -169,20 +173,14 @@ def _dynamic_shapes(inputs: tuple[TensorSpec, ...]) -> tuple[object, ...]:
 
 
 class _OfOtherThreads:
-    """A stream that drops what the thread that made it writes, until `end`.
-
-    Somebody may keep it longer, as other threads replace streams, too.
-    """
+    """A stream that drops what one thread writes, while `muted` is that thread's number."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._muted: int | None = threading.get_ident()
-
-    def end(self) -> None:
-        self._muted = None
+        self.muted: int | None = None
 
     def write(self, text: str) -> int:
-        return len(text) if threading.get_ident() == self._muted else self._stream.write(text)
+        return len(text) if threading.get_ident() == self.muted else self._stream.write(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -192,18 +190,25 @@ class _OfOtherThreads:
         return getattr(self._stream, name)
 
 
+def _keep_wrapped(stream: TextIO) -> _OfOtherThreads:
+    """The one wrapper of a stream. It stays for good, as another thread's `print` may be using it after the export.
+
+    CPython 3.11 counts no reference for that, and crashes if the stream is gone.
+    """
+    return _streams.setdefault(id(stream), _OfOtherThreads(stream))
+
+
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Silence the exporter's notes on torchvision, pytree and axis names: they do not concern the user."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)  # torch logs and prints whole graphs; what it raises is what is told
-    streams = [_OfOtherThreads(stream or io.StringIO()) for stream in (sys.stdout, sys.stderr)]
-    stdout, stderr = streams
+    stdout, stderr = (_keep_wrapped(stream or NOWHERE) for stream in (sys.stdout, sys.stderr))
+    stdout.muted = stderr.muted = threading.get_ident()
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for stream in streams:
-            stream.end()
+        stdout.muted = stderr.muted = None
         logging.disable(disabled)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from converters.parity.expected import ReferenceOutputs
 from converters.parity.inputs import ParityInput, make_input
 from converters.prove import prove
 from converters.runners import OnnxRunner, Runner
+from converters.sources import export_torch
 from converters.sources.export_torch import fix_size
 from converters.sources.torch_source import run_reference
 from converters.targets.registry import TARGETS
@@ -221,3 +223,21 @@ def test_contract_is_read_from_the_file_alone(conversions: Mapping[str, Conversi
     with OnnxRunner(path) as runner:
         assert tuple(runner.inputs) == conversions["inpaint"].bundle.signature.inputs
         assert tuple(runner.outputs) == conversions["inpaint"].bundle.signature.outputs
+
+
+def test_other_threads_print_on_while_exports_mute_theirs(capsys: pytest.CaptureFixture[str]) -> None:
+    """CPython crashed where a stream was gone that another thread's print had just been given."""
+    ended = threading.Event()
+
+    def export_again_and_again() -> None:
+        while not ended.is_set():
+            with export_torch._quiet_exporter():
+                print("muted")
+
+    exporting = threading.Thread(target=export_again_and_again)
+    exporting.start()
+    for _ in range(200_000):
+        print("tick")
+    ended.set()
+    exporting.join()
+    assert capsys.readouterr().out == "tick\n" * 200_000
