@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
@@ -132,7 +132,7 @@ def _write_npz(inputs: Mapping[str, Any] | None) -> Iterator[Path | None]:
 
 def _read_targets(to: str | Sequence[str]) -> tuple[str, ...]:
     parts = to.split(",") if isinstance(to, str) else to
-    if not isinstance(parts, Sequence) or not all(isinstance(name, str) for name in parts):
+    if not isinstance(parts, Collection) or not all(isinstance(name, str) for name in parts):
         raise ConversionError(f"to={to!r}", "it names no targets", f"Give one or several of {', '.join(TARGETS)}")
     given = [name.strip() for name in parts]
     names = [ALIASES.get(name, name) for name in given]

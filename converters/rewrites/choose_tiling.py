@@ -16,8 +16,8 @@ ELEMENT_COST = 15.0
 # Reading one pixel's channels in a Gather, however many they are.
 GATHERED_PIXEL_COST = 3000.0
 # Runtimes add up the products of a direct transposed convolution one by one, after the sums over the channels. Each
-# takes as long as so many multiplications: about 100 on AVX2, up to 300 on AVX-512. With 200, LaMa's would be tiled: a
-# net of 6 blocks took 0.776 of the plain file's time at 512x512 so, 0.757 without, and 1.35 GiB in place of 0.89.
+# takes as long as so many multiplications: about 100 on AVX2, more on AVX-512. With 200, LaMa's would be tiled, too:
+# tried once, that gained no time, and took half as much memory again.
 ADDED_PRODUCT_COST = 100.0
 # Where few channels are summed, planes stay in the cache, and the additions take no more than this many times as long.
 MAX_TRANSPOSED_SLOWDOWN = 3.0

@@ -77,7 +77,7 @@ def test_onnx_file_with_arrays_to_judge_it_on(tmp_path: Path) -> None:
 
 def test_several_sources_make_several_bundles(checkpoints: Mapping[str, Path], tmp_path: Path) -> None:
     sources = list(checkpoints.values())
-    bundles = ganport.convert(sources, ["onnx"], tmp_path, size=16)
+    bundles = ganport.convert(sources, {"onnx"}, tmp_path, size=16)  # type: ignore[arg-type]  # a set will do
     assert [bundle.name for bundle in bundles] == ["edgeconnect-edge", "edgeconnect-inpaint"]
 
 
